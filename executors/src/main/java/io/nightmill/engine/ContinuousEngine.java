@@ -1,0 +1,499 @@
+package io.nightmill.engine;
+
+import io.nightmill.engine.Completion.Failure;
+import io.nightmill.engine.Completion.Finish;
+import io.nightmill.engine.Completion.Output;
+import io.nightmill.engine.Completion.Timing;
+import io.nightmill.engine.Request.Ask;
+import io.nightmill.engine.Scheduler.Share;
+import io.nightmill.kernels.Backend;
+import io.nightmill.kernels.Backend.Picks;
+import io.nightmill.layers.Decoder;
+import io.nightmill.layers.Scratch;
+import io.nightmill.layers.Step;
+import io.nightmill.tensor.Tensor;
+import io.nightmill.text.Detokenizer;
+import io.nightmill.text.Tokenizer;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.HashSet;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Continuous batching (Yu et al. 2022, Orca) over paged states (Kwon et al. 2023, arXiv 2309.06180): chunks of prompts and
+ * single decoded tokens share each step. A prompt is computed once for all its samples or continuations.
+ */
+public final class ContinuousEngine implements Engine {
+    private static final int LOGIT_ROWS = 64;
+
+    private final Backend backend;
+    private final Decoder decoder;
+    private final @Nullable Tokenizer tokenizer;
+    private final Set<Integer> endTokens;
+    private final int contextLength;
+    private final Memory memory;
+    private final Scheduler scheduler;
+    private final Scratch scratch;
+    private final Map<String, Job> jobs = new LinkedHashMap<>();
+    private final List<Completion> done = new ArrayList<>();
+    private float[] row = new float[0];
+    private long steps;
+    private long promptTokens;
+    private long completionTokens;
+
+    /**
+     * @param endTokens tokens that end an output unless {@code ignore_eos}
+     * @param contextLength tokens that prompt and output may have together
+     */
+    public ContinuousEngine(
+            Backend backend,
+            Decoder decoder,
+            @Nullable Tokenizer tokenizer,
+            Set<Integer> endTokens,
+            int contextLength,
+            Limits limits) {
+        this.backend = backend;
+        this.decoder = decoder;
+        this.tokenizer = tokenizer;
+        this.endTokens = endTokens;
+        this.contextLength = contextLength;
+        long most = (long) limits.maxNumSeqs() * (Memory.pagesFor(contextLength) + 1);
+        this.memory = new Memory(backend, decoder.states(), limits.kvMemory(), most);
+        this.scheduler = new Scheduler(memory, limits);
+        this.scratch = new Scratch(backend);
+    }
+
+    @Override
+    public void submit(Request request) {
+        long now = System.nanoTime();
+        if (jobs.containsKey(request.id())) {
+            throw new IllegalArgumentException("Cannot run two requests with the id '" + request.id() + "' at once");
+        }
+        Failure failure = refuse(request);
+        if (failure != null) {
+            done.add(new Completion(
+                    request.id(), List.of(), null, request.prompt().length, 0, failure, new Timing(0, 0, 0)));
+            return;
+        }
+        Job job;
+        if (request.ask() instanceof Ask.Generate generate) {
+            Sampling s = generate.sampling();
+            Set<Integer> ends = new HashSet<>(s.stopTokenIds());
+            if (!s.ignoreEos()) {
+                ends.addAll(endTokens);
+            }
+            job = new Job(request, now, s.n(), ends, banned(s));
+        } else {
+            int outputs = ((Ask.Score) request.ask()).continuations().size();
+            job = new Job(request, now, outputs, Set.of(), List.of());
+        }
+        jobs.put(request.id(), job);
+        Sequence prompt = new Sequence(job, -1, request.prompt(), request.prompt().length);
+        prompt.toScore = judgesPrompt(request.ask()) ? 1 : Integer.MAX_VALUE;
+        prompt.count -= continues(prompt) ? 0 : 1;
+        if (prompt.count == 0) {
+            end(prompt, Finish.SCORED, null);
+        } else {
+            scheduler.add(prompt);
+        }
+    }
+
+    private static boolean judgesPrompt(Ask ask) {
+        return ask instanceof Ask.Generate generate
+                ? generate.sampling().promptLogprobs() != null
+                : ((Ask.Score) ask).continuations().isEmpty();
+    }
+
+    private @Nullable Failure refuse(Request request) {
+        int[] prompt = request.prompt();
+        if (prompt.length == 0) {
+            return new Failure(Failure.Code.BAD_INPUT, "the prompt has no tokens, expected at least one");
+        }
+        int longest = prompt.length + 1;
+        List<int[]> given = new ArrayList<>(List.of(prompt));
+        if (request.ask() instanceof Ask.Score score) {
+            longest = prompt.length;
+            for (int[] continuation : score.continuations()) {
+                if (continuation.length == 0) {
+                    return new Failure(Failure.Code.BAD_INPUT, "a continuation has no tokens, expected at least one");
+                }
+                longest = Math.max(longest, prompt.length + continuation.length);
+                given.add(continuation);
+            }
+        } else {
+            Sampling s = ((Ask.Generate) request.ask()).sampling();
+            given.add(s.allowedTokenIds().stream().mapToInt(Integer::intValue).toArray());
+            given.add(s.logitBias().keySet().stream().mapToInt(Integer::intValue).toArray());
+            given.add(s.stopTokenIds().stream().mapToInt(Integer::intValue).toArray());
+            if (tokenizer == null && (!s.stop().isEmpty() || !s.badWords().isEmpty())) {
+                return new Failure(
+                        Failure.Code.BAD_INPUT, "stop strings and bad_words need a tokenizer, and the model has none");
+            }
+        }
+        for (int[] ids : given) {
+            for (int id : ids) {
+                if (id < 0 || id >= decoder.vocabulary()) {
+                    return new Failure(
+                            Failure.Code.BAD_INPUT,
+                            "token id %d is out of range, expected 0 to %d".formatted(id, decoder.vocabulary() - 1));
+                }
+            }
+        }
+        if (longest > contextLength) {
+            return new Failure(
+                    Failure.Code.TOO_LONG,
+                    "%d tokens do not fit the model's context of %d".formatted(longest, contextLength));
+        }
+        if (Memory.pagesFor(longest) > memory.pages()) {
+            return new Failure(
+                    Failure.Code.OUT_OF_MEMORY,
+                    "%d tokens need %d pages of states, kv-memory holds %d"
+                            .formatted(longest, Memory.pagesFor(longest), memory.pages()));
+        }
+        return null;
+    }
+
+    /** As vLLM reads {@code bad_words}: each word as it stands, and after a space where that only changes its first token. */
+    private List<int[]> banned(Sampling s) {
+        List<int[]> banned = new ArrayList<>();
+        for (String word : s.badWords()) {
+            int[] plain = tokenizer.encode(word.stripLeading(), false);
+            int[] spaced = tokenizer.encode(" " + word.stripLeading(), false);
+            if (plain.length > 0) {
+                banned.add(plain);
+            }
+            if (spaced.length > 0 && (plain.length == 0 || spaced[0] != plain[0] && spaced.length == plain.length)) {
+                banned.add(spaced);
+            }
+        }
+        return banned;
+    }
+
+    @Override
+    public void cancel(String id) {
+        Job job = jobs.remove(id);
+        if (job != null) {
+            scheduler.sequencesOf(job).forEach(scheduler::finish);
+        }
+    }
+
+    @Override
+    public boolean idle() {
+        return scheduler.idle() && done.isEmpty();
+    }
+
+    @Override
+    public Counters counters() {
+        return new Counters(
+                steps,
+                promptTokens,
+                completionTokens,
+                scheduler.preemptions(),
+                scheduler.running(),
+                scheduler.waiting(),
+                memory.pages(),
+                memory.freePages());
+    }
+
+    @Override
+    public List<Completion> step() {
+        List<Share> shares = scheduler.next();
+        if (!shares.isEmpty()) {
+            run(shares);
+        }
+        List<Completion> completed = List.copyOf(done);
+        done.clear();
+        return completed;
+    }
+
+    /** Which row of the step judges or continues which sequence. */
+    private record Reading(Sequence sequence, int position, int row) {}
+
+    private void run(List<Share> shares) {
+        steps++;
+        long now = System.nanoTime();
+        for (Share share : shares) {
+            Sequence s = share.sequence();
+            s.regime = decoder.regime(s.known);
+            s.job.started = s.job.started == 0 ? now : s.job.started;
+        }
+        Scratch.Mark mark = scratch.mark();
+        Step step = new Step(backend, Scheduler.batch(shares), scratch);
+        Tensor hidden = decoder.forward(memory.states(), step);
+        List<Reading> readings = new ArrayList<>();
+        int first = 0;
+        for (Share share : shares) {
+            Sequence s = share.sequence();
+            for (int i = 0; i < share.tokens(); i++) {
+                int position = s.computed + i;
+                boolean judges = position + 1 >= s.toScore && position + 1 < s.known;
+                if (judges || position == s.count - 1 && continues(s)) {
+                    readings.add(new Reading(s, position, first + i));
+                }
+            }
+            s.computed += share.tokens();
+            promptTokens += Math.max(0, Math.min(s.promptLength, s.computed) - (s.computed - share.tokens()));
+            first += share.tokens();
+        }
+        for (int from = 0; from < readings.size(); from += LOGIT_ROWS) {
+            read(hidden, readings.subList(from, Math.min(readings.size(), from + LOGIT_ROWS)));
+        }
+        scratch.release(mark);
+        for (Share share : shares) {
+            Sequence s = share.sequence();
+            if (s.computed == s.count && !continues(s)) {
+                end(s, Finish.SCORED, null);
+            }
+        }
+    }
+
+    /** Whether something follows the sequence's last token: another token, or outputs that fork from it. */
+    private static boolean continues(Sequence s) {
+        return s.job.request.ask() instanceof Ask.Generate
+                || s.index < 0 && !((Ask.Score) s.job.request.ask()).continuations().isEmpty();
+    }
+
+    private void read(Tensor hidden, List<Reading> readings) {
+        int[] rows = readings.stream().mapToInt(Reading::row).toArray();
+        Tensor wanted = scratch.tensor(rows.length, hidden.width());
+        backend.gather(wanted, hidden, rows);
+        Tensor logits = scratch.tensor(rows.length, decoder.vocabulary());
+        decoder.logits(backend, logits, wanted);
+        int[] targets = readings.stream()
+                .mapToInt(r -> r.position + 1 < r.sequence.known ? r.sequence.tokens[r.position + 1] : -1)
+                .toArray();
+        Picks picks = Picks.of(rows.length);
+        backend.pick(picks, logits, targets);
+        for (int i = 0; i < rows.length; i++) {
+            Reading reading = readings.get(i);
+            Sequence s = reading.sequence;
+            if (targets[i] >= 0) {
+                TokenScores scores = s.index < 0 ? s.job.prompt : s.scores;
+                record(scores, picks.logprobs()[i], picks.ranks()[i], topCount(s), logits, i);
+                s.toScore = reading.position + 2;
+            } else if (s.index < 0) {
+                fork(s, logits, i, picks);
+            } else {
+                extend(s, logits, i, picks);
+            }
+        }
+    }
+
+    private static int topCount(Sequence s) {
+        if (s.job.request.ask() instanceof Ask.Score score) {
+            return score.topLogprobs();
+        }
+        Sampling sampling = ((Ask.Generate) s.job.request.ask()).sampling();
+        Integer count = s.index < 0 ? sampling.promptLogprobs() : sampling.logprobs();
+        return count == null ? 0 : count;
+    }
+
+    private float[] download(Tensor logits, int i) {
+        if (row.length != logits.width()) {
+            row = new float[logits.width()];
+        }
+        backend.download(logits.rows(i, 1), row);
+        return row;
+    }
+
+    /** @param top alternatives to note; -1 is the whole vocabulary */
+    private void record(TokenScores scores, float logprob, int rank, int top, Tensor logits, int i) {
+        if (top == 0) {
+            scores.add(logprob, rank);
+            return;
+        }
+        float[] all = download(logits, i);
+        int[] ids = Sampler.top(all, top < 0 ? all.length : top);
+        Picks best = Picks.of(1);
+        backend.pick(best, logits.rows(i, 1), new int[] {ids[0]});
+        float[] logprobs = new float[ids.length];
+        for (int j = 0; j < ids.length; j++) {
+            logprobs[j] = best.logprobs()[0] + (all[ids[j]] - all[ids[0]]);
+        }
+        scores.add(logprob, rank, new TokenScores.Top(ids, logprobs));
+    }
+
+    /** The prompt is read: its outputs begin, each holding the prompt's pages. */
+    private void fork(Sequence prompt, Tensor logits, int i, Picks picks) {
+        Job job = prompt.job;
+        if (job.forked) {
+            throw new IllegalStateException("the prompt of " + job.request.id() + " was read twice");
+        }
+        job.forked = true;
+        List<Sequence> outputs = new ArrayList<>();
+        for (int index = 0; index < job.outputs.length; index++) {
+            int[] tokens = prompt.tokens;
+            if (job.request.ask() instanceof Ask.Score score) {
+                int[] continuation = score.continuations().get(index);
+                tokens = Arrays.copyOf(prompt.tokens, prompt.known + continuation.length);
+                System.arraycopy(continuation, 0, tokens, prompt.known, continuation.length);
+            }
+            Sequence output = new Sequence(job, index, tokens, prompt.known);
+            if (decoder.regime(output.known) == prompt.regime) {
+                output.computed = prompt.computed;
+                for (int page = 0; page < prompt.pageCount; page++) {
+                    memory.share(prompt.pages[page]);
+                    output.addPage(prompt.pages[page]);
+                }
+            }
+            output.regime = prompt.regime;
+            output.toScore = Integer.MAX_VALUE;
+            outputs.add(output);
+        }
+        scheduler.finish(prompt);
+        List<Sequence> going = new ArrayList<>();
+        for (Sequence output : outputs) {
+            boolean ended = job.request.ask() instanceof Ask.Score
+                    ? begin(output, prompt, logits, i)
+                    : extend(output, logits, i, picks);
+            if (!ended) {
+                going.add(output);
+            }
+        }
+        scheduler.addFirst(going);
+    }
+
+    /** Judges the first token of a continuation by the prompt's last row. Returns whether that was all. */
+    private boolean begin(Sequence continuation, Sequence prompt, Tensor logits, int i) {
+        continuation.count = continuation.known - 1;
+        continuation.toScore = prompt.known;
+        if (continuation.computed == 0) {
+            return false;
+        }
+        Picks first = Picks.of(1);
+        backend.pick(first, logits.rows(i, 1), new int[] {continuation.tokens[prompt.known]});
+        record(continuation.scores, first.logprobs()[0], first.ranks()[0], topCount(continuation), logits, i);
+        continuation.toScore++;
+        return continuation.computed == continuation.count && end(continuation, Finish.SCORED, null);
+    }
+
+    /** Chooses the next token. Returns whether the output ended with it. */
+    private boolean extend(Sequence s, Tensor logits, int i, Picks picks) {
+        Job job = s.job;
+        Sampling sampling = ((Ask.Generate) job.request.ask()).sampling();
+        Picks chosen = Picks.of(1);
+        if (sampling.isPlainGreedy()) {
+            chosen.tokens()[0] = picks.tokens()[i];
+            chosen.logprobs()[0] = picks.logprobs()[i];
+            chosen.ranks()[0] = picks.ranks()[i];
+        } else {
+            float[] copy = download(logits, i).clone();
+            double uniform = Sampler.uniform(sampling.seed(), job.request.id(), s.index, s.count - s.promptLength);
+            int token = Sampler.sample(
+                    copy, sampling, s.tokens, s.count, s.promptLength, uniform, job.ends, job.banned);
+            backend.pick(chosen, logits.rows(i, 1), new int[] {token});
+        }
+        record(s.scores, chosen.logprobs()[0], chosen.ranks()[0], topCount(s), logits, i);
+        int token = chosen.tokens()[0];
+        completionTokens++;
+        job.firstToken = job.firstToken == 0 ? System.nanoTime() : job.firstToken;
+        s.append(token);
+        if (decoder.regime(s.count) != s.regime) {
+            scheduler.restart(s);
+        }
+        return ended(s, token, sampling);
+    }
+
+    private boolean ended(Sequence s, int token, Sampling sampling) {
+        int generated = s.count - s.promptLength;
+        String stopString = null;
+        if (tokenizer != null) {
+            if (s.text == null) {
+                s.text = new Detokenizer(tokenizer, sampling.skipSpecialTokens(), s.job.request.prompt());
+            }
+            int before = s.text.text().length();
+            boolean stopToken = s.job.ends.contains(token) && generated > sampling.minTokens();
+            if (!stopToken || sampling.includeStopStrInOutput() || !sampling.skipSpecialTokens()) {
+                s.text.push(token);
+            }
+            if (generated > sampling.minTokens()) {
+                stopString = cut(s.text.text(), before, sampling);
+            }
+        }
+        if (s.job.ends.contains(token) && generated > sampling.minTokens()) {
+            boolean isEnd = endTokens.contains(token) && !sampling.ignoreEos();
+            return end(s, Finish.STOP, isEnd ? null : Integer.toString(token));
+        }
+        if (stopString != null) {
+            return end(s, Finish.STOP, stopString);
+        }
+        if (generated >= sampling.maxTokens() || s.count >= contextLength) {
+            return end(s, Finish.LENGTH, null);
+        }
+        if (Memory.pagesFor(s.count) > memory.pages()) {
+            scheduler.finish(s);
+            fail(
+                    s.job,
+                    new Failure(
+                            Failure.Code.OUT_OF_MEMORY,
+                            "%d tokens need %d pages of states, kv-memory holds %d"
+                                    .formatted(s.count, Memory.pagesFor(s.count), memory.pages())));
+            return true;
+        }
+        return false;
+    }
+
+    /** Cuts the text at the first stop string that the new part completes, and returns that string. */
+    private static @Nullable String cut(StringBuilder text, int before, Sampling sampling) {
+        int best = Integer.MAX_VALUE;
+        String found = null;
+        for (String stop : sampling.stop()) {
+            int at = text.indexOf(stop, Math.max(0, before - stop.length() + 1));
+            if (at >= 0 && at < best) {
+                best = at;
+                found = stop;
+            }
+        }
+        if (found != null) {
+            text.setLength(sampling.includeStopStrInOutput() ? best + found.length() : best);
+        }
+        return found;
+    }
+
+    private boolean end(Sequence s, Finish finish, @Nullable String stopReason) {
+        Job job = s.job;
+        scheduler.finish(s);
+        if (s.index >= 0) {
+            String text = null;
+            if (s.text != null) {
+                boolean cut = finish == Finish.STOP && stopReason != null;
+                text = cut ? s.text.text().toString() : s.text.finish();
+            }
+            job.outputs[s.index] = new Output(s.index, s.output(), text, finish, stopReason, s.scores);
+            job.open--;
+        }
+        if (job.open == 0) {
+            complete(job, null);
+        }
+        return true;
+    }
+
+    private void fail(Job job, Failure failure) {
+        scheduler.sequencesOf(job).forEach(scheduler::finish);
+        complete(job, failure);
+    }
+
+    private void complete(Job job, @Nullable Failure failure) {
+        if (jobs.remove(job.request.id()) == null) {
+            return;
+        }
+        long now = System.nanoTime();
+        Timing timing = new Timing(
+                (job.started - job.submitted) / 1_000_000,
+                ((job.firstToken == 0 ? now : job.firstToken) - job.submitted) / 1_000_000,
+                (now - job.submitted) / 1_000_000);
+        List<Output> outputs = failure == null ? List.of(job.outputs) : List.of();
+        TokenScores prompt = failure == null && judgesPrompt(job.request.ask()) ? job.prompt : null;
+        done.add(new Completion(
+                job.request.id(), outputs, prompt, job.request.prompt().length, 0, failure, timing));
+    }
+
+    @Override
+    public void close() {
+        backend.close();
+    }
+}

@@ -1,0 +1,33 @@
+package io.nightmill.engine;
+
+import java.util.List;
+
+/** Runs requests together, a step at a time. Confined to one thread. */
+public interface Engine extends AutoCloseable {
+    /** Takes a request on; a bad one comes back from the next step as a failure. */
+    void submit(Request request);
+
+    /** Forgets a request; nothing comes back for it. */
+    void cancel(String id);
+
+    /** Advances every running sequence and returns the requests that ended. */
+    List<Completion> step();
+
+    boolean idle();
+
+    Counters counters();
+
+    @Override
+    void close();
+
+    /** Sums since the start, and how things stand now. */
+    record Counters(
+            long steps,
+            long promptTokens,
+            long completionTokens,
+            long preemptions,
+            int running,
+            int waiting,
+            int pages,
+            int freePages) {}
+}

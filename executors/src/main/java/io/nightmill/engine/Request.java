@@ -1,0 +1,24 @@
+package io.nightmill.engine;
+
+import java.util.List;
+
+/**
+ * One row's work.
+ *
+ * @param id names the row in results and fixes its random stream
+ * @param prompt token ids, at least one
+ */
+public record Request(String id, int[] prompt, Ask ask) {
+
+    public sealed interface Ask {
+        record Generate(Sampling sampling) implements Ask {}
+
+        /**
+         * Log-probabilities of given text.
+         *
+         * @param continuations scored each after the prompt; none scores the prompt itself
+         * @param topLogprobs alternatives to report per position; 0 is none
+         */
+        record Score(List<int[]> continuations, int topLogprobs) implements Ask {}
+    }
+}

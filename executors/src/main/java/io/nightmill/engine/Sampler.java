@@ -1,0 +1,174 @@
+package io.nightmill.engine;
+
+import java.util.Comparator;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.PriorityQueue;
+import java.util.Set;
+import java.util.stream.IntStream;
+
+/** From a row of logits to a token, in vLLM's order: bans and biases, penalties, temperature, min-p, top-k, top-p. */
+final class Sampler {
+    private Sampler() {}
+
+    /**
+     * @param logits of the whole vocabulary; changed in place
+     * @param tokens prompt and output so far
+     * @param promptLength how many of them are the prompt
+     * @param uniform in [0, 1), the row's random number for this place
+     * @param ends tokens that may not come before {@code min_tokens}
+     * @param banned token sequences that may not be completed
+     */
+    static int sample(
+            float[] logits,
+            Sampling s,
+            int[] tokens,
+            int count,
+            int promptLength,
+            double uniform,
+            Set<Integer> ends,
+            List<int[]> banned) {
+        restrict(logits, s, tokens, count, promptLength, ends, banned);
+        penalize(logits, s, tokens, count, promptLength);
+        if (s.temperature() == 0) {
+            return best(logits);
+        }
+        return draw(logits, s, uniform);
+    }
+
+    private static void restrict(
+            float[] logits,
+            Sampling s,
+            int[] tokens,
+            int count,
+            int promptLength,
+            Set<Integer> ends,
+            List<int[]> banned) {
+        if (!s.allowedTokenIds().isEmpty()) {
+            float[] kept = new float[logits.length];
+            java.util.Arrays.fill(kept, Float.NEGATIVE_INFINITY);
+            for (int id : s.allowedTokenIds()) {
+                kept[id] = logits[id];
+            }
+            System.arraycopy(kept, 0, logits, 0, logits.length);
+        }
+        for (int[] words : banned) {
+            if (endsWith(tokens, count, promptLength, words)) {
+                logits[words[words.length - 1]] = Float.NEGATIVE_INFINITY;
+            }
+        }
+        if (count - promptLength < s.minTokens()) {
+            ends.forEach(id -> logits[id] = Float.NEGATIVE_INFINITY);
+        }
+        s.logitBias().forEach((id, bias) -> logits[id] += bias.floatValue());
+    }
+
+    /** Whether the output ends with all of {@code words} but the last. */
+    private static boolean endsWith(int[] tokens, int count, int promptLength, int[] words) {
+        int length = words.length - 1;
+        return count - length >= promptLength
+                && IntStream.range(0, length).allMatch(i -> tokens[count - length + i] == words[i]);
+    }
+
+    private static void penalize(float[] logits, Sampling s, int[] tokens, int count, int promptLength) {
+        if (s.repetitionPenalty() != 1) {
+            float penalty = (float) s.repetitionPenalty();
+            IntStream.range(0, count).map(i -> tokens[i]).distinct().forEach(id -> {
+                logits[id] = logits[id] > 0 ? logits[id] / penalty : logits[id] * penalty;
+            });
+        }
+        if (s.frequencyPenalty() != 0 || s.presencePenalty() != 0) {
+            Map<Integer, Integer> counts = new HashMap<>();
+            for (int i = promptLength; i < count; i++) {
+                counts.merge(tokens[i], 1, Integer::sum);
+            }
+            counts.forEach((id, times) -> {
+                logits[id] -= (float) (s.frequencyPenalty() * times);
+                logits[id] -= (float) s.presencePenalty();
+            });
+        }
+    }
+
+    static int best(float[] logits) {
+        int best = 0;
+        for (int id = 1; id < logits.length; id++) {
+            if (logits[id] > logits[best]) {
+                best = id;
+            }
+        }
+        return best;
+    }
+
+    /** The {@code k} most likely tokens, best first; equal ones by id. */
+    static int[] top(float[] logits, int k) {
+        Comparator<Integer> worstFirst =
+                Comparator.<Integer>comparingDouble(id -> logits[id]).thenComparing(Comparator.reverseOrder());
+        PriorityQueue<Integer> heap = new PriorityQueue<>(worstFirst);
+        for (int id = 0; id < logits.length; id++) {
+            if (heap.size() < k) {
+                heap.add(id);
+            } else if (logits[id] > logits[heap.peek()]) {
+                heap.poll();
+                heap.add(id);
+            }
+        }
+        int[] top = new int[heap.size()];
+        for (int i = top.length - 1; i >= 0; i--) {
+            top[i] = heap.poll();
+        }
+        return top;
+    }
+
+    private static int draw(float[] logits, Sampling s, double uniform) {
+        boolean ordered = s.topK() > 0 || s.topP() < 1 || s.minP() > 0;
+        int keep = s.topK() > 0 ? Math.min(s.topK(), logits.length) : logits.length;
+        int[] ids = ordered ? top(logits, keep) : IntStream.range(0, logits.length).toArray();
+        double max = logits[ordered ? ids[0] : best(logits)];
+        double[] weights = new double[ids.length];
+        double total = 0;
+        for (int i = 0; i < ids.length; i++) {
+            double weight = Math.exp((logits[ids[i]] - max) / s.temperature());
+            weights[i] = weight >= s.minP() ? weight : 0;
+            total += weights[i];
+        }
+        double kept = 0;
+        if (s.topP() < 1) {
+            int i = 0;
+            while (i < weights.length && kept < s.topP() * total) {
+                kept += weights[i++];
+            }
+            java.util.Arrays.fill(weights, i, weights.length, 0);
+            total = kept;
+        }
+        double left = uniform * total;
+        int chosen = 0;
+        for (int i = 0; i < weights.length; i++) {
+            if (weights[i] > 0) {
+                chosen = i;
+                left -= weights[i];
+                if (left < 0) {
+                    break;
+                }
+            }
+        }
+        return ids[chosen];
+    }
+
+    /** A number in [0, 1) that depends on nothing but its arguments (SplitMix64's finalizer over each in turn). */
+    static double uniform(long seed, String id, int sample, int position) {
+        long h = mix(seed + 0x9e3779b97f4a7c15L);
+        for (int i = 0; i < id.length(); i++) {
+            h = mix(h + id.charAt(i));
+        }
+        h = mix(h + sample + 0x632be59bd9b4e019L);
+        h = mix(h + position);
+        return (h >>> 11) * 0x1p-53;
+    }
+
+    private static long mix(long value) {
+        long z = (value ^ value >>> 30) * 0xbf58476d1ce4e5b9L;
+        z = (z ^ z >>> 27) * 0x94d049bb133111ebL;
+        return z ^ z >>> 31;
+    }
+}

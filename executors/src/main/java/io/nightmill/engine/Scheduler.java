@@ -1,0 +1,181 @@
+package io.nightmill.engine;
+
+import io.nightmill.tensor.Batch;
+import java.util.ArrayDeque;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+
+/**
+ * Which sequences run, and how many tokens each brings to a step: first come, first served; decoding before reading
+ * prompts; when pages run out the youngest sequence gives up its own and is computed again later. A result does not
+ * depend on any of this.
+ */
+final class Scheduler {
+    /** A sequence and its share of the step. */
+    record Share(Sequence sequence, int tokens) {}
+
+    private final Memory memory;
+    private final Limits limits;
+    private final ArrayDeque<Sequence> waiting = new ArrayDeque<>();
+    private final List<Sequence> running = new ArrayList<>();
+    private long preemptions;
+
+    Scheduler(Memory memory, Limits limits) {
+        this.memory = memory;
+        this.limits = limits;
+    }
+
+    void add(Sequence sequence) {
+        waiting.add(sequence);
+    }
+
+    /** Outputs of one prompt go before other waiting prompts, whose pages they might otherwise wait for. */
+    void addFirst(List<Sequence> sequences) {
+        for (int i = sequences.size() - 1; i >= 0; i--) {
+            waiting.addFirst(sequences.get(i));
+        }
+    }
+
+    boolean idle() {
+        return waiting.isEmpty() && running.isEmpty();
+    }
+
+    int running() {
+        return running.size();
+    }
+
+    int waiting() {
+        return waiting.size();
+    }
+
+    long preemptions() {
+        return preemptions;
+    }
+
+    void finish(Sequence sequence) {
+        running.remove(sequence);
+        waiting.remove(sequence);
+        release(sequence);
+    }
+
+    private void release(Sequence sequence) {
+        for (int i = 0; i < sequence.pageCount; i++) {
+            memory.give(sequence.pages[i]);
+        }
+        sequence.pageCount = 0;
+        sequence.computed = 0;
+    }
+
+    List<Sequence> sequencesOf(Job job) {
+        List<Sequence> all = new ArrayList<>(running);
+        all.addAll(waiting);
+        all.removeIf(sequence -> sequence.job != job);
+        return all;
+    }
+
+    /** Forgets what was computed, for a sequence whose rotary regime has changed. */
+    void restart(Sequence sequence) {
+        release(sequence);
+    }
+
+    /** The next step's shares, with pages for all of their tokens. Empty only if nothing is left to do. */
+    List<Share> next() {
+        List<Share> shares = new ArrayList<>();
+        int budget = limits.maxNumBatchedTokens();
+        boolean preempted = false;
+        // Decoding sequences need one token each; those still reading take what is left.
+        List<Sequence> order = new ArrayList<>(running);
+        order.sort((a, b) -> Boolean.compare(isReading(a), isReading(b)));
+        for (Sequence sequence : order) {
+            if (budget == 0 || !running.contains(sequence)) {
+                continue;
+            }
+            int tokens = Math.min(budget, sequence.count - sequence.computed);
+            while (running.contains(sequence) && !reserve(sequence, tokens)) {
+                preempt(shares);
+                preempted = true;
+            }
+            if (running.contains(sequence)) {
+                shares.add(new Share(sequence, tokens));
+                budget -= tokens;
+            }
+        }
+        while (!preempted && budget > 0 && !waiting.isEmpty() && running.size() < limits.maxNumSeqs()) {
+            Sequence sequence = waiting.peek();
+            int needed = Memory.pagesFor(sequence.count) - sequence.pageCount + 1;
+            if (needed > memory.freePages() && !running.isEmpty()) {
+                break;
+            }
+            int tokens = Math.min(budget, sequence.count - sequence.computed);
+            if (!reserve(sequence, tokens)) {
+                if (running.isEmpty() && reclaimFromWaiting(sequence)) {
+                    continue;
+                }
+                break;
+            }
+            running.add(waiting.remove());
+            shares.add(new Share(sequence, tokens));
+            budget -= tokens;
+        }
+        return shares;
+    }
+
+    private static boolean isReading(Sequence sequence) {
+        return sequence.count - sequence.computed > 1;
+    }
+
+    /** Makes room for the next tokens: new pages, and a copy of a shared last page. */
+    private boolean reserve(Sequence sequence, int tokens) {
+        int needed = Memory.pagesFor(sequence.computed + tokens) - sequence.pageCount;
+        int partial = sequence.computed / Memory.PAGE_TOKENS;
+        boolean copies = sequence.computed % Memory.PAGE_TOKENS != 0 && memory.isShared(sequence.pages[partial]);
+        if (needed + (copies ? 1 : 0) > memory.freePages()) {
+            return false;
+        }
+        if (copies) {
+            sequence.pages[partial] = memory.own(sequence.pages[partial]);
+        }
+        for (int i = 0; i < needed; i++) {
+            sequence.addPage(memory.take());
+        }
+        return true;
+    }
+
+    /** The youngest running sequence gives up its pages and waits at the front. */
+    private void preempt(List<Share> shares) {
+        Sequence youngest = running.remove(running.size() - 1);
+        shares.removeIf(share -> share.sequence == youngest);
+        release(youngest);
+        waiting.addFirst(youngest);
+        preemptions++;
+    }
+
+    /** With nothing running, pages can only be held by waiting outputs of a shared prompt: the last of them lets go. */
+    private boolean reclaimFromWaiting(Sequence except) {
+        Sequence[] all = waiting.toArray(new Sequence[0]);
+        for (int i = all.length - 1; i >= 0; i--) {
+            if (all[i] != except && all[i].pageCount > 0) {
+                release(all[i]);
+                return true;
+            }
+        }
+        return false;
+    }
+
+    /** Lays the shares' tokens end to end. */
+    static Batch batch(List<Share> shares) {
+        int total = shares.stream().mapToInt(Share::tokens).sum();
+        int[] tokens = new int[total];
+        List<Batch.Span> spans = new ArrayList<>();
+        int first = 0;
+        for (Share share : shares) {
+            Sequence s = share.sequence;
+            System.arraycopy(s.tokens, s.computed, tokens, first, share.tokens);
+            spans.add(new Batch.Span(
+                    first, share.tokens, s.computed, s.known, Arrays.copyOf(s.pages, s.pageCount)));
+            first += share.tokens;
+        }
+        return new Batch(tokens, spans, Memory.PAGE_TOKENS);
+    }
+}

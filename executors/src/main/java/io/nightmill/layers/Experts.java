@@ -1,0 +1,66 @@
+package io.nightmill.layers;
+
+import io.nightmill.kernels.Backend;
+import io.nightmill.kernels.Backend.Glu;
+import io.nightmill.tensor.Matrix;
+import io.nightmill.tensor.Tensor;
+import io.nightmill.weights.Weights;
+import java.util.ArrayList;
+import java.util.List;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The weights of a layer's experts.
+ *
+ * @param projections one list of {@code [inner, hidden]} per expert for gate and for up, or one of {@code [2 inner, hidden]}
+ * @param biases {@code [experts, out]} for each projection, or empty
+ * @param down {@code [hidden, inner]} per expert
+ */
+public record Experts(
+        List<List<Matrix>> projections, List<Tensor> biases, List<Matrix> down, @Nullable Tensor downBias, Glu glu) {
+
+    /** Experts named {@code gate, up, down} (their leaf names), one scope each or stacked in one tensor. */
+    public static Experts from(
+            Weights weights, int count, int hidden, int inner, Glu glu, String gate, String up, String down) {
+        return new Experts(
+                List.of(each(weights, gate, count, inner, hidden), each(weights, up, count, inner, hidden)),
+                List.of(),
+                each(weights, down, count, hidden, inner),
+                null,
+                glu);
+    }
+
+    private static List<Matrix> each(Weights weights, String leaf, int count, int out, int in) {
+        if (!weights.has("0." + leaf + ".weight")) {
+            return weights.stack(leaf + ".weight", count, out, in);
+        }
+        List<Matrix> list = new ArrayList<>();
+        for (int e = 0; e < count; e++) {
+            list.add(weights.matrix(e + "." + leaf + ".weight", out, in));
+        }
+        return list;
+    }
+
+    int inner() {
+        return down.get(0).in();
+    }
+
+    /**
+     * @param out {@code [rows, hidden]}
+     * @param x {@code [rows, hidden]}, sorted by expert
+     * @param starts expert {@code e} has the rows {@code starts[e] .. starts[e + 1]}
+     */
+    void apply(Tensor out, Tensor x, int[] starts, Step step) {
+        Backend backend = step.backend();
+        Tensor both = step.scratch().tensor(x.rows(), 2 * inner());
+        int column = 0;
+        for (int i = 0; i < projections.size(); i++) {
+            Tensor bias = biases.isEmpty() ? null : biases.get(i);
+            backend.groupedMatmul(both, column, x, projections.get(i), starts, bias);
+            column += projections.get(i).get(0).out();
+        }
+        Tensor h = step.scratch().tensor(x.rows(), inner());
+        backend.glu(h, both, glu);
+        backend.groupedMatmul(out, 0, h, down, starts, downBias);
+    }
+}

@@ -1,0 +1,29 @@
+package io.nightmill.layers;
+
+import io.nightmill.kernels.Backend.Glu;
+import io.nightmill.tensor.Tensor;
+import io.nightmill.weights.Weights;
+
+/** {@code down(act(gate(x)) * up(x))} (Shazeer 2020, arXiv 2002.05202). */
+public record GatedMlp(Linear gate, Linear up, Linear down, Glu glu) implements FeedForward {
+
+    /** Reads {@code gate_proj}, {@code up_proj} and {@code down_proj}. */
+    public static GatedMlp from(Weights weights, int hidden, int inner, Glu glu) {
+        return new GatedMlp(
+                Linear.from(weights, "gate_proj", inner, hidden),
+                Linear.from(weights, "up_proj", inner, hidden),
+                Linear.from(weights, "down_proj", hidden, inner),
+                glu);
+    }
+
+    @Override
+    public void apply(Tensor out, Tensor x, Step step) {
+        int inner = gate.out();
+        Tensor both = step.rows(2 * inner);
+        gate.apply(step.backend(), both, 0, x);
+        up.apply(step.backend(), both, inner, x);
+        Tensor h = step.rows(inner);
+        step.backend().glu(h, both, glu);
+        down.apply(step.backend(), out, h);
+    }
+}

@@ -1,0 +1,36 @@
+package io.nightmill.layers;
+
+import io.nightmill.kernels.Backend;
+import io.nightmill.tensor.Matrix;
+import io.nightmill.tensor.Tensor;
+import io.nightmill.weights.Weights;
+import org.jspecify.annotations.Nullable;
+
+/** {@code y = x w^T + bias}. */
+public record Linear(Matrix weight, @Nullable Tensor bias) {
+
+    /** Reads {@code name.weight} and, where the checkpoint has it, {@code name.bias}. */
+    public static Linear from(Weights weights, String name, int out, int in) {
+        Tensor bias = weights.has(name + ".bias") ? weights.vector(name + ".bias", out) : null;
+        return new Linear(weights.matrix(name + ".weight", out, in), bias);
+    }
+
+    /** Rows {@code first .. first + count} of a fused projection. */
+    public Linear rows(int first, int count) {
+        Tensor cut = bias == null ? null : new Tensor(bias.buffer(), bias.offset() + first, 1, count);
+        return new Linear(weight.rows(first, count), cut);
+    }
+
+    public int out() {
+        return weight.out();
+    }
+
+    public void apply(Backend backend, Tensor out, Tensor x) {
+        backend.matmul(out, 0, x, weight, bias);
+    }
+
+    /** Writes from column {@code column} of a wider output on. */
+    public void apply(Backend backend, Tensor out, int column, Tensor x) {
+        backend.matmul(out, column, x, weight, bias);
+    }
+}

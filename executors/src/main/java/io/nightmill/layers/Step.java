@@ -1,0 +1,57 @@
+package io.nightmill.layers;
+
+import io.nightmill.kernels.Backend;
+import io.nightmill.tensor.Batch;
+import io.nightmill.tensor.Tensor;
+import java.util.HashMap;
+import java.util.Map;
+
+/** One pass of a batch through the decoder: where to compute, what, and the rotary tables that its layers share. */
+public final class Step {
+    private final Backend backend;
+    private final Batch batch;
+    private final Scratch scratch;
+    private final Map<Rope, Tensor> tables = new HashMap<>();
+
+    public Step(Backend backend, Batch batch, Scratch scratch) {
+        this.backend = backend;
+        this.batch = batch;
+        this.scratch = scratch;
+    }
+
+    public Backend backend() {
+        return backend;
+    }
+
+    public Batch batch() {
+        return batch;
+    }
+
+    public Scratch scratch() {
+        return scratch;
+    }
+
+    /** A scratch tensor with a row per token. */
+    public Tensor rows(int width) {
+        return scratch.tensor(batch.size(), width);
+    }
+
+    /** Makes the tables of a rope for the step's tokens; called before the first branch, so that they outlive it. */
+    void prepare(Rope rope) {
+        if (tables.containsKey(rope)) {
+            return;
+        }
+        Tensor table = rows(rope.rotary());
+        float[] values = new float[batch.size() * rope.rotary()];
+        for (Batch.Span span : batch.spans()) {
+            rope.write(span.past(), span.count(), span.length(), values, span.first() * rope.rotary());
+        }
+        backend.upload(table, values);
+        tables.put(rope, table);
+    }
+
+    /** {@code [tokens, rotary]}: cosines and sines of each token's position. */
+    public Tensor table(Rope rope) {
+        return tables.get(rope);
+    }
+}

@@ -1,0 +1,37 @@
+package io.nightmill.models;
+
+import java.util.List;
+import java.util.TreeSet;
+
+/** The list of families. */
+public final class Families {
+    private static final List<ModelFamily> ALL = List.of(
+            new Llama(),
+            new Qwen2(),
+            new Qwen2Moe(),
+            new Qwen3(),
+            new Gemma(),
+            new Olmo(),
+            new Mixtral(),
+            new Deepseek(),
+            new GptOss(),
+            new Phi3());
+
+    private Families() {}
+
+    /** Every {@code model_type} that a family builds, sorted. */
+    public static List<String> modelTypes() {
+        TreeSet<String> types = new TreeSet<>();
+        ALL.forEach(family -> types.addAll(family.modelTypes()));
+        return List.copyOf(types);
+    }
+
+    /** @throws IllegalArgumentException listing what is supported */
+    static ModelFamily of(String modelType) {
+        return ALL.stream()
+                .filter(family -> family.modelTypes().contains(modelType))
+                .findFirst()
+                .orElseThrow(() -> new IllegalArgumentException("Cannot build model_type '%s', supported are %s"
+                        .formatted(modelType, String.join(", ", modelTypes()))));
+    }
+}

@@ -1,0 +1,54 @@
+package io.nightmill.models;
+
+import io.nightmill.kernels.Backend.Glu;
+import io.nightmill.kernels.Backend.Router;
+import io.nightmill.layers.Branch;
+import io.nightmill.layers.Decoder;
+import io.nightmill.layers.Experts;
+import io.nightmill.layers.Linear;
+import io.nightmill.layers.MixtureOfExperts;
+import io.nightmill.layers.Rope;
+import io.nightmill.mixers.SoftmaxAttention;
+import io.nightmill.weights.ConfigNode;
+import io.nightmill.weights.Weights;
+import java.util.Set;
+
+/** Mixtral (arXiv 2401.04088). */
+final class Mixtral implements ModelFamily {
+    @Override
+    public Set<String> modelTypes() {
+        return Set.of("mixtral");
+    }
+
+    @Override
+    public Decoder build(ConfigNode config, Weights weights) {
+        Blueprint model = new Blueprint(config, weights);
+        Rope rope = model.rope();
+        int count = config.requireInt("num_local_experts");
+        int inner = config.requireInt("intermediate_size");
+        Router router =
+                Router.plain(count, config.requireInt("num_experts_per_tok"), Router.Scoring.SOFTMAX, true);
+        Glu glu = Glu.of(model.activation());
+        for (int i = 0; i < model.layers; i++) {
+            Weights layer = model.layer(i);
+            Weights moe = layer.in("block_sparse_moe");
+            model.add(Branch.of(
+                    model.norm(layer, "input_layernorm"),
+                    SoftmaxAttention.from(
+                            layer.in("self_attn"),
+                            model.hidden,
+                            rope,
+                            model.attention(config.intOr("sliding_window", 0)))));
+            model.add(Branch.of(
+                    model.norm(layer, "post_attention_layernorm"),
+                    new MixtureOfExperts(
+                            Linear.from(moe, "gate", count, model.hidden),
+                            null,
+                            router,
+                            Experts.from(moe.in("experts"), count, model.hidden, inner, glu, "w1", "w3", "w2"),
+                            null,
+                            null)));
+        }
+        return model.decoder();
+    }
+}

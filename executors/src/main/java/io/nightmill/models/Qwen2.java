@@ -1,0 +1,38 @@
+package io.nightmill.models;
+
+import io.nightmill.layers.Branch;
+import io.nightmill.layers.Decoder;
+import io.nightmill.layers.Rope;
+import io.nightmill.mixers.SoftmaxAttention;
+import io.nightmill.weights.ConfigNode;
+import io.nightmill.weights.Weights;
+import java.util.Set;
+
+/** Qwen 2 and 2.5 (arXiv 2407.10671): biases on queries, keys and values. */
+final class Qwen2 implements ModelFamily {
+    @Override
+    public Set<String> modelTypes() {
+        return Set.of("qwen2");
+    }
+
+    @Override
+    public Decoder build(ConfigNode config, Weights weights) {
+        Blueprint model = new Blueprint(config, weights);
+        Rope rope = model.rope();
+        for (int i = 0; i < model.layers; i++) {
+            Weights layer = model.layer(i);
+            model.add(Branch.of(
+                    model.norm(layer, "input_layernorm"),
+                    SoftmaxAttention.from(layer.in("self_attn"), model.hidden, rope, model.attention(window(model, i)))));
+            model.add(Branch.of(model.norm(layer, "post_attention_layernorm"), model.mlp(layer.in("mlp"))));
+        }
+        return model.decoder();
+    }
+
+    /** Sliding windows, where they are used, begin at layer {@code max_window_layers}. */
+    static int window(Blueprint model, int i) {
+        boolean used = model.config.booleanOr("use_sliding_window", false);
+        boolean slides = used && model.slides(i, i >= model.config.intOr("max_window_layers", 28));
+        return slides ? model.config.intOr("sliding_window", 0) : 0;
+    }
+}

@@ -1,0 +1,5 @@
+/** Model families: short, declarative lists of layers. */
+@NullMarked
+package io.nightmill.models;
+
+import org.jspecify.annotations.NullMarked;

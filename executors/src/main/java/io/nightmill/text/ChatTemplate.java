@@ -1,0 +1,4 @@
+package io.nightmill.text;
+
+/** placeholder */
+public interface ChatTemplate {}

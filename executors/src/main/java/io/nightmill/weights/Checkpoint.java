@@ -1,0 +1,258 @@
+package io.nightmill.weights;
+
+import io.nightmill.kernels.Backend;
+import io.nightmill.kernels.Unpack;
+import io.nightmill.tensor.Buffer;
+import io.nightmill.tensor.Format;
+import io.nightmill.tensor.Matrix;
+import io.nightmill.tensor.Tensor;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.HashSet;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.TreeSet;
+import java.util.regex.Pattern;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
+
+/** The weights of a model: the tensors of all its files, read where they are mapped. */
+public final class Checkpoint implements Weights {
+    private static final int PANEL_BYTES = 1 << 30;
+
+    /** What all scopes of one checkpoint share. */
+    private record Shared(
+            String source, Map<String, Stored> tensors, Set<String> read, Backend backend, Precision precision, int[] fp8Block) {}
+
+    private final Shared files;
+    private final String scope;
+
+    private Checkpoint(Shared files, String scope) {
+        this.files = files;
+        this.scope = scope;
+    }
+
+    /** The safetensors files of a Hugging Face folder. */
+    public static Checkpoint safetensors(Path folder, ConfigNode config, Backend backend, Precision precision) {
+        Map<String, Stored> tensors = new LinkedHashMap<>();
+        for (Path file : shards(folder)) {
+            SafeTensors.read(file).forEach((name, tensor) -> {
+                if (tensors.put(name, tensor) != null) {
+                    throw new IllegalArgumentException("Cannot use %s: tensor '%s' is in two files".formatted(folder, name));
+                }
+            });
+        }
+        List<Integer> block = config.at("quantization_config").ints("weight_block_size");
+        int[] fp8Block = block.size() == 2 ? new int[] {block.get(0), block.get(1)} : new int[] {128, 128};
+        return new Checkpoint(
+                new Shared(folder.toString(), tensors, new HashSet<>(), backend, precision, fp8Block), "");
+    }
+
+    static Checkpoint of(String source, Map<String, Stored> tensors, Backend backend, Precision precision) {
+        return new Checkpoint(
+                new Shared(source, tensors, new HashSet<>(), backend, precision, new int[] {128, 128}), "");
+    }
+
+    private static List<Path> shards(Path folder) {
+        Path index = folder.resolve("model.safetensors.index.json");
+        if (Files.exists(index)) {
+            Set<String> names = new TreeSet<>();
+            ConfigNode.read(index).json().path("weight_map").forEach(name -> names.add(name.asText()));
+            for (String name : names) {
+                if (name.contains("/") || !Files.exists(folder.resolve(name))) {
+                    throw new IllegalArgumentException("Cannot open model %s: %s names the shard '%s', which is missing"
+                            .formatted(folder, index.getFileName(), name));
+                }
+            }
+            return names.stream().map(folder::resolve).toList();
+        }
+        try (Stream<Path> list = Files.list(folder)) {
+            List<Path> shards = list.filter(path -> path.toString().endsWith(".safetensors"))
+                    .sorted()
+                    .toList();
+            if (shards.isEmpty()) {
+                throw new IllegalArgumentException(
+                        "Cannot open model %s: it has no *.safetensors file".formatted(folder));
+            }
+            return shards;
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+    }
+
+    /** Bytes of all tensors in the files. */
+    public long bytes() {
+        return files.tensors.values().stream().mapToLong(Stored::bytes).sum();
+    }
+
+    /** Values of all tensors in the files. */
+    public long parameters() {
+        return files.tensors.values().stream().mapToLong(Stored::values).sum();
+    }
+
+    @Override
+    public Weights in(String name) {
+        return new Checkpoint(files, scope + name + ".");
+    }
+
+    @Override
+    public boolean has(String name) {
+        return files.tensors.containsKey(scope + name);
+    }
+
+    private Stored stored(String name, long... shape) {
+        Stored tensor = files.tensors.get(scope + name);
+        if (tensor == null) {
+            throw new IllegalArgumentException("Cannot load model %s: tensor '%s' %s is missing"
+                    .formatted(files.source, scope + name, Arrays.toString(shape)));
+        }
+        if (!Arrays.equals(tensor.shape(), shape)) {
+            throw new IllegalArgumentException("Cannot load model %s: tensor '%s' has shape %s, expected %s"
+                    .formatted(files.source, scope + name, Arrays.toString(tensor.shape()), Arrays.toString(shape)));
+        }
+        files.read.add(scope + name);
+        return tensor;
+    }
+
+    @Override
+    public float[] values(String name, int... shape) {
+        Stored tensor = stored(name, Arrays.stream(shape).asLongStream().toArray());
+        int count = Math.toIntExact(tensor.values());
+        float[] values = new float[count];
+        Unpack.row(Matrix.of(tensor.weightFormat(), 1, count, tensor.file().slice(tensor.offset(), tensor.bytes())), 0, values, 0);
+        return values;
+    }
+
+    @Override
+    public Tensor tensor(String name, float offset, int rows, int width) {
+        float[] read = rows == 1 ? values(name, width) : values(name, rows, width);
+        for (int i = 0; i < read.length; i++) {
+            read[i] += offset;
+        }
+        Buffer buffer = files.backend.allocate(read.length);
+        Tensor tensor = new Tensor(buffer, 0, rows, width);
+        files.backend.upload(tensor, read);
+        return tensor;
+    }
+
+    @Override
+    public Matrix matrix(String name, int out, int in) {
+        Stored tensor = stored(name, out, in);
+        return files.precision.apply(view(tensor, tensor.offset(), out, in, scales(name, out, in)));
+    }
+
+    private Matrix view(Stored tensor, long offset, int out, int in, Matrix.@Nullable Scales scales) {
+        long rowBytes = tensor.weightFormat().rowBytes(in);
+        int panelRows = (int) Math.max(1, Math.min(out, PANEL_BYTES / rowBytes));
+        return new Matrix(
+                tensor.weightFormat(), out, in, tensor.file().panels(offset, out, rowBytes, panelRows), panelRows, scales);
+    }
+
+    /** The scales of an FP8 weight: blocks as the configuration says, or one factor for the whole tensor. */
+    private Matrix.@Nullable Scales scales(String name, int out, int in) {
+        for (String suffix : List.of("_scale_inv", "_scale")) {
+            Stored scale = files.tensors.get(scope + name + suffix);
+            if (scale != null) {
+                int[] shape = Arrays.stream(scale.shape()).mapToInt(Math::toIntExact).toArray();
+                float[] values = values(name + suffix, shape);
+                if (values.length == 1) {
+                    return new Matrix.Scales(values, out, in);
+                }
+                int[] block = files.fp8Block;
+                int expected = (out + block[0] - 1) / block[0] * ((in + block[1] - 1) / block[1]);
+                if (values.length != expected) {
+                    throw new IllegalArgumentException(
+                            "Cannot load model %s: '%s' has %d scales, expected %d for blocks of %s"
+                                    .formatted(files.source, scope + name + suffix, values.length, expected, Arrays.toString(block)));
+                }
+                return new Matrix.Scales(values, block[0], block[1]);
+            }
+        }
+        return null;
+    }
+
+    @Override
+    public List<Matrix> stack(String name, int count, int out, int in) {
+        if (has(name + "_blocks")) {
+            return microscaled(name, count, out, in);
+        }
+        Stored tensor = stored(name, count, out, in);
+        long bytes = tensor.bytes() / count;
+        List<Matrix> slices = new ArrayList<>();
+        for (int i = 0; i < count; i++) {
+            slices.add(files.precision.apply(view(tensor, tensor.offset() + i * bytes, out, in, null)));
+        }
+        return slices;
+    }
+
+    @Override
+    public List<Matrix> stackTransposed(String name, int count, int out, int in) {
+        Stored tensor = stored(name, count, in, out);
+        long bytes = tensor.bytes() / count;
+        List<Matrix> slices = new ArrayList<>();
+        for (int i = 0; i < count; i++) {
+            Matrix stored = view(tensor, tensor.offset() + i * bytes, in, out, null);
+            slices.add(files.precision.apply(Matrices.transpose(stored)));
+        }
+        return slices;
+    }
+
+    /** Experts stored as {@code name_blocks [count, out, in / 32, 16]} and {@code name_scales}, repacked as GGUF has them. */
+    private List<Matrix> microscaled(String name, int count, int out, int in) {
+        Stored blocks = stored(name + "_blocks", count, out, in / 32, 16);
+        Stored scales = stored(name + "_scales", count, out, in / 32);
+        int perExpert = out * (in / 32);
+        List<Matrix> experts = new ArrayList<>();
+        for (int e = 0; e < count; e++) {
+            ByteBuffer from = blocks.file().slice(blocks.offset() + (long) e * perExpert * 16, perExpert * 16L);
+            ByteBuffer factors = scales.file().slice(scales.offset() + (long) e * perExpert, perExpert);
+            ByteBuffer to = ByteBuffer.allocateDirect(perExpert * 17).order(ByteOrder.LITTLE_ENDIAN);
+            for (int block = 0; block < perExpert; block++) {
+                to.put(block * 17, factors.get(block));
+                for (int i = 0; i < 16; i++) {
+                    // Here bytes hold neighbours (2i, 2i + 1), there the values i and i + 16.
+                    to.put(block * 17 + 1 + i, (byte) (nibble(from, block, i) | nibble(from, block, i + 16) << 4));
+                }
+            }
+            experts.add(Matrix.of(Format.MXFP4, out, in, to));
+        }
+        return experts;
+    }
+
+    private static int nibble(ByteBuffer blocks, int block, int value) {
+        return blocks.get(block * 16 + value / 2) >> 4 * (value % 2) & 15;
+    }
+
+    @Override
+    public void ignore(String glob) {
+        Pattern pattern = Pattern.compile(
+                Arrays.stream((scope + glob).split("\\*", -1)).map(Pattern::quote).collect(Collectors.joining(".*")));
+        files.tensors.keySet().stream()
+                .filter(name -> pattern.matcher(name).matches())
+                .forEach(files.read::add);
+    }
+
+    @Override
+    public void requireAllRead() {
+        List<String> unread = files.tensors.values().stream()
+                .filter(tensor -> !files.read.contains(tensor.name()))
+                .map(tensor -> tensor.name() + " (" + tensor.describe() + ")")
+                .toList();
+        if (!unread.isEmpty()) {
+            throw new IllegalArgumentException("Cannot load model %s: %d tensors belong to no layer of its architecture: %s"
+                    .formatted(
+                            files.source,
+                            unread.size(),
+                            String.join(", ", unread.subList(0, Math.min(10, unread.size())))));
+        }
+    }
+}

@@ -1,0 +1,75 @@
+package io.nightmill.weights;
+
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.MappedByteBuffer;
+import java.nio.channels.FileChannel;
+import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+
+/**
+ * A file mapped read-only in windows of 1 GiB, as they are asked for: weights cost no heap, and the executors of one
+ * machine share the page cache.
+ */
+final class MappedFile {
+    private static final long WINDOW = 1L << 30;
+
+    private final Path path;
+    private final long size;
+    private final Map<Long, MappedByteBuffer> windows = new HashMap<>();
+
+    MappedFile(Path path) throws IOException {
+        this.path = path;
+        try (FileChannel channel = FileChannel.open(path, StandardOpenOption.READ)) {
+            this.size = channel.size();
+        }
+    }
+
+    Path path() {
+        return path;
+    }
+
+    long size() {
+        return size;
+    }
+
+    /** Bytes {@code offset .. offset + length}, little endian; at most 2 GiB. */
+    synchronized ByteBuffer slice(long offset, long length) {
+        if (offset < 0 || length < 0 || length > Integer.MAX_VALUE || offset + length > size) {
+            throw new IllegalArgumentException("Cannot read bytes %d to %d of %s: the file has %d"
+                    .formatted(offset, offset + length, path, size));
+        }
+        long window = offset / WINDOW;
+        try (FileChannel channel = FileChannel.open(path, StandardOpenOption.READ)) {
+            if (length == 0 || (offset + length - 1) / WINDOW != window) {
+                return channel.map(FileChannel.MapMode.READ_ONLY, offset, length)
+                        .order(ByteOrder.LITTLE_ENDIAN);
+            }
+            MappedByteBuffer mapped = windows.get(window);
+            if (mapped == null) {
+                long from = window * WINDOW;
+                mapped = channel.map(FileChannel.MapMode.READ_ONLY, from, Math.min(WINDOW, size - from));
+                windows.put(window, mapped);
+            }
+            return mapped.slice((int) (offset - window * WINDOW), (int) length).order(ByteOrder.LITTLE_ENDIAN);
+        } catch (IOException e) {
+            throw new UncheckedIOException("Cannot map " + path, e);
+        }
+    }
+
+    /** Rows from {@code offset} on, in panels of at most 1 GiB. */
+    List<ByteBuffer> panels(long offset, int rows, long rowBytes, int panelRows) {
+        List<ByteBuffer> panels = new ArrayList<>();
+        for (int row = 0; row < rows; row += panelRows) {
+            int count = Math.min(panelRows, rows - row);
+            panels.add(slice(offset + row * rowBytes, count * rowBytes));
+        }
+        return panels;
+    }
+}

@@ -1,0 +1,41 @@
+package io.nightmill.models;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.stream.Stream;
+
+/** The golden fixtures of the families that are supported. */
+final class Golden {
+    private Golden() {}
+
+    static Stream<Path> folders() {
+        Path root = Path.of(System.getProperty("nightmill.shared", "../../shared")).resolve("golden");
+        List<String> supported = Families.modelTypes();
+        try (Stream<Path> list = Files.list(root)) {
+            return list
+                    .filter(folder -> Files.exists(folder.resolve("golden.json")) && Files.exists(folder.resolve("config.json")))
+                    .filter(folder -> supported.contains(modelType(folder)))
+                    .sorted()
+                    .toList()
+                    .stream();
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+    }
+
+    private static String modelType(Path folder) {
+        return io.nightmill.weights.ConfigNode.read(folder.resolve("config.json")).textOr("model_type", "");
+    }
+
+    static int[] ints(JsonNode list) {
+        int[] values = new int[list.size()];
+        for (int i = 0; i < values.length; i++) {
+            values[i] = list.get(i).asInt();
+        }
+        return values;
+    }
+}

@@ -1,0 +1,218 @@
+package io.nightmill.kernels;
+
+import io.nightmill.tensor.Batch;
+import io.nightmill.tensor.Buffer;
+import io.nightmill.tensor.Matrix;
+import io.nightmill.tensor.State;
+import io.nightmill.tensor.Tensor;
+import java.util.List;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The operations of a decoder. Output first; an operation allocates nothing that outlives it and writes every value of its
+ * output. A row's bits depend on that row's inputs alone: not on the other rows, their number, or the thread count.
+ */
+public interface Backend extends AutoCloseable {
+
+    /** Name of the implementation and of its numerics, for reports and resume checks. */
+    String name();
+
+    Buffer allocate(long values);
+
+    void upload(Tensor out, float[] values);
+
+    void download(Tensor in, float[] values);
+
+    /** Copies rows: {@code out[i] = in[rows[i]]}. */
+    void gather(Tensor out, Tensor in, int[] rows);
+
+    /** Copies one state row or page to another place of the same pool. */
+    void copyRows(Tensor pool, int from, int to, int count);
+
+    /** {@code out[:, outColumn + d] = in[:, inColumn + d]} for {@code d < count}. */
+    void copyColumns(Tensor out, int outColumn, Tensor in, int inColumn, int count);
+
+    /** {@code out[i] = table[ids[i]] * scale}; {@code out} is {@code [tokens, width]}. */
+    void embed(Tensor out, Matrix table, int[] ids, float scale);
+
+    /**
+     * {@code out[:, column + n] = sum_k x[:, k] w[n, k] + bias[n]}.
+     *
+     * @param x {@code [tokens, in]}
+     * @param bias {@code [1, out]}
+     */
+    void matmul(Tensor out, int column, Tensor x, Matrix w, @Nullable Tensor bias);
+
+    /**
+     * A product per expert: rows {@code starts[e] .. starts[e + 1]} of {@code x} meet {@code experts[e]}.
+     *
+     * @param biases {@code [experts, out]}
+     */
+    void groupedMatmul(Tensor out, int column, Tensor x, List<Matrix> experts, int[] starts, @Nullable Tensor biases);
+
+    /**
+     * A product per head: {@code out[t, h] = x[t, h] w_h^T}, for latent attention.
+     *
+     * @param out {@code [tokens, heads * out]}
+     * @param x {@code [tokens, heads * stride]}, of which each head's first {@code in} values count
+     */
+    void headMatmul(Tensor out, Tensor x, List<Matrix> heads);
+
+    /** {@code out = x / sqrt(mean(x^2) + eps) * weight} per row (Zhang and Sennrich 2019, arXiv 1910.07467). */
+    void rmsNorm(Tensor out, Tensor x, @Nullable Tensor weight, float eps);
+
+    /** {@code out = (x - mean) / sqrt(var + eps) * weight + bias} per row. */
+    void layerNorm(Tensor out, Tensor x, Tensor weight, @Nullable Tensor bias, float eps);
+
+    /** {@code out = x + scale * y}. */
+    void add(Tensor out, Tensor x, Tensor y, float scale);
+
+    void activate(Tensor out, Tensor x, Activation activation);
+
+    /** {@code out = out * sigmoid(gate)}, where {@code gate} has one value per row. */
+    void gateRows(Tensor out, Tensor gate);
+
+    /** Gate and up of a feed-forward: {@code out[t, i] = act(gate) * up}, both halves of {@code x [tokens, 2 * inner]}. */
+    void glu(Tensor out, Tensor x, Glu glu);
+
+    /** {@code x = max(-limit, min(x, limit))}. */
+    void clamp(Tensor x, float limit);
+
+    /** {@code x = cap * tanh(x / cap)}. */
+    void softcap(Tensor x, float cap);
+
+    /**
+     * Rotates the first {@code table.width} values of every head (Su et al. 2021, arXiv 2104.09864).
+     *
+     * @param x {@code [tokens, heads * stride]}, rotated in place from value {@code offset} of each head on
+     * @param table {@code [tokens, rotary]}: cosines, then sines, {@code rotary / 2} each
+     */
+    void rope(Tensor x, Tensor table, int stride, int offset, boolean interleaved);
+
+    /** Writes {@code rows[t]} to the pages of its sequence, from column {@code column} of the state on. */
+    void append(State state, int column, Tensor rows, Batch batch);
+
+    /**
+     * Causal softmax attention over paged keys and values.
+     *
+     * @param out {@code [tokens, heads * valueDim]}
+     * @param query {@code [tokens, heads * keyDim]}
+     */
+    void attend(Tensor out, Tensor query, State keys, State values, Attention attention, Batch batch);
+
+    /**
+     * Judges one token per row of logits {@code [rows, vocabulary]}: its log-probability, and its rank (1 is the most
+     * likely; equal logits rank by id).
+     *
+     * @param targets the tokens, or -1 for the most likely one
+     */
+    void pick(Picks out, Tensor logits, int[] targets);
+
+    /** Chooses each row's experts from its router logits {@code [tokens, experts]}. */
+    void route(Routes out, Tensor logits, float @Nullable [] choiceBias, Router router);
+
+    /**
+     * Sums each token's expert outputs in the order of its choices: {@code out[t] = sum_j weight[t, j] x[place[t, j]]}.
+     *
+     * @param x {@code [tokens * topK, width]} sorted by expert
+     * @param place row of {@code x} for each {@code (token, choice)}
+     */
+    void combine(Tensor out, Tensor x, int[] place, Routes routes);
+
+    @Override
+    void close();
+
+    /**
+     * @param heads query heads; {@code heads / kvHeads} of them share a key head
+     * @param window keys that a query sees, itself included; 0 is all
+     * @param softcap {@code cap * tanh(score / cap)}; 0 is none
+     * @param sinks a logit per head that takes part in the softmax without a value, {@code [1, heads]}
+     */
+    record Attention(
+            int heads,
+            int kvHeads,
+            int keyDim,
+            int valueDim,
+            float scale,
+            int window,
+            float softcap,
+            @Nullable Tensor sinks) {
+        public Attention {
+            if (kvHeads < 1 || heads % kvHeads != 0) {
+                throw new IllegalArgumentException(
+                        "Cannot share %d key heads among %d query heads".formatted(kvHeads, heads));
+            }
+        }
+    }
+
+    /**
+     * @param interleaved gate and up alternate, else the gate is the first half
+     * @param limit gpt-oss's form: the gate is clamped above and up on both sides, then
+     *     {@code (up + 1) * gate * sigmoid(alpha * gate)}; 0 is none
+     */
+    record Glu(Activation activation, boolean interleaved, float limit, float alpha) {
+        public static Glu of(Activation activation) {
+            return new Glu(activation, false, 0, 0);
+        }
+    }
+
+    /** The judged tokens of each row. */
+    record Picks(int[] tokens, float[] logprobs, int[] ranks) {
+        public static Picks of(int rows) {
+            return new Picks(new int[rows], new float[rows], new int[rows]);
+        }
+    }
+
+    /** The experts of each token, {@code [tokens, topK]} row-major. */
+    record Routes(int topK, int[] experts, float[] weights) {
+        public static Routes of(int tokens, int topK) {
+            return new Routes(topK, new int[tokens * topK], new float[tokens * topK]);
+        }
+
+        public int tokens() {
+            return experts.length / topK;
+        }
+    }
+
+    /**
+     * How router logits become choices and weights.
+     *
+     * @param groups experts are in so many equal groups, of which {@code topGroups} may be chosen from; 1 is none
+     * @param maskedScore score of the experts outside the chosen groups
+     * @param scale factor on the final weights
+     */
+    record Router(
+            int experts,
+            int topK,
+            Scoring scoring,
+            boolean renormalize,
+            int groups,
+            int topGroups,
+            GroupScore groupScore,
+            float maskedScore,
+            float scale) {
+        public enum Scoring {
+            /** Softmax over all experts, then the choice. */
+            SOFTMAX,
+            SIGMOID,
+            /** The choice, then softmax over the chosen. */
+            SOFTMAX_OF_CHOSEN
+        }
+
+        public enum GroupScore {
+            MAX,
+            SUM_OF_TOP_2
+        }
+
+        public Router {
+            if (topK < 1 || topK > experts || groups < 1 || experts % groups != 0 || topGroups > groups) {
+                throw new IllegalArgumentException("Cannot route to %d of %d experts in %d of %d groups"
+                        .formatted(topK, experts, topGroups, groups));
+            }
+        }
+
+        public static Router plain(int experts, int topK, Scoring scoring, boolean renormalize) {
+            return new Router(experts, topK, scoring, renormalize, 1, 1, GroupScore.MAX, 0, 1);
+        }
+    }
+}

@@ -1,0 +1,599 @@
+package io.nightmill.kernels;
+
+import static io.nightmill.kernels.HostBuffer.offset;
+import static io.nightmill.kernels.HostBuffer.values;
+
+import io.nightmill.tensor.Batch;
+import io.nightmill.tensor.Buffer;
+import io.nightmill.tensor.Format;
+import io.nightmill.tensor.Matrix;
+import io.nightmill.tensor.State;
+import io.nightmill.tensor.Tensor;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.function.IntConsumer;
+import org.jspecify.annotations.Nullable;
+
+/** The CPU: rows or output columns are handed to a team of threads, inner loops are {@link Lanes}. */
+public final class HostBackend implements Backend {
+    private static final int ROW_BLOCK = 64;
+
+    private final Lanes lanes;
+    private final Workers workers;
+    private final ThreadLocal<float[][]> scratch = ThreadLocal.withInitial(() -> new float[3][0]);
+    private float[] split = new float[0];
+
+    /** @param threads threads of one operation, the caller's included */
+    public HostBackend(int threads) {
+        this(threads, Lanes.best());
+    }
+
+    HostBackend(int threads, Lanes lanes) {
+        this.lanes = lanes;
+        this.workers = new Workers(threads);
+    }
+
+    @Override
+    public String name() {
+        return "host-" + lanes.name();
+    }
+
+    public int threads() {
+        return workers.threads();
+    }
+
+    @Override
+    public Buffer allocate(long values) {
+        return new HostBuffer(new float[Math.toIntExact(values)]);
+    }
+
+    @Override
+    public void upload(Tensor out, float[] values) {
+        System.arraycopy(values, 0, values(out), offset(out), out.rows() * out.width());
+    }
+
+    @Override
+    public void download(Tensor in, float[] values) {
+        System.arraycopy(values(in), offset(in), values, 0, in.rows() * in.width());
+    }
+
+    private float[] scratch(int which, int size) {
+        float[][] mine = scratch.get();
+        if (mine[which].length < size) {
+            mine[which] = new float[Math.max(size, 4096)];
+        }
+        return mine[which];
+    }
+
+    /** Runs {@code body} for each row; few long rows or many short ones make a similar number of tasks. */
+    private void eachRow(int rows, int width, IntConsumer body) {
+        int perTask = Math.max(1, Math.max(8192 / Math.max(1, width), (rows + 31) / 32));
+        workers.run((rows + perTask - 1) / perTask, task -> {
+            for (int row = task * perTask; row < Math.min(rows, (task + 1) * perTask); row++) {
+                body.accept(row);
+            }
+        });
+    }
+
+    @Override
+    public void gather(Tensor out, Tensor in, int[] rows) {
+        int width = in.width();
+        eachRow(
+                rows.length,
+                width,
+                i -> System.arraycopy(values(in), offset(in) + rows[i] * width, values(out), offset(out) + i * width, width));
+    }
+
+    @Override
+    public void copyRows(Tensor pool, int from, int to, int count) {
+        int width = pool.width();
+        float[] v = values(pool);
+        System.arraycopy(v, offset(pool) + from * width, v, offset(pool) + to * width, count * width);
+    }
+
+    @Override
+    public void copyColumns(Tensor out, int outColumn, Tensor in, int inColumn, int count) {
+        eachRow(
+                in.rows(),
+                count,
+                i -> System.arraycopy(
+                        values(in),
+                        offset(in) + i * in.width() + inColumn,
+                        values(out),
+                        offset(out) + i * out.width() + outColumn,
+                        count));
+    }
+
+    @Override
+    public void embed(Tensor out, Matrix table, int[] ids, float scale) {
+        eachRow(ids.length, table.in(), i -> {
+            int at = offset(out) + i * out.width();
+            Unpack.row(table, ids[i], values(out), at);
+            if (scale != 1) {
+                for (int d = 0; d < table.in(); d++) {
+                    values(out)[at + d] *= scale;
+                }
+            }
+        });
+    }
+
+    /** Rows of activations as one operand of a product. */
+    private record Rows(float[] values, int offset, int stride, int count) {}
+
+    /** Reorders rows once for all products with bfloat16 weights; the buffer is reused by the next operation. */
+    private Rows splitRows(Rows x, int in) {
+        if (split.length < x.count * in) {
+            split = new float[x.count * in];
+        }
+        float[] out = split;
+        eachRow(x.count, in, i -> lanes.splitPairs(x.values, x.offset + i * x.stride, out, i * in, in));
+        return new Rows(out, 0, in, x.count);
+    }
+
+    private static boolean widensInRegisters(Matrix w) {
+        return w.format() == Format.BF16 && w.scales() == null;
+    }
+
+    /** Output columns {@code first .. last} of {@code x w^T}; {@code x} is split where the weights widen in registers. */
+    private void product(Rows x, Matrix w, int first, int last, float[] out, int oo, int os) {
+        for (int block = 0; block < x.count; block += ROW_BLOCK) {
+            int m = Math.min(ROW_BLOCK, x.count - block);
+            int xo = x.offset + block * x.stride;
+            int at = oo + block * os;
+            for (int row = first; row < last; ) {
+                int panelEnd = Math.min(last, (row / w.panelRows() + 1) * w.panelRows());
+                if (widensInRegisters(w)) {
+                    lanes.dotsBf16(
+                            x.values,
+                            xo,
+                            x.stride,
+                            m,
+                            w.panel(row),
+                            w.rowOffset(row),
+                            w.rowBytes(),
+                            panelEnd - row,
+                            w.in(),
+                            out,
+                            at + row,
+                            os);
+                    row = panelEnd;
+                } else {
+                    int n = Math.min(4, panelEnd - row);
+                    float[] unpacked = scratch(0, 4 * w.in());
+                    for (int j = 0; j < n; j++) {
+                        Unpack.row(w, row + j, unpacked, j * w.in());
+                    }
+                    lanes.dots(x.values, xo, x.stride, m, unpacked, 0, w.in(), n, w.in(), out, at + row, os);
+                    row += n;
+                }
+            }
+        }
+    }
+
+    private static void addBias(float[] bias, int bo, int first, int last, int rows, float[] out, int oo, int os) {
+        for (int i = 0; i < rows; i++) {
+            for (int n = first; n < last; n++) {
+                out[oo + i * os + n] += bias[bo + n];
+            }
+        }
+    }
+
+    /** Columns per task: about four tasks per thread, whole tiles. */
+    private int columnsPerTask(int columns) {
+        int share = columns / (4 * workers.threads());
+        return Math.max(16, (share + 15) / 16 * 16);
+    }
+
+    @Override
+    public void matmul(Tensor out, int column, Tensor x, Matrix w, @Nullable Tensor bias) {
+        groupedMatmul(out, column, x, List.of(w), new int[] {0, x.rows()}, bias);
+    }
+
+    @Override
+    public void groupedMatmul(
+            Tensor out, int column, Tensor x, List<Matrix> experts, int[] starts, @Nullable Tensor biases) {
+        Matrix first = experts.get(0);
+        requireProduct(out, column, x, first);
+        Rows all = new Rows(values(x), offset(x), x.width(), x.rows());
+        boolean splits = experts.stream().allMatch(HostBackend::widensInRegisters);
+        Rows rows = splits ? splitRows(all, x.width()) : all;
+        List<Runnable> tasks = new ArrayList<>();
+        int columns = columnsPerTask(first.out() * Math.max(1, experts.size() / 8));
+        for (int e = 0; e < experts.size(); e++) {
+            int count = starts[e + 1] - starts[e];
+            if (count == 0) {
+                continue;
+            }
+            Matrix w = experts.get(e);
+            Rows mine = new Rows(rows.values, rows.offset + starts[e] * rows.stride, rows.stride, count);
+            int at = offset(out) + starts[e] * out.width() + column;
+            int bo = biases == null ? 0 : offset(biases) + e * w.out();
+            for (int n = 0; n < w.out(); n += columns) {
+                int from = n;
+                int to = Math.min(w.out(), n + columns);
+                tasks.add(() -> {
+                    product(mine, w, from, to, values(out), at, out.width());
+                    if (biases != null) {
+                        addBias(values(biases), bo, from, to, count, values(out), at, out.width());
+                    }
+                });
+            }
+        }
+        workers.run(tasks.size(), task -> tasks.get(task).run());
+    }
+
+    private static void requireProduct(Tensor out, int column, Tensor x, Matrix w) {
+        if (x.width() != w.in() || out.rows() != x.rows() || column + w.out() > out.width()) {
+            throw new IllegalArgumentException("Cannot multiply %s by %s into %s at column %d"
+                    .formatted(x.shape(), w.shape(), out.shape(), column));
+        }
+    }
+
+    @Override
+    public void headMatmul(Tensor out, Tensor x, List<Matrix> heads) {
+        int xStride = x.width() / heads.size();
+        int oStride = out.width() / heads.size();
+        boolean splits = widensInRegisters(heads.get(0));
+        int in = heads.get(0).in();
+        workers.run(heads.size(), h -> {
+            Rows rows = new Rows(values(x), offset(x) + h * xStride, x.width(), x.rows());
+            if (splits) {
+                float[] mine = scratch(1, x.rows() * in);
+                for (int i = 0; i < x.rows(); i++) {
+                    lanes.splitPairs(rows.values, rows.offset + i * rows.stride, mine, i * in, in);
+                }
+                rows = new Rows(mine, 0, in, x.rows());
+            }
+            Matrix w = heads.get(h);
+            product(rows, w, 0, w.out(), values(out), offset(out) + h * oStride, out.width());
+        });
+    }
+
+    @Override
+    public void rmsNorm(Tensor out, Tensor x, @Nullable Tensor weight, float eps) {
+        int n = x.width();
+        eachRow(x.rows(), n, i -> {
+            float[] v = values(x);
+            float[] o = values(out);
+            int from = offset(x) + i * n;
+            int to = offset(out) + i * n;
+            float scale = (float) (1 / Math.sqrt(lanes.sumOfSquares(v, from, n) / n + eps));
+            if (weight == null) {
+                for (int d = 0; d < n; d++) {
+                    o[to + d] = v[from + d] * scale;
+                }
+            } else {
+                float[] w = values(weight);
+                int wo = offset(weight);
+                for (int d = 0; d < n; d++) {
+                    o[to + d] = v[from + d] * scale * w[wo + d];
+                }
+            }
+        });
+    }
+
+    @Override
+    public void layerNorm(Tensor out, Tensor x, Tensor weight, @Nullable Tensor bias, float eps) {
+        int n = x.width();
+        eachRow(x.rows(), n, i -> {
+            float[] v = values(x);
+            float[] o = values(out);
+            int from = offset(x) + i * n;
+            int to = offset(out) + i * n;
+            double sum = 0;
+            for (int d = 0; d < n; d++) {
+                sum += v[from + d];
+            }
+            float mean = (float) (sum / n);
+            double squares = 0;
+            for (int d = 0; d < n; d++) {
+                squares += (double) (v[from + d] - mean) * (v[from + d] - mean);
+            }
+            float scale = (float) (1 / Math.sqrt(squares / n + eps));
+            for (int d = 0; d < n; d++) {
+                float y = (v[from + d] - mean) * scale * values(weight)[offset(weight) + d];
+                o[to + d] = bias == null ? y : y + values(bias)[offset(bias) + d];
+            }
+        });
+    }
+
+    @Override
+    public void add(Tensor out, Tensor x, Tensor y, float scale) {
+        int n = x.width();
+        eachRow(x.rows(), n, i -> {
+            float[] o = values(out);
+            float[] a = values(x);
+            float[] b = values(y);
+            int oo = offset(out) + i * n;
+            int ao = offset(x) + i * n;
+            int bo = offset(y) + i * n;
+            for (int d = 0; d < n; d++) {
+                o[oo + d] = a[ao + d] + scale * b[bo + d];
+            }
+        });
+    }
+
+    @Override
+    public void activate(Tensor out, Tensor x, Activation activation) {
+        int n = x.width();
+        eachRow(x.rows(), n, i -> lanes.activate(
+                activation, values(x), offset(x) + i * n, values(out), offset(out) + i * n, n));
+    }
+
+    @Override
+    public void gateRows(Tensor out, Tensor gate) {
+        eachRow(out.rows(), out.width(), i -> {
+            float factor = ScalarLanes.sigmoid(values(gate)[offset(gate) + i]);
+            int at = offset(out) + i * out.width();
+            for (int d = 0; d < out.width(); d++) {
+                values(out)[at + d] *= factor;
+            }
+        });
+    }
+
+    @Override
+    public void glu(Tensor out, Tensor x, Glu glu) {
+        int n = out.width();
+        eachRow(out.rows(), n, i -> {
+            float[] in = values(x);
+            float[] o = values(out);
+            int from = offset(x) + i * 2 * n;
+            int to = offset(out) + i * n;
+            if (glu.limit() > 0) {
+                int step = glu.interleaved() ? 2 : 1;
+                int up = glu.interleaved() ? 1 : n;
+                for (int d = 0; d < n; d++) {
+                    float g = Math.min(in[from + d * step], glu.limit());
+                    float u = Math.max(-glu.limit(), Math.min(in[from + d * step + up], glu.limit()));
+                    o[to + d] = (u + 1) * g * ScalarLanes.sigmoid(glu.alpha() * g);
+                }
+            } else if (glu.interleaved()) {
+                for (int d = 0; d < n; d++) {
+                    o[to + d] = ScalarLanes.apply(glu.activation(), in[from + 2 * d]) * in[from + 2 * d + 1];
+                }
+            } else {
+                lanes.activate(glu.activation(), in, from, o, to, n);
+                for (int d = 0; d < n; d++) {
+                    o[to + d] *= in[from + n + d];
+                }
+            }
+        });
+    }
+
+    @Override
+    public void clamp(Tensor x, float limit) {
+        eachRow(x.rows(), x.width(), i -> {
+            for (int at = offset(x) + i * x.width(); at < offset(x) + (i + 1) * x.width(); at++) {
+                values(x)[at] = Math.max(-limit, Math.min(values(x)[at], limit));
+            }
+        });
+    }
+
+    @Override
+    public void softcap(Tensor x, float cap) {
+        eachRow(x.rows(), x.width(), i -> {
+            int at = offset(x) + i * x.width();
+            for (int d = 0; d < x.width(); d++) {
+                values(x)[at + d] = cap * (float) Math.tanh(values(x)[at + d] / cap);
+            }
+        });
+    }
+
+    @Override
+    public void rope(Tensor x, Tensor table, int stride, int offset, boolean interleaved) {
+        eachRow(x.rows(), x.width(), i -> {
+            for (int head = 0; head < x.width(); head += stride) {
+                rotate(values(x), offset(x) + i * x.width() + head + offset, table, i, interleaved);
+            }
+        });
+    }
+
+    private static void rotate(float[] x, int at, Tensor table, int row, boolean interleaved) {
+        float[] t = values(table);
+        int half = table.width() / 2;
+        int cosines = offset(table) + row * table.width();
+        for (int d = 0; d < half; d++) {
+            int a = interleaved ? at + 2 * d : at + d;
+            int b = interleaved ? a + 1 : a + half;
+            float cos = t[cosines + d];
+            float sin = t[cosines + half + d];
+            float u = x[a];
+            float v = x[b];
+            x[a] = u * cos - v * sin;
+            x[b] = v * cos + u * sin;
+        }
+    }
+
+    @Override
+    public void append(State state, int column, Tensor rows, Batch batch) {
+        Tensor pool = state.pool();
+        workers.run(batch.spans().size(), s -> {
+            Batch.Span span = batch.spans().get(s);
+            for (int i = 0; i < span.count(); i++) {
+                int to = poolRow(span, span.past() + i, batch.pageTokens()) * pool.width() + offset(pool) + column;
+                int from = offset(rows) + (span.first() + i) * rows.width();
+                System.arraycopy(values(rows), from, values(pool), to, rows.width());
+            }
+        });
+    }
+
+    private static int poolRow(Batch.Span span, int position, int pageTokens) {
+        return span.pages()[position / pageTokens] * pageTokens + position % pageTokens;
+    }
+
+    private static final int QUERY_BLOCK = 8;
+
+    @Override
+    public void attend(Tensor out, Tensor query, State keys, State values, Attention attention, Batch batch) {
+        List<Runnable> tasks = new ArrayList<>();
+        for (Batch.Span span : batch.spans()) {
+            for (int kvHead = 0; kvHead < attention.kvHeads(); kvHead++) {
+                int head = kvHead;
+                for (int q = 0; q < span.count(); q += QUERY_BLOCK) {
+                    int first = q;
+                    tasks.add(() -> attendBlock(
+                            out, query, keys.pool(), values.pool(), attention, span, batch.pageTokens(), head, first));
+                }
+            }
+        }
+        workers.run(tasks.size(), task -> tasks.get(task).run());
+    }
+
+    /** Queries {@code first .. first + QUERY_BLOCK} of a span, for the heads that share a key head. */
+    private void attendBlock(
+            Tensor out,
+            Tensor query,
+            Tensor keys,
+            Tensor values,
+            Attention a,
+            Batch.Span span,
+            int pageTokens,
+            int kvHead,
+            int first) {
+        int count = Math.min(QUERY_BLOCK, span.count() - first);
+        int position = span.past() + first;
+        int end = position + count;
+        int start = a.window() > 0 ? Math.max(0, position - a.window() + 1) : 0;
+        start -= start % pageTokens;
+        int n = end - start;
+        int group = a.heads() / a.kvHeads();
+        // One token: its heads are the rows of the tile. Several: the tokens are, head by head.
+        boolean decode = count == 1;
+        int m = decode ? group : count;
+        int qStride = decode ? a.keyDim() : query.width();
+        float[] scores = scratch(1, m * n);
+        int keyBase = offset(keys) + kvHead * a.keyDim();
+        int valueBase = offset(values) + kvHead * a.valueDim();
+        for (int tile = 0; tile < (decode ? 1 : group); tile++) {
+            int head = kvHead * group + tile;
+            int q = offset(query) + (span.first() + first) * query.width() + head * a.keyDim();
+            for (int at = start; at < end; at += pageTokens) {
+                int tokens = Math.min(pageTokens, end - at);
+                int page = keyBase + poolRow(span, at, pageTokens) * keys.width();
+                lanes.dots(
+                        values(query), q, qStride, m, values(keys), page, keys.width(), tokens, a.keyDim(), scores, at - start, n);
+            }
+            for (int i = 0; i < m; i++) {
+                int row = i * n;
+                int last = decode ? position : position + i;
+                int low = a.window() > 0 ? Math.max(0, last - a.window() + 1) : 0;
+                softmax(scores, row, start, low, last, n, a, decode ? head + i : head);
+            }
+            int oStride = decode ? a.valueDim() : out.width();
+            int o = offset(out) + (span.first() + first) * out.width() + head * a.valueDim();
+            for (int i = 0; i < m; i++) {
+                java.util.Arrays.fill(values(out), o + i * oStride, o + i * oStride + a.valueDim(), 0);
+            }
+            for (int at = start; at < end; at += pageTokens) {
+                int tokens = Math.min(pageTokens, end - at);
+                int page = valueBase + poolRow(span, at, pageTokens) * values.width();
+                lanes.weighted(
+                        scores,
+                        at - start,
+                        n,
+                        m,
+                        values(values),
+                        page,
+                        values.width(),
+                        tokens,
+                        a.valueDim(),
+                        values(out),
+                        o,
+                        oStride);
+            }
+        }
+    }
+
+    /** Weights of the keys {@code low .. last} from the scores at {@code row}; all others become 0. */
+    private void softmax(float[] scores, int row, int start, int low, int last, int n, Attention a, int head) {
+        int from = row + low - start;
+        int visible = last - low + 1;
+        float max = Float.NEGATIVE_INFINITY;
+        for (int j = from; j < from + visible; j++) {
+            float score = scores[j] * a.scale();
+            if (a.softcap() > 0) {
+                score = a.softcap() * (float) Math.tanh(score / a.softcap());
+            }
+            scores[j] = score;
+            max = Math.max(max, score);
+        }
+        Tensor sinks = a.sinks();
+        float sink = sinks == null ? Float.NEGATIVE_INFINITY : values(sinks)[offset(sinks) + head];
+        max = Math.max(max, sink);
+        float sum = lanes.expSum(scores, from, visible, max);
+        if (sinks != null) {
+            sum += ScalarLanes.exp(sink - max);
+        }
+        float factor = 1 / sum;
+        for (int j = from; j < from + visible; j++) {
+            scores[j] *= factor;
+        }
+        java.util.Arrays.fill(scores, row, from, 0);
+        java.util.Arrays.fill(scores, from + visible, row + n, 0);
+    }
+
+    @Override
+    public void pick(Picks out, Tensor logits, int[] targets) {
+        int n = logits.width();
+        workers.run(targets.length, i -> {
+            float[] x = values(logits);
+            int from = offset(logits) + i * n;
+            int best = 0;
+            for (int d = 1; d < n; d++) {
+                if (x[from + d] > x[from + best]) {
+                    best = d;
+                }
+            }
+            int token = targets[i] < 0 ? best : targets[i];
+            float[] copy = scratch(1, n);
+            System.arraycopy(x, from, copy, 0, n);
+            float max = x[from + best];
+            double logSum = max + Math.log(lanes.expSum(copy, 0, n, max));
+            out.tokens()[i] = token;
+            out.logprobs()[i] = (float) (x[from + token] - logSum);
+            out.ranks()[i] = token == best ? 1 : rank(x, from, n, token);
+        });
+    }
+
+    static int rank(float[] x, int from, int n, int token) {
+        int rank = 1;
+        for (int d = 0; d < n; d++) {
+            if (x[from + d] > x[from + token] || x[from + d] == x[from + token] && d < token) {
+                rank++;
+            }
+        }
+        return rank;
+    }
+
+    @Override
+    public void route(Routes out, Tensor logits, float @Nullable [] choiceBias, Router router) {
+        float[] bias = choiceBias == null ? new float[0] : choiceBias;
+        eachRow(logits.rows(), logits.width(), i -> Routing.choose(
+                values(logits),
+                offset(logits) + i * logits.width(),
+                bias,
+                router,
+                out.experts(),
+                out.weights(),
+                i * out.topK()));
+    }
+
+    @Override
+    public void combine(Tensor out, Tensor x, int[] place, Routes routes) {
+        int n = out.width();
+        int topK = routes.topK();
+        eachRow(out.rows(), n * topK, t -> {
+            int to = offset(out) + t * n;
+            java.util.Arrays.fill(values(out), to, to + n, 0);
+            for (int j = t * topK; j < (t + 1) * topK; j++) {
+                lanes.weighted(
+                        routes.weights(), j, 1, 1, values(x), offset(x) + place[j] * n, n, 1, n, values(out), to, n);
+            }
+        });
+    }
+
+    @Override
+    public void close() {
+        workers.close();
+    }
+}

@@ -1,0 +1,71 @@
+package io.nightmill.kernels;
+
+import java.nio.ByteBuffer;
+import java.util.Optional;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * The inner loops of the host backend. Every output value has an accumulator of its own and a fixed order of additions,
+ * so it does not matter with which other rows it is computed. {@link VectorLanes} is fast, {@link ScalarLanes} runs
+ * where the vector module is missing.
+ */
+interface Lanes {
+
+    /** What the numerics depend on: implementation and lane count. */
+    String name();
+
+    /** Values that one vector holds. */
+    int width();
+
+    /** {@code out[i, j] = sum_k x[i, k] w[j, k]} for {@code i < m, j < n}; strides are between rows, in values. */
+    void dots(float[] x, int xo, int xs, int m, float[] w, int wo, int ws, int n, int k, float[] out, int oo, int os);
+
+    /**
+     * The same for bfloat16 weights, widened in registers.
+     *
+     * @param x rows in the order of {@link #splitPairs}
+     * @param ws bytes between rows of {@code w}
+     */
+    void dotsBf16(
+            float[] x, int xo, int xs, int m, ByteBuffer w, int wo, int ws, int n, int k, float[] out, int oo, int os);
+
+    /** Reorders a row for {@link #dotsBf16}: of each {@code 2 * width} values, the even ones and then the odd ones. */
+    default void splitPairs(float[] x, int xo, float[] out, int oo, int k) {
+        int lanes = width();
+        int whole = k - k % (2 * lanes);
+        for (int i = 0; i < whole; i += 2 * lanes) {
+            for (int j = 0; j < lanes; j++) {
+                out[oo + i + j] = x[xo + i + 2 * j];
+                out[oo + i + lanes + j] = x[xo + i + 2 * j + 1];
+            }
+        }
+        System.arraycopy(x, xo + whole, out, oo + whole, k - whole);
+    }
+
+    /** {@code out[i, d] += sum_j p[i, j] v[j, d]} for {@code i < m, j < n, d < width}. */
+    void weighted(
+            float[] p, int po, int ps, int m, float[] v, int vo, int vs, int n, int width, float[] out, int oo, int os);
+
+    float sumOfSquares(float[] x, int xo, int n);
+
+    /** {@code s = exp(s - max)} in place; returns the sum. */
+    float expSum(float[] s, int so, int n, float max);
+
+    void activate(Activation activation, float[] x, int xo, float[] out, int oo, int n);
+
+    /** The fastest lanes of this JVM; says loudly when they are the scalar ones. */
+    static Lanes best() {
+        Logger log = LoggerFactory.getLogger(Lanes.class);
+        if (ModuleLayer.boot().findModule("jdk.incubator.vector").isEmpty()) {
+            log.warn("SCALAR KERNELS: the module jdk.incubator.vector is not loaded, so products run about ten times"
+                    + " slower. Add '--add-modules jdk.incubator.vector' to the JVM's options (Spark 4 does so itself).");
+            return new ScalarLanes();
+        }
+        Optional<Lanes> vector = VectorLanes.ifWide();
+        if (vector.isEmpty()) {
+            log.warn("SCALAR KERNELS: this CPU offers the JVM fewer than 4 float lanes.");
+        }
+        return vector.orElseGet(ScalarLanes::new);
+    }
+}

@@ -1,0 +1,357 @@
+package io.nightmill.kernels;
+
+import static io.nightmill.kernels.HostBuffer.offset;
+import static io.nightmill.kernels.HostBuffer.values;
+
+import io.nightmill.tensor.Batch;
+import io.nightmill.tensor.Buffer;
+import io.nightmill.tensor.Matrix;
+import io.nightmill.tensor.State;
+import io.nightmill.tensor.Tensor;
+import java.util.List;
+import org.jspecify.annotations.Nullable;
+
+/** The definition of every operation: plain loops, one thread, sums in float64. Slow on purpose. */
+public final class ReferenceBackend implements Backend {
+    @Override
+    public String name() {
+        return "reference";
+    }
+
+    @Override
+    public Buffer allocate(long values) {
+        return new HostBuffer(new float[Math.toIntExact(values)]);
+    }
+
+    @Override
+    public void upload(Tensor out, float[] values) {
+        for (int i = 0; i < out.rows() * out.width(); i++) {
+            values(out)[offset(out) + i] = values[i];
+        }
+    }
+
+    @Override
+    public void download(Tensor in, float[] values) {
+        for (int i = 0; i < in.rows() * in.width(); i++) {
+            values[i] = values(in)[offset(in) + i];
+        }
+    }
+
+    private static float get(Tensor x, int row, int column) {
+        return values(x)[offset(x) + row * x.width() + column];
+    }
+
+    private static void set(Tensor x, int row, int column, double value) {
+        values(x)[offset(x) + row * x.width() + column] = (float) value;
+    }
+
+    @Override
+    public void gather(Tensor out, Tensor in, int[] rows) {
+        for (int i = 0; i < rows.length; i++) {
+            for (int d = 0; d < in.width(); d++) {
+                set(out, i, d, get(in, rows[i], d));
+            }
+        }
+    }
+
+    @Override
+    public void copyRows(Tensor pool, int from, int to, int count) {
+        for (int i = 0; i < count; i++) {
+            for (int d = 0; d < pool.width(); d++) {
+                set(pool, to + i, d, get(pool, from + i, d));
+            }
+        }
+    }
+
+    @Override
+    public void copyColumns(Tensor out, int outColumn, Tensor in, int inColumn, int count) {
+        for (int i = 0; i < in.rows(); i++) {
+            for (int d = 0; d < count; d++) {
+                set(out, i, outColumn + d, get(in, i, inColumn + d));
+            }
+        }
+    }
+
+    @Override
+    public void embed(Tensor out, Matrix table, int[] ids, float scale) {
+        float[] row = new float[table.in()];
+        for (int i = 0; i < ids.length; i++) {
+            Unpack.row(table, ids[i], row, 0);
+            for (int d = 0; d < row.length; d++) {
+                set(out, i, d, row[d] * scale);
+            }
+        }
+    }
+
+    private static void multiply(
+            Tensor out, int column, Tensor x, int xColumn, int row, Matrix w, @Nullable Tensor bias, int biasRow) {
+        float[] weights = new float[w.in()];
+        for (int n = 0; n < w.out(); n++) {
+            Unpack.row(w, n, weights, 0);
+            double sum = 0;
+            for (int k = 0; k < w.in(); k++) {
+                sum += (double) get(x, row, xColumn + k) * weights[k];
+            }
+            set(out, row, column + n, (float) sum + (bias == null ? 0 : get(bias, biasRow, n)));
+        }
+    }
+
+    @Override
+    public void matmul(Tensor out, int column, Tensor x, Matrix w, @Nullable Tensor bias) {
+        for (int i = 0; i < x.rows(); i++) {
+            multiply(out, column, x, 0, i, w, bias, 0);
+        }
+    }
+
+    @Override
+    public void groupedMatmul(
+            Tensor out, int column, Tensor x, List<Matrix> experts, int[] starts, @Nullable Tensor biases) {
+        for (int e = 0; e < experts.size(); e++) {
+            for (int i = starts[e]; i < starts[e + 1]; i++) {
+                multiply(out, column, x, 0, i, experts.get(e), biases, e);
+            }
+        }
+    }
+
+    @Override
+    public void headMatmul(Tensor out, Tensor x, List<Matrix> heads) {
+        for (int h = 0; h < heads.size(); h++) {
+            for (int i = 0; i < x.rows(); i++) {
+                multiply(out, h * (out.width() / heads.size()), x, h * (x.width() / heads.size()), i, heads.get(h), null, 0);
+            }
+        }
+    }
+
+    @Override
+    public void rmsNorm(Tensor out, Tensor x, @Nullable Tensor weight, float eps) {
+        for (int i = 0; i < x.rows(); i++) {
+            double squares = 0;
+            for (int d = 0; d < x.width(); d++) {
+                squares += (double) get(x, i, d) * get(x, i, d);
+            }
+            double scale = 1 / Math.sqrt(squares / x.width() + eps);
+            for (int d = 0; d < x.width(); d++) {
+                set(out, i, d, get(x, i, d) * scale * (weight == null ? 1 : get(weight, 0, d)));
+            }
+        }
+    }
+
+    @Override
+    public void layerNorm(Tensor out, Tensor x, Tensor weight, @Nullable Tensor bias, float eps) {
+        for (int i = 0; i < x.rows(); i++) {
+            double mean = 0;
+            for (int d = 0; d < x.width(); d++) {
+                mean += (double) get(x, i, d) / x.width();
+            }
+            double variance = 0;
+            for (int d = 0; d < x.width(); d++) {
+                variance += (get(x, i, d) - mean) * (get(x, i, d) - mean) / x.width();
+            }
+            for (int d = 0; d < x.width(); d++) {
+                double y = (get(x, i, d) - mean) / Math.sqrt(variance + eps) * get(weight, 0, d);
+                set(out, i, d, bias == null ? y : y + get(bias, 0, d));
+            }
+        }
+    }
+
+    @Override
+    public void add(Tensor out, Tensor x, Tensor y, float scale) {
+        for (int i = 0; i < x.rows(); i++) {
+            for (int d = 0; d < x.width(); d++) {
+                set(out, i, d, get(x, i, d) + scale * get(y, i, d));
+            }
+        }
+    }
+
+    @Override
+    public void activate(Tensor out, Tensor x, Activation activation) {
+        for (int i = 0; i < x.rows(); i++) {
+            for (int d = 0; d < x.width(); d++) {
+                set(out, i, d, ScalarLanes.apply(activation, get(x, i, d)));
+            }
+        }
+    }
+
+    @Override
+    public void gateRows(Tensor out, Tensor gate) {
+        for (int i = 0; i < out.rows(); i++) {
+            for (int d = 0; d < out.width(); d++) {
+                set(out, i, d, get(out, i, d) * ScalarLanes.sigmoid(get(gate, i, 0)));
+            }
+        }
+    }
+
+    @Override
+    public void glu(Tensor out, Tensor x, Glu glu) {
+        int n = out.width();
+        for (int i = 0; i < out.rows(); i++) {
+            for (int d = 0; d < n; d++) {
+                float gate = get(x, i, glu.interleaved() ? 2 * d : d);
+                float up = get(x, i, glu.interleaved() ? 2 * d + 1 : n + d);
+                if (glu.limit() > 0) {
+                    gate = Math.min(gate, glu.limit());
+                    up = Math.max(-glu.limit(), Math.min(up, glu.limit()));
+                    set(out, i, d, (up + 1) * gate * ScalarLanes.sigmoid(glu.alpha() * gate));
+                } else {
+                    set(out, i, d, ScalarLanes.apply(glu.activation(), gate) * up);
+                }
+            }
+        }
+    }
+
+    @Override
+    public void clamp(Tensor x, float limit) {
+        for (int i = 0; i < x.rows(); i++) {
+            for (int d = 0; d < x.width(); d++) {
+                set(x, i, d, Math.max(-limit, Math.min(get(x, i, d), limit)));
+            }
+        }
+    }
+
+    @Override
+    public void softcap(Tensor x, float cap) {
+        for (int i = 0; i < x.rows(); i++) {
+            for (int d = 0; d < x.width(); d++) {
+                set(x, i, d, cap * Math.tanh(get(x, i, d) / cap));
+            }
+        }
+    }
+
+    @Override
+    public void rope(Tensor x, Tensor table, int stride, int offset, boolean interleaved) {
+        for (int i = 0; i < x.rows(); i++) {
+            for (int head = 0; head < x.width(); head += stride) {
+                rotate(x, i, head + offset, table, i, interleaved);
+            }
+        }
+    }
+
+    private static void rotate(Tensor x, int row, int column, Tensor table, int position, boolean interleaved) {
+        int half = table.width() / 2;
+        for (int d = 0; d < half; d++) {
+            int a = column + (interleaved ? 2 * d : d);
+            int b = interleaved ? a + 1 : a + half;
+            float cos = get(table, position, d);
+            float sin = get(table, position, half + d);
+            float u = get(x, row, a);
+            float v = get(x, row, b);
+            set(x, row, a, (double) u * cos - (double) v * sin);
+            set(x, row, b, (double) v * cos + (double) u * sin);
+        }
+    }
+
+    private static int poolRow(Batch batch, Batch.Span span, int position) {
+        int page = span.pages()[position / batch.pageTokens()];
+        return page * batch.pageTokens() + position % batch.pageTokens();
+    }
+
+    @Override
+    public void append(State state, int column, Tensor rows, Batch batch) {
+        for (Batch.Span span : batch.spans()) {
+            for (int i = 0; i < span.count(); i++) {
+                for (int d = 0; d < rows.width(); d++) {
+                    int to = poolRow(batch, span, span.past() + i);
+                    set(state.pool(), to, column + d, get(rows, span.first() + i, d));
+                }
+            }
+        }
+    }
+
+    @Override
+    public void attend(Tensor out, Tensor query, State keys, State values, Attention a, Batch batch) {
+        for (Batch.Span span : batch.spans()) {
+            for (int i = 0; i < span.count(); i++) {
+                for (int head = 0; head < a.heads(); head++) {
+                    attendOne(out, query, keys, values, a, batch, span, span.past() + i, head);
+                }
+            }
+        }
+    }
+
+    private void attendOne(
+            Tensor out,
+            Tensor query,
+            State keys,
+            State values,
+            Attention a,
+            Batch batch,
+            Batch.Span span,
+            int position,
+            int head) {
+        int row = span.first() + position - span.past();
+        int kvHead = head / (a.heads() / a.kvHeads());
+        int low = a.window() > 0 ? Math.max(0, position - a.window() + 1) : 0;
+        double[] weights = new double[position + 1];
+        double max = a.sinks() == null ? Double.NEGATIVE_INFINITY : get(a.sinks(), 0, head);
+        for (int j = low; j <= position; j++) {
+            double score = 0;
+            for (int d = 0; d < a.keyDim(); d++) {
+                score += (double) get(query, row, head * a.keyDim() + d)
+                        * get(keys.pool(), poolRow(batch, span, j), kvHead * a.keyDim() + d);
+            }
+            score *= a.scale();
+            weights[j] = a.softcap() > 0 ? a.softcap() * Math.tanh(score / a.softcap()) : score;
+            max = Math.max(max, weights[j]);
+        }
+        double sum = a.sinks() == null ? 0 : Math.exp(get(a.sinks(), 0, head) - max);
+        for (int j = low; j <= position; j++) {
+            weights[j] = Math.exp(weights[j] - max);
+            sum += weights[j];
+        }
+        for (int d = 0; d < a.valueDim(); d++) {
+            double value = 0;
+            for (int j = low; j <= position; j++) {
+                value += weights[j] / sum * get(values.pool(), poolRow(batch, span, j), kvHead * a.valueDim() + d);
+            }
+            set(out, row, head * a.valueDim() + d, value);
+        }
+    }
+
+    @Override
+    public void pick(Picks out, Tensor logits, int[] targets) {
+        int n = logits.width();
+        for (int i = 0; i < targets.length; i++) {
+            int best = 0;
+            for (int d = 1; d < n; d++) {
+                best = get(logits, i, d) > get(logits, i, best) ? d : best;
+            }
+            int token = targets[i] < 0 ? best : targets[i];
+            double sum = 0;
+            int rank = 1;
+            for (int d = 0; d < n; d++) {
+                sum += Math.exp((double) get(logits, i, d) - get(logits, i, best));
+                boolean before = get(logits, i, d) > get(logits, i, token)
+                        || get(logits, i, d) == get(logits, i, token) && d < token;
+                rank += before ? 1 : 0;
+            }
+            out.tokens()[i] = token;
+            out.logprobs()[i] = (float) (get(logits, i, token) - get(logits, i, best) - Math.log(sum));
+            out.ranks()[i] = rank;
+        }
+    }
+
+    @Override
+    public void route(Routes out, Tensor logits, float @Nullable [] choiceBias, Router router) {
+        float[] bias = choiceBias == null ? new float[0] : choiceBias;
+        for (int i = 0; i < logits.rows(); i++) {
+            int at = offset(logits) + i * logits.width();
+            Routing.choose(values(logits), at, bias, router, out.experts(), out.weights(), i * out.topK());
+        }
+    }
+
+    @Override
+    public void combine(Tensor out, Tensor x, int[] place, Routes routes) {
+        for (int t = 0; t < out.rows(); t++) {
+            for (int d = 0; d < out.width(); d++) {
+                double sum = 0;
+                for (int j = t * routes.topK(); j < (t + 1) * routes.topK(); j++) {
+                    sum += (double) routes.weights()[j] * get(x, place[j], d);
+                }
+                set(out, t, d, sum);
+            }
+        }
+    }
+
+    @Override
+    public void close() {}
+}

@@ -1,0 +1,207 @@
+package io.nightmill.kernels;
+
+import io.nightmill.tensor.Matrix;
+import java.nio.ByteBuffer;
+
+/**
+ * Rows of stored weights as float32, exactly. Block layouts: ggml-quants.c of llama.cpp; MXFP4 and E4M3: the OCP
+ * microscaling and 8-bit float specifications.
+ */
+public final class Unpack {
+    private static final byte[] IQ4 = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
+    private static final float[] FP4 = {0, .5f, 1, 1.5f, 2, 3, 4, 6, -0f, -.5f, -1, -1.5f, -2, -3, -4, -6};
+    private static final float[] E4M3 = new float[256];
+
+    static {
+        for (int i = 0; i < 256; i++) {
+            int exponent = i >> 3 & 15;
+            int mantissa = i & 7;
+            double value =
+                    exponent == 0 ? mantissa * 0x1p-9 : (8 + mantissa) * Math.scalb(1.0, exponent - 10);
+            E4M3[i] = (i & 127) == 127 ? Float.NaN : (float) (i < 128 ? value : -value);
+        }
+    }
+
+    private Unpack() {}
+
+    public static float bf16(short bits) {
+        return Float.intBitsToFloat(bits << 16);
+    }
+
+    public static float f16(short bits) {
+        int exponent = bits >> 10 & 31;
+        int mantissa = bits & 1023;
+        int sign = (bits & 0x8000) << 16;
+        if (exponent == 0) {
+            float tiny = mantissa * 0x1p-24f;
+            return sign == 0 ? tiny : -tiny;
+        }
+        int wide = exponent == 31 ? 255 : exponent + 112;
+        return Float.intBitsToFloat(sign | wide << 23 | mantissa << 13);
+    }
+
+    /** Writes row {@code row} of a matrix to {@code out[oo .. oo + in]}. */
+    public static void row(Matrix m, int row, float[] out, int oo) {
+        ByteBuffer b = m.panel(row);
+        int at = m.rowOffset(row);
+        int n = m.in();
+        switch (m.format()) {
+            case F32 -> {
+                for (int i = 0; i < n; i++) {
+                    out[oo + i] = b.getFloat(at + 4 * i);
+                }
+            }
+            case F16 -> {
+                for (int i = 0; i < n; i++) {
+                    out[oo + i] = f16(b.getShort(at + 2 * i));
+                }
+            }
+            case BF16 -> {
+                for (int i = 0; i < n; i++) {
+                    out[oo + i] = bf16(b.getShort(at + 2 * i));
+                }
+            }
+            case F8_E4M3 -> {
+                for (int i = 0; i < n; i++) {
+                    out[oo + i] = E4M3[b.get(at + i) & 255];
+                }
+            }
+            default -> {
+                int size = m.format().blockValues();
+                for (int i = 0; i < n; i += size) {
+                    block(m, b, at + i / size * m.format().blockBytes(), out, oo + i);
+                }
+            }
+        }
+        Matrix.Scales scales = m.scales();
+        if (scales != null) {
+            int perRow = (n + scales.blockIn() - 1) / scales.blockIn();
+            for (int i = 0; i < n; i++) {
+                out[oo + i] *= scales.values()[row / scales.blockOut() * perRow + i / scales.blockIn()];
+            }
+        }
+    }
+
+    private static void block(Matrix m, ByteBuffer b, int at, float[] out, int oo) {
+        switch (m.format()) {
+            case Q8_0 -> {
+                float d = f16(b.getShort(at));
+                for (int i = 0; i < 32; i++) {
+                    out[oo + i] = d * b.get(at + 2 + i);
+                }
+            }
+            case Q4_0 -> nibbles(b, at + 2, f16(b.getShort(at)), -8 * f16(b.getShort(at)), out, oo);
+            case Q4_1 -> nibbles(b, at + 4, f16(b.getShort(at)), f16(b.getShort(at + 2)), out, oo);
+            case Q5_0 -> {
+                float d = f16(b.getShort(at));
+                fives(b, at + 2, d, -16 * d, out, oo);
+            }
+            case Q5_1 -> fives(b, at + 4, f16(b.getShort(at)), f16(b.getShort(at + 2)), out, oo);
+            case IQ4_NL -> iq4(b, at + 2, f16(b.getShort(at)), out, oo);
+            case IQ4_XS -> {
+                float d = f16(b.getShort(at));
+                int high = b.getShort(at + 2) & 0xffff;
+                for (int i = 0; i < 8; i++) {
+                    int low = b.get(at + 4 + i / 2) >> 4 * (i % 2) & 15;
+                    iq4(b, at + 8 + 16 * i, d * ((low | (high >> 2 * i & 3) << 4) - 32), out, oo + 32 * i);
+                }
+            }
+            case MXFP4 -> {
+                float d = Math.scalb(1f, (b.get(at) & 255) - 127);
+                for (int i = 0; i < 16; i++) {
+                    int q = b.get(at + 1 + i);
+                    out[oo + i] = d * FP4[q & 15];
+                    out[oo + 16 + i] = d * FP4[q >> 4 & 15];
+                }
+            }
+            case Q2_K -> q2k(b, at, out, oo);
+            case Q3_K -> q3k(b, at, out, oo);
+            case Q4_K -> q45k(b, at, at + 16, -1, out, oo);
+            case Q5_K -> q45k(b, at, at + 48, at + 16, out, oo);
+            case Q6_K -> q6k(b, at, out, oo);
+            case F32, F16, BF16, F8_E4M3 -> throw new IllegalStateException(m.format() + " has no blocks");
+        }
+    }
+
+    private static void nibbles(ByteBuffer b, int at, float d, float min, float[] out, int oo) {
+        for (int i = 0; i < 16; i++) {
+            int q = b.get(at + i);
+            out[oo + i] = d * (q & 15) + min;
+            out[oo + 16 + i] = d * (q >> 4 & 15) + min;
+        }
+    }
+
+    private static void fives(ByteBuffer b, int at, float d, float min, float[] out, int oo) {
+        int high = b.getInt(at);
+        for (int i = 0; i < 16; i++) {
+            int q = b.get(at + 4 + i);
+            out[oo + i] = d * (q & 15 | (high >>> i & 1) << 4) + min;
+            out[oo + 16 + i] = d * (q >> 4 & 15 | (high >>> i + 16 & 1) << 4) + min;
+        }
+    }
+
+    private static void iq4(ByteBuffer b, int at, float d, float[] out, int oo) {
+        for (int i = 0; i < 16; i++) {
+            int q = b.get(at + i);
+            out[oo + i] = d * IQ4[q & 15];
+            out[oo + 16 + i] = d * IQ4[q >> 4 & 15];
+        }
+    }
+
+    private static void q2k(ByteBuffer b, int at, float[] out, int oo) {
+        float d = f16(b.getShort(at + 80));
+        float min = f16(b.getShort(at + 82));
+        for (int i = 0; i < 16; i++) {
+            int scale = b.get(at + i);
+            int q = at + 16 + i / 8 * 32 + i % 2 * 16;
+            for (int l = 0; l < 16; l++) {
+                out[oo + 16 * i + l] = d * (scale & 15) * (b.get(q + l) >> i % 8 / 2 * 2 & 3) - min * (scale >> 4 & 15);
+            }
+        }
+    }
+
+    private static void q3k(ByteBuffer b, int at, float[] out, int oo) {
+        float d = f16(b.getShort(at + 108));
+        for (int i = 0; i < 16; i++) {
+            int low = i < 8 ? b.get(at + 96 + i) & 15 : b.get(at + 96 + i - 8) >> 4 & 15;
+            int scale = (low | (b.get(at + 104 + i % 4) >> i / 4 * 2 & 3) << 4) - 32;
+            int q = at + 32 + i / 8 * 32 + i % 2 * 16;
+            for (int l = 0; l < 16; l++) {
+                int high = b.get(at + i % 2 * 16 + l) >> i / 2 & 1;
+                out[oo + 16 * i + l] = d * scale * ((b.get(q + l) >> i % 8 / 2 * 2 & 3) - (high == 0 ? 4 : 0));
+            }
+        }
+    }
+
+    /** Q4_K, and Q5_K where {@code high >= 0} is the place of the fifth bits. */
+    private static void q45k(ByteBuffer b, int at, int low, int high, float[] out, int oo) {
+        float d = f16(b.getShort(at));
+        float min = f16(b.getShort(at + 2));
+        for (int i = 0; i < 8; i++) {
+            int s = at + 4 + i;
+            int scale = i < 4 ? b.get(s) & 63 : b.get(s + 4) & 15 | (b.get(s - 4) >> 6 & 3) << 4;
+            int offset = i < 4 ? b.get(s + 4) & 63 : b.get(s + 4) >> 4 & 15 | (b.get(s) >> 6 & 3) << 4;
+            for (int l = 0; l < 32; l++) {
+                int q = b.get(low + i / 2 * 32 + l) >> i % 2 * 4 & 15;
+                if (high >= 0) {
+                    q |= (b.get(high + l) >> i & 1) << 4;
+                }
+                out[oo + 32 * i + l] = d * scale * q - min * offset;
+            }
+        }
+    }
+
+    private static void q6k(ByteBuffer b, int at, float[] out, int oo) {
+        float d = f16(b.getShort(at + 208));
+        for (int half = 0; half < 2; half++) {
+            for (int part = 0; part < 4; part++) {
+                for (int l = 0; l < 32; l++) {
+                    int low = b.get(at + 64 * half + part % 2 * 32 + l) >> part / 2 * 4 & 15;
+                    int high = b.get(at + 128 + 32 * half + l) >> 2 * part & 3;
+                    int scale = b.get(at + 192 + 8 * half + 2 * part + l / 16);
+                    out[oo + 128 * half + 32 * part + l] = d * scale * ((low | high << 4) - 32);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,410 @@
+package io.nightmill.kernels;
+
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.util.Optional;
+import jdk.incubator.vector.FloatVector;
+import jdk.incubator.vector.IntVector;
+import jdk.incubator.vector.VectorOperators;
+import jdk.incubator.vector.VectorShuffle;
+import jdk.incubator.vector.VectorSpecies;
+
+/**
+ * SIMD loops through the Vector API. Only lane-wise operations with exact semantics are used: {@code reduceLanes} and the
+ * transcendental operators may differ between interpreter and compiler, so sums fold lanes in a fixed order and
+ * exponentials are polynomials.
+ */
+final class VectorLanes implements Lanes {
+    private static final VectorSpecies<Float> F = FloatVector.SPECIES_PREFERRED;
+    private static final VectorSpecies<Integer> I = IntVector.SPECIES_PREFERRED;
+    private static final int L = F.length();
+    private static final ByteOrder LE = ByteOrder.LITTLE_ENDIAN;
+    private static final VectorShuffle<Float> HALF = fold(L / 2);
+    private static final VectorShuffle<Float> QUARTER = fold(Math.max(1, L / 4));
+    private static final VectorShuffle<Float> EIGHTH = fold(Math.max(1, L / 8));
+    private static final VectorShuffle<Float> SIXTEENTH = fold(Math.max(1, L / 16));
+
+    private VectorLanes() {}
+
+    static Optional<Lanes> ifWide() {
+        return L >= 4 && L <= 16 ? Optional.of(new VectorLanes()) : Optional.empty();
+    }
+
+    @Override
+    public String name() {
+        return "vector-" + F.vectorBitSize();
+    }
+
+    @Override
+    public int width() {
+        return L;
+    }
+
+    private static VectorShuffle<Float> fold(int distance) {
+        return VectorShuffle.fromOp(F, i -> (i + distance) % L);
+    }
+
+    /** The sum of all lanes, halves first: always the same order. */
+    private static float sum(FloatVector v) {
+        FloatVector folded = v.add(v.rearrange(HALF));
+        folded = folded.add(folded.rearrange(QUARTER));
+        if (L > 4) {
+            folded = folded.add(folded.rearrange(EIGHTH));
+        }
+        if (L > 8) {
+            folded = folded.add(folded.rearrange(SIXTEENTH));
+        }
+        return folded.lane(0);
+    }
+
+    @Override
+    public void dots(
+            float[] x, int xo, int xs, int m, float[] w, int wo, int ws, int n, int k, float[] out, int oo, int os) {
+        int j = 0;
+        for (; j + 4 <= n; j += 4) {
+            int i = 0;
+            for (; i + 4 <= m; i += 4) {
+                dots4x4(x, xo + i * xs, xs, w, wo + j * ws, ws, k, out, oo + i * os + j, os);
+            }
+            for (; i < m; i++) {
+                dots1x4(x, xo + i * xs, w, wo + j * ws, ws, k, out, oo + i * os + j);
+            }
+        }
+        for (; j < n; j++) {
+            for (int i = 0; i < m; i++) {
+                out[oo + i * os + j] = dot(x, xo + i * xs, w, wo + j * ws, k);
+            }
+        }
+    }
+
+    private static float tail(float sum, float[] x, int xo, float[] w, int wo, int from, int k) {
+        float total = sum;
+        for (int d = from; d < k; d++) {
+            total = Math.fma(x[xo + d], w[wo + d], total);
+        }
+        return total;
+    }
+
+    private static float dot(float[] x, int xo, float[] w, int wo, int k) {
+        FloatVector sum = FloatVector.zero(F);
+        int d = 0;
+        for (; d + L <= k; d += L) {
+            sum = FloatVector.fromArray(F, x, xo + d).fma(FloatVector.fromArray(F, w, wo + d), sum);
+        }
+        return tail(sum(sum), x, xo, w, wo, d, k);
+    }
+
+    private static void dots1x4(float[] x, int xo, float[] w, int wo, int ws, int k, float[] out, int oo) {
+        FloatVector s0 = FloatVector.zero(F);
+        FloatVector s1 = s0;
+        FloatVector s2 = s0;
+        FloatVector s3 = s0;
+        int d = 0;
+        for (; d + L <= k; d += L) {
+            FloatVector v = FloatVector.fromArray(F, x, xo + d);
+            s0 = v.fma(FloatVector.fromArray(F, w, wo + d), s0);
+            s1 = v.fma(FloatVector.fromArray(F, w, wo + ws + d), s1);
+            s2 = v.fma(FloatVector.fromArray(F, w, wo + 2 * ws + d), s2);
+            s3 = v.fma(FloatVector.fromArray(F, w, wo + 3 * ws + d), s3);
+        }
+        out[oo] = tail(sum(s0), x, xo, w, wo, d, k);
+        out[oo + 1] = tail(sum(s1), x, xo, w, wo + ws, d, k);
+        out[oo + 2] = tail(sum(s2), x, xo, w, wo + 2 * ws, d, k);
+        out[oo + 3] = tail(sum(s3), x, xo, w, wo + 3 * ws, d, k);
+    }
+
+    private static void dots4x4(
+            float[] x, int xo, int xs, float[] w, int wo, int ws, int k, float[] out, int oo, int os) {
+        FloatVector z = FloatVector.zero(F);
+        FloatVector a0 = z, a1 = z, a2 = z, a3 = z;
+        FloatVector b0 = z, b1 = z, b2 = z, b3 = z;
+        FloatVector c0 = z, c1 = z, c2 = z, c3 = z;
+        FloatVector d0 = z, d1 = z, d2 = z, d3 = z;
+        int p = 0;
+        for (; p + L <= k; p += L) {
+            FloatVector w0 = FloatVector.fromArray(F, w, wo + p);
+            FloatVector w1 = FloatVector.fromArray(F, w, wo + ws + p);
+            FloatVector w2 = FloatVector.fromArray(F, w, wo + 2 * ws + p);
+            FloatVector w3 = FloatVector.fromArray(F, w, wo + 3 * ws + p);
+            FloatVector v = FloatVector.fromArray(F, x, xo + p);
+            a0 = v.fma(w0, a0);
+            a1 = v.fma(w1, a1);
+            a2 = v.fma(w2, a2);
+            a3 = v.fma(w3, a3);
+            v = FloatVector.fromArray(F, x, xo + xs + p);
+            b0 = v.fma(w0, b0);
+            b1 = v.fma(w1, b1);
+            b2 = v.fma(w2, b2);
+            b3 = v.fma(w3, b3);
+            v = FloatVector.fromArray(F, x, xo + 2 * xs + p);
+            c0 = v.fma(w0, c0);
+            c1 = v.fma(w1, c1);
+            c2 = v.fma(w2, c2);
+            c3 = v.fma(w3, c3);
+            v = FloatVector.fromArray(F, x, xo + 3 * xs + p);
+            d0 = v.fma(w0, d0);
+            d1 = v.fma(w1, d1);
+            d2 = v.fma(w2, d2);
+            d3 = v.fma(w3, d3);
+        }
+        put(a0, a1, a2, a3, x, xo, w, wo, ws, p, k, out, oo);
+        put(b0, b1, b2, b3, x, xo + xs, w, wo, ws, p, k, out, oo + os);
+        put(c0, c1, c2, c3, x, xo + 2 * xs, w, wo, ws, p, k, out, oo + 2 * os);
+        put(d0, d1, d2, d3, x, xo + 3 * xs, w, wo, ws, p, k, out, oo + 3 * os);
+    }
+
+    private static void put(
+            FloatVector s0,
+            FloatVector s1,
+            FloatVector s2,
+            FloatVector s3,
+            float[] x,
+            int xo,
+            float[] w,
+            int wo,
+            int ws,
+            int from,
+            int k,
+            float[] out,
+            int oo) {
+        out[oo] = tail(sum(s0), x, xo, w, wo, from, k);
+        out[oo + 1] = tail(sum(s1), x, xo, w, wo + ws, from, k);
+        out[oo + 2] = tail(sum(s2), x, xo, w, wo + 2 * ws, from, k);
+        out[oo + 3] = tail(sum(s3), x, xo, w, wo + 3 * ws, from, k);
+    }
+
+    @Override
+    public void dotsBf16(
+            float[] x, int xo, int xs, int m, ByteBuffer w, int wo, int ws, int n, int k, float[] out, int oo, int os) {
+        int j = 0;
+        for (; j + 4 <= n; j += 4) {
+            int i = 0;
+            for (; i + 4 <= m; i += 4) {
+                bf4x4(x, xo + i * xs, xs, w, wo + j * ws, ws, k, out, oo + i * os + j, os);
+            }
+            for (; i < m; i++) {
+                bf1x4(x, xo + i * xs, w, wo + j * ws, ws, k, out, oo + i * os + j);
+            }
+        }
+        for (; j < n; j++) {
+            for (int i = 0; i < m; i++) {
+                out[oo + i * os + j] = bfDot(x, xo + i * xs, w, wo + j * ws, k);
+            }
+        }
+    }
+
+    private static FloatVector even(IntVector pairs) {
+        return pairs.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
+    }
+
+    private static FloatVector odd(IntVector pairs) {
+        return pairs.lanewise(VectorOperators.AND, 0xffff0000).reinterpretAsFloats();
+    }
+
+    private static float bfTail(float sum, float[] x, int xo, ByteBuffer w, int wo, int from, int k) {
+        float total = sum;
+        for (int d = from; d < k; d++) {
+            total = Math.fma(x[xo + d], Unpack.bf16(w.getShort(wo + 2 * d)), total);
+        }
+        return total;
+    }
+
+    private static float bfDot(float[] x, int xo, ByteBuffer w, int wo, int k) {
+        FloatVector sum = FloatVector.zero(F);
+        int d = 0;
+        for (; d + 2 * L <= k; d += 2 * L) {
+            IntVector pairs = IntVector.fromByteBuffer(I, w, wo + 2 * d, LE);
+            sum = FloatVector.fromArray(F, x, xo + d).fma(even(pairs), sum);
+            sum = FloatVector.fromArray(F, x, xo + d + L).fma(odd(pairs), sum);
+        }
+        return bfTail(sum(sum), x, xo, w, wo, d, k);
+    }
+
+    private static void bf1x4(float[] x, int xo, ByteBuffer w, int wo, int ws, int k, float[] out, int oo) {
+        FloatVector s0 = FloatVector.zero(F);
+        FloatVector s1 = s0;
+        FloatVector s2 = s0;
+        FloatVector s3 = s0;
+        int d = 0;
+        for (; d + 2 * L <= k; d += 2 * L) {
+            FloatVector v = FloatVector.fromArray(F, x, xo + d);
+            FloatVector u = FloatVector.fromArray(F, x, xo + d + L);
+            IntVector p0 = IntVector.fromByteBuffer(I, w, wo + 2 * d, LE);
+            IntVector p1 = IntVector.fromByteBuffer(I, w, wo + ws + 2 * d, LE);
+            IntVector p2 = IntVector.fromByteBuffer(I, w, wo + 2 * ws + 2 * d, LE);
+            IntVector p3 = IntVector.fromByteBuffer(I, w, wo + 3 * ws + 2 * d, LE);
+            s0 = u.fma(odd(p0), v.fma(even(p0), s0));
+            s1 = u.fma(odd(p1), v.fma(even(p1), s1));
+            s2 = u.fma(odd(p2), v.fma(even(p2), s2));
+            s3 = u.fma(odd(p3), v.fma(even(p3), s3));
+        }
+        bfPut(s0, s1, s2, s3, x, xo, w, wo, ws, d, k, out, oo);
+    }
+
+    private static void bf4x4(
+            float[] x, int xo, int xs, ByteBuffer w, int wo, int ws, int k, float[] out, int oo, int os) {
+        FloatVector z = FloatVector.zero(F);
+        FloatVector a0 = z, a1 = z, a2 = z, a3 = z;
+        FloatVector b0 = z, b1 = z, b2 = z, b3 = z;
+        FloatVector c0 = z, c1 = z, c2 = z, c3 = z;
+        FloatVector d0 = z, d1 = z, d2 = z, d3 = z;
+        int p = 0;
+        for (; p + 2 * L <= k; p += 2 * L) {
+            IntVector p0 = IntVector.fromByteBuffer(I, w, wo + 2 * p, LE);
+            IntVector p1 = IntVector.fromByteBuffer(I, w, wo + ws + 2 * p, LE);
+            IntVector p2 = IntVector.fromByteBuffer(I, w, wo + 2 * ws + 2 * p, LE);
+            IntVector p3 = IntVector.fromByteBuffer(I, w, wo + 3 * ws + 2 * p, LE);
+            for (int half = 0; half < 2; half++) {
+                FloatVector w0 = half == 0 ? even(p0) : odd(p0);
+                FloatVector w1 = half == 0 ? even(p1) : odd(p1);
+                FloatVector w2 = half == 0 ? even(p2) : odd(p2);
+                FloatVector w3 = half == 0 ? even(p3) : odd(p3);
+                int at = xo + p + half * L;
+                FloatVector v = FloatVector.fromArray(F, x, at);
+                a0 = v.fma(w0, a0);
+                a1 = v.fma(w1, a1);
+                a2 = v.fma(w2, a2);
+                a3 = v.fma(w3, a3);
+                v = FloatVector.fromArray(F, x, at + xs);
+                b0 = v.fma(w0, b0);
+                b1 = v.fma(w1, b1);
+                b2 = v.fma(w2, b2);
+                b3 = v.fma(w3, b3);
+                v = FloatVector.fromArray(F, x, at + 2 * xs);
+                c0 = v.fma(w0, c0);
+                c1 = v.fma(w1, c1);
+                c2 = v.fma(w2, c2);
+                c3 = v.fma(w3, c3);
+                v = FloatVector.fromArray(F, x, at + 3 * xs);
+                d0 = v.fma(w0, d0);
+                d1 = v.fma(w1, d1);
+                d2 = v.fma(w2, d2);
+                d3 = v.fma(w3, d3);
+            }
+        }
+        bfPut(a0, a1, a2, a3, x, xo, w, wo, ws, p, k, out, oo);
+        bfPut(b0, b1, b2, b3, x, xo + xs, w, wo, ws, p, k, out, oo + os);
+        bfPut(c0, c1, c2, c3, x, xo + 2 * xs, w, wo, ws, p, k, out, oo + 2 * os);
+        bfPut(d0, d1, d2, d3, x, xo + 3 * xs, w, wo, ws, p, k, out, oo + 3 * os);
+    }
+
+    private static void bfPut(
+            FloatVector s0,
+            FloatVector s1,
+            FloatVector s2,
+            FloatVector s3,
+            float[] x,
+            int xo,
+            ByteBuffer w,
+            int wo,
+            int ws,
+            int from,
+            int k,
+            float[] out,
+            int oo) {
+        out[oo] = bfTail(sum(s0), x, xo, w, wo, from, k);
+        out[oo + 1] = bfTail(sum(s1), x, xo, w, wo + ws, from, k);
+        out[oo + 2] = bfTail(sum(s2), x, xo, w, wo + 2 * ws, from, k);
+        out[oo + 3] = bfTail(sum(s3), x, xo, w, wo + 3 * ws, from, k);
+    }
+
+    @Override
+    public void weighted(
+            float[] p, int po, int ps, int m, float[] v, int vo, int vs, int n, int width, float[] out, int oo, int os) {
+        for (int i = 0; i < m; i++) {
+            int pi = po + i * ps;
+            int oi = oo + i * os;
+            int d = 0;
+            for (; d + L <= width; d += L) {
+                FloatVector sum = FloatVector.fromArray(F, out, oi + d);
+                for (int j = 0; j < n; j++) {
+                    sum = FloatVector.broadcast(F, p[pi + j]).fma(FloatVector.fromArray(F, v, vo + j * vs + d), sum);
+                }
+                sum.intoArray(out, oi + d);
+            }
+            for (; d < width; d++) {
+                float sum = out[oi + d];
+                for (int j = 0; j < n; j++) {
+                    sum = Math.fma(p[pi + j], v[vo + j * vs + d], sum);
+                }
+                out[oi + d] = sum;
+            }
+        }
+    }
+
+    @Override
+    public float sumOfSquares(float[] x, int xo, int n) {
+        return dot(x, xo, x, xo, n);
+    }
+
+    @Override
+    public float expSum(float[] s, int so, int n, float max) {
+        FloatVector sum = FloatVector.zero(F);
+        int i = 0;
+        for (; i + L <= n; i += L) {
+            FloatVector e = exp(FloatVector.fromArray(F, s, so + i).sub(max));
+            e.intoArray(s, so + i);
+            sum = sum.add(e);
+        }
+        float total = sum(sum);
+        for (; i < n; i++) {
+            s[so + i] = ScalarLanes.exp(s[so + i] - max);
+            total += s[so + i];
+        }
+        return total;
+    }
+
+    /**
+     * {@code exp(x)} to about 1 ulp for {@code x <= 88}: 2 to the rounded power, times a polynomial of the rest (the
+     * coefficients are those of the series, economized by Cephes' expf). Underflow gives 0.
+     */
+    private static FloatVector exp(FloatVector x) {
+        FloatVector clamped = x.max(-87.3f).min(88.3f);
+        FloatVector magic = FloatVector.broadcast(F, 12582912f);
+        FloatVector n = clamped.fma(FloatVector.broadcast(F, 1.44269504f), magic);
+        IntVector power = n.reinterpretAsInts();
+        n = n.sub(magic);
+        FloatVector r = n.fma(FloatVector.broadcast(F, -0.693359375f), clamped);
+        r = n.fma(FloatVector.broadcast(F, 2.12194440e-4f), r);
+        FloatVector p = FloatVector.broadcast(F, 1.9875691500e-4f);
+        p = p.fma(r, FloatVector.broadcast(F, 1.3981999507e-3f));
+        p = p.fma(r, FloatVector.broadcast(F, 8.3334519073e-3f));
+        p = p.fma(r, FloatVector.broadcast(F, 4.1665795894e-2f));
+        p = p.fma(r, FloatVector.broadcast(F, 1.6666665459e-1f));
+        p = p.fma(r, FloatVector.broadcast(F, 5.0000001201e-1f));
+        p = p.fma(r.mul(r), r).add(1f);
+        FloatVector value = p.reinterpretAsInts()
+                .add(power.lanewise(VectorOperators.LSHL, 23))
+                .reinterpretAsFloats();
+        return value.blend(0f, x.compare(VectorOperators.LT, -87.3f));
+    }
+
+    private static FloatVector sigmoid(FloatVector x) {
+        return FloatVector.broadcast(F, 1f).div(exp(x.neg()).add(1f));
+    }
+
+    @Override
+    public void activate(Activation activation, float[] x, int xo, float[] out, int oo, int n) {
+        int i = 0;
+        if (activation == Activation.SILU || activation == Activation.SIGMOID || activation == Activation.GELU_TANH) {
+            for (; i + L <= n; i += L) {
+                FloatVector v = FloatVector.fromArray(F, x, xo + i);
+                FloatVector y =
+                        switch (activation) {
+                            case SILU -> v.mul(sigmoid(v));
+                            case SIGMOID -> sigmoid(v);
+                            // 0.5 (1 + tanh(u)) = sigmoid(2 u)
+                            default -> v.mul(sigmoid(v.mul(v)
+                                    .mul(v)
+                                    .mul(0.044715f)
+                                    .add(v)
+                                    .mul(1.5957691216057308f)));
+                        };
+                y.intoArray(out, oo + i);
+            }
+        }
+        for (; i < n; i++) {
+            out[oo + i] = ScalarLanes.apply(activation, x[xo + i]);
+        }
+    }
+}

@@ -1,0 +1,28 @@
+package io.nightmill.tensor;
+
+import java.util.List;
+
+/**
+ * The new tokens of many sequences laid end to end: prefill and decode are the same call with different counts.
+ *
+ * @param tokens token ids, one per row of the step
+ * @param pageTokens tokens that one page of a paged state holds
+ */
+public record Batch(int[] tokens, List<Span> spans, int pageTokens) {
+
+    /**
+     * One sequence's share of the step.
+     *
+     * @param first first row in the batch
+     * @param count number of new tokens
+     * @param past tokens already in the sequence's states
+     * @param length tokens of the sequence as its owner sees it now (the whole prompt during its prefill); rotary
+     *     tables that depend on the length use it
+     * @param pages page ids in order; page {@code i} holds positions from {@code i * pageTokens}
+     */
+    public record Span(int first, int count, int past, int length, int[] pages) {}
+
+    public int size() {
+        return tokens.length;
+    }
+}

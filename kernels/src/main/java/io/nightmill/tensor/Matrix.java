@@ -1,0 +1,86 @@
+package io.nightmill.tensor;
+
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.util.List;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * A weight {@code [out, in]} in its stored format. The bytes lie in panels of whole rows, because one Java buffer ends at
+ * 2 GiB; the panels are usually slices of the mapped file.
+ *
+ * @param panels little-endian buffers of {@code panelRows} rows each (the last may be shorter)
+ * @param scales factors of {@code blockOut x blockIn} blocks (FP8 checkpoints), or null
+ */
+public record Matrix(
+        Format format, int out, int in, List<ByteBuffer> panels, int panelRows, @Nullable Scales scales) {
+
+    /** Factors {@code [ceil(out / blockOut), ceil(in / blockIn)]}, row-major. */
+    public record Scales(float[] values, int blockOut, int blockIn) {}
+
+    public Matrix {
+        panels = panels.stream()
+                .map(panel -> panel.slice().order(ByteOrder.LITTLE_ENDIAN))
+                .toList();
+        long held = panels.stream().mapToLong(ByteBuffer::capacity).sum();
+        if (out < 0 || in <= 0 || panelRows <= 0 || held != out * format.rowBytes(in)) {
+            throw new IllegalArgumentException("Cannot make a %s matrix [%d, %d] of %d bytes, expected %d"
+                    .formatted(format, out, in, held, out * format.rowBytes(in)));
+        }
+    }
+
+    /** A matrix that fits one buffer. */
+    public static Matrix of(Format format, int out, int in, ByteBuffer bytes) {
+        return new Matrix(format, out, in, List.of(bytes), Math.max(1, out), null);
+    }
+
+    /** A float32 matrix in memory of its own. */
+    public static Matrix of(int out, int in, float[] values) {
+        ByteBuffer bytes = ByteBuffer.allocateDirect(Math.multiplyExact(values.length, 4));
+        bytes.order(ByteOrder.LITTLE_ENDIAN).asFloatBuffer().put(values);
+        return of(Format.F32, out, in, bytes);
+    }
+
+    public int rowBytes() {
+        return Math.toIntExact(format.rowBytes(in));
+    }
+
+    public long bytes() {
+        return out * format.rowBytes(in);
+    }
+
+    /** The buffer that holds a row. */
+    public ByteBuffer panel(int row) {
+        return panels.get(row / panelRows);
+    }
+
+    /** Byte offset of a row in its panel. */
+    public int rowOffset(int row) {
+        return row % panelRows * rowBytes();
+    }
+
+    /** The rows {@code first .. first + count} as a matrix over the same bytes. */
+    public Matrix rows(int first, int count) {
+        if (scales != null && first % scales.blockOut != 0) {
+            throw new IllegalArgumentException(
+                    "Cannot cut a matrix at row %d: its scales have blocks of %d rows".formatted(first, scales.blockOut));
+        }
+        if (count == 0 || first / panelRows != (first + count - 1) / panelRows) {
+            throw new IllegalArgumentException("Cannot cut rows %d to %d: they cross a panel of %d rows"
+                    .formatted(first, first + count, panelRows));
+        }
+        ByteBuffer bytes = panel(first).slice(rowOffset(first), count * rowBytes());
+        Scales cut = null;
+        if (scales != null) {
+            int perRow = (in + scales.blockIn - 1) / scales.blockIn;
+            int from = first / scales.blockOut * perRow;
+            int to = (first + count + scales.blockOut - 1) / scales.blockOut * perRow;
+            cut = new Scales(java.util.Arrays.copyOfRange(scales.values, from, to), scales.blockOut, scales.blockIn);
+        }
+        return new Matrix(format, count, in, List.of(bytes), count, cut);
+    }
+
+    public String shape() {
+        return "[" + out + ", " + in + "]";
+    }
+}

@@ -1,0 +1,18 @@
+package io.nightmill.tensor;
+
+/**
+ * What one layer remembers of every running sequence.
+ *
+ * @param pool {@code [pages * pageTokens, width]}
+ */
+public record State(Spec spec, Tensor pool) {
+
+    /** The only thing that the engine knows about a mixer: how much it keeps, and how that grows. */
+    public sealed interface Spec {
+        /** float32 values of a row. */
+        int width();
+
+        /** A row of {@code width} float32 values per token, in pages that sequences can share. */
+        record Paged(int width) implements Spec {}
+    }
+}
