@@ -127,7 +127,8 @@ public final class ContinuousEngine implements Engine {
         } else {
             Sampling s = ((Ask.Generate) request.ask()).sampling();
             given.add(s.allowedTokenIds().stream().mapToInt(Integer::intValue).toArray());
-            given.add(s.logitBias().keySet().stream().mapToInt(Integer::intValue).toArray());
+            given.add(
+                    s.logitBias().keySet().stream().mapToInt(Integer::intValue).toArray());
             given.add(s.stopTokenIds().stream().mapToInt(Integer::intValue).toArray());
             if (tokenizer == null && (!s.stop().isEmpty() || !s.badWords().isEmpty())) {
                 return new Failure(
@@ -254,7 +255,8 @@ public final class ContinuousEngine implements Engine {
     /** Whether something follows the sequence's last token: another token, or outputs that fork from it. */
     private static boolean continues(Sequence s) {
         return s.job.request.ask() instanceof Ask.Generate
-                || s.index < 0 && !((Ask.Score) s.job.request.ask()).continuations().isEmpty();
+                || s.index < 0
+                        && !((Ask.Score) s.job.request.ask()).continuations().isEmpty();
     }
 
     private void read(Tensor hidden, List<Reading> readings) {
@@ -383,8 +385,8 @@ public final class ContinuousEngine implements Engine {
         } else {
             float[] copy = download(logits, i).clone();
             double uniform = Sampler.uniform(sampling.seed(), job.request.id(), s.index, s.count - s.promptLength);
-            int token = Sampler.sample(
-                    copy, sampling, s.tokens, s.count, s.promptLength, uniform, job.ends, job.banned);
+            int token =
+                    Sampler.sample(copy, sampling, s.tokens, s.count, s.promptLength, uniform, job.ends, job.banned);
             backend.pick(chosen, logits.rows(i, 1), new int[] {token});
         }
         record(s.scores, chosen.logprobs()[0], chosen.ranks()[0], topCount(s), logits, i);
@@ -488,8 +490,7 @@ public final class ContinuousEngine implements Engine {
                 (now - job.submitted) / 1_000_000);
         List<Output> outputs = failure == null ? List.of(job.outputs) : List.of();
         TokenScores prompt = failure == null && judgesPrompt(job.request.ask()) ? job.prompt : null;
-        done.add(new Completion(
-                job.request.id(), outputs, prompt, job.request.prompt().length, 0, failure, timing));
+        done.add(new Completion(job.request.id(), outputs, prompt, job.request.prompt().length, 0, failure, timing));
     }
 
     @Override

@@ -123,7 +123,8 @@ final class Sampler {
     private static int draw(float[] logits, Sampling s, double uniform) {
         boolean ordered = s.topK() > 0 || s.topP() < 1 || s.minP() > 0;
         int keep = s.topK() > 0 ? Math.min(s.topK(), logits.length) : logits.length;
-        int[] ids = ordered ? top(logits, keep) : IntStream.range(0, logits.length).toArray();
+        int[] ids =
+                ordered ? top(logits, keep) : IntStream.range(0, logits.length).toArray();
         double max = logits[ordered ? ids[0] : best(logits)];
         double[] weights = new double[ids.length];
         double total = 0;

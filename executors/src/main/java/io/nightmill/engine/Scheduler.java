@@ -172,8 +172,7 @@ final class Scheduler {
         for (Share share : shares) {
             Sequence s = share.sequence;
             System.arraycopy(s.tokens, s.computed, tokens, first, share.tokens);
-            spans.add(new Batch.Span(
-                    first, share.tokens, s.computed, s.known, Arrays.copyOf(s.pages, s.pageCount)));
+            spans.add(new Batch.Span(first, share.tokens, s.computed, s.known, Arrays.copyOf(s.pages, s.pageCount)));
             first += share.tokens;
         }
         return new Batch(tokens, spans, Memory.PAGE_TOKENS);

@@ -13,7 +13,9 @@ final class Sequence {
     final int promptLength;
 
     final TokenScores scores = new TokenScores();
-    @Nullable Detokenizer text;
+
+    @Nullable
+    Detokenizer text;
 
     int[] tokens;
     /** Tokens whose values are known. */

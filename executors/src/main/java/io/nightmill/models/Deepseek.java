@@ -34,8 +34,7 @@ final class Deepseek implements ModelFamily {
     public Decoder build(ConfigNode config, Weights weights) {
         Blueprint model = new Blueprint(config, weights);
         int rotary = config.requireInt("qk_rope_head_dim");
-        Rope rope = model.rope(
-                Ropes.of(config, rotary).withInterleaved(config.booleanOr("rope_interleave", true)));
+        Rope rope = model.rope(Ropes.of(config, rotary).withInterleaved(config.booleanOr("rope_interleave", true)));
         int dense = config.intOr("first_k_dense_replace", 0);
         for (int i = 0; i < model.layers; i++) {
             Weights layer = model.layer(i);

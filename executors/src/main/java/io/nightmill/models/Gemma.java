@@ -36,7 +36,8 @@ final class Gemma implements ModelFamily {
         Glu glu = Glu.of(Activation.of(config.textOr(activation, "gelu_pytorch_tanh")));
         for (int i = 0; i < model.layers; i++) {
             Weights layer = model.layer(i);
-            boolean slides = model.slides(i, third ? (i + 1) % pattern(config) != 0 : type.equals("gemma2") && i % 2 == 0);
+            boolean slides =
+                    model.slides(i, third ? (i + 1) % pattern(config) != 0 : type.equals("gemma2") && i % 2 == 0);
             int window = slides ? config.requireInt("sliding_window") : 0;
             SoftmaxAttention attention = SoftmaxAttention.from(
                     layer.in("self_attn"),

@@ -45,8 +45,7 @@ final class GptOss implements ModelFamily {
                     0,
                     scope.vector("sinks", model.heads));
             model.add(Branch.of(
-                    model.norm(layer, "input_layernorm"),
-                    SoftmaxAttention.from(scope, model.hidden, rope, attention)));
+                    model.norm(layer, "input_layernorm"), SoftmaxAttention.from(scope, model.hidden, rope, attention)));
             model.add(Branch.of(model.norm(layer, "post_attention_layernorm"), experts(model, layer.in("mlp"))));
         }
         return model.decoder();

@@ -26,8 +26,7 @@ final class Mixtral implements ModelFamily {
         Rope rope = model.rope();
         int count = config.requireInt("num_local_experts");
         int inner = config.requireInt("intermediate_size");
-        Router router =
-                Router.plain(count, config.requireInt("num_experts_per_tok"), Router.Scoring.SOFTMAX, true);
+        Router router = Router.plain(count, config.requireInt("num_experts_per_tok"), Router.Scoring.SOFTMAX, true);
         Glu glu = Glu.of(model.activation());
         for (int i = 0; i < model.layers; i++) {
             Weights layer = model.layer(i);

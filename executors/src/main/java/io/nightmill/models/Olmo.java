@@ -34,7 +34,8 @@ final class Olmo implements ModelFamily {
             if (sparse) {
                 model.add(Branch.of(model.norm(layer, "input_layernorm"), attention));
                 model.add(Branch.of(
-                        model.norm(layer, "post_attention_layernorm"), Qwen3.experts(model, layer.in("mlp"), config.requireInt("intermediate_size"))));
+                        model.norm(layer, "post_attention_layernorm"),
+                        Qwen3.experts(model, layer.in("mlp"), config.requireInt("intermediate_size"))));
             } else {
                 model.add(new Branch(null, attention, model.norm(layer, "post_attention_layernorm"), 1));
                 model.add(new Branch(

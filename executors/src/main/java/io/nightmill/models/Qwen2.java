@@ -23,7 +23,8 @@ final class Qwen2 implements ModelFamily {
             Weights layer = model.layer(i);
             model.add(Branch.of(
                     model.norm(layer, "input_layernorm"),
-                    SoftmaxAttention.from(layer.in("self_attn"), model.hidden, rope, model.attention(window(model, i)))));
+                    SoftmaxAttention.from(
+                            layer.in("self_attn"), model.hidden, rope, model.attention(window(model, i)))));
             model.add(Branch.of(model.norm(layer, "post_attention_layernorm"), model.mlp(layer.in("mlp"))));
         }
         return model.decoder();

@@ -51,10 +51,8 @@ final class Ropes {
         }
         return switch (scaling.textOr("rope_type", scaling.textOr("type", "default"))) {
             case "linear", "dynamic" -> (int) (positions * scaling.doubleOr("factor", 1));
-            case "yarn" -> Math.max(
-                    positions,
-                    (int) (scaling.doubleOr("original_max_position_embeddings", positions)
-                            * scaling.doubleOr("factor", 1)));
+            case "yarn" -> Math.max(positions, (int)
+                    (scaling.doubleOr("original_max_position_embeddings", positions) * scaling.doubleOr("factor", 1)));
             default -> positions;
         };
     }
@@ -80,8 +78,8 @@ final class Ropes {
             return inverse;
         }
         if (factors.size() != inverse.length) {
-            throw new IllegalArgumentException("Cannot scale %d rotary frequencies by %d factors"
-                    .formatted(inverse.length, factors.size()));
+            throw new IllegalArgumentException(
+                    "Cannot scale %d rotary frequencies by %d factors".formatted(inverse.length, factors.size()));
         }
         float[] result = new float[inverse.length];
         for (int i = 0; i < result.length; i++) {

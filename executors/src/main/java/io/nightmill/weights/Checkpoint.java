@@ -1,7 +1,6 @@
 package io.nightmill.weights;
 
 import io.nightmill.kernels.Backend;
-import io.nightmill.kernels.Unpack;
 import io.nightmill.tensor.Buffer;
 import io.nightmill.tensor.Format;
 import io.nightmill.tensor.Matrix;
@@ -31,7 +30,12 @@ public final class Checkpoint implements Weights {
 
     /** What all scopes of one checkpoint share. */
     private record Shared(
-            String source, Map<String, Stored> tensors, Set<String> read, Backend backend, Precision precision, int[] fp8Block) {}
+            String source,
+            Map<String, Stored> tensors,
+            Set<String> read,
+            Backend backend,
+            Precision precision,
+            int[] fp8Block) {}
 
     private final Shared files;
     private final String scope;
@@ -47,7 +51,8 @@ public final class Checkpoint implements Weights {
         for (Path file : shards(folder)) {
             SafeTensors.read(file).forEach((name, tensor) -> {
                 if (tensors.put(name, tensor) != null) {
-                    throw new IllegalArgumentException("Cannot use %s: tensor '%s' is in two files".formatted(folder, name));
+                    throw new IllegalArgumentException(
+                            "Cannot use %s: tensor '%s' is in two files".formatted(folder, name));
                 }
             });
         }
@@ -115,7 +120,8 @@ public final class Checkpoint implements Weights {
             throw new IllegalArgumentException("Cannot load model %s: tensor '%s' %s is missing"
                     .formatted(files.source, scope + name, Arrays.toString(shape)));
         }
-        if (!Arrays.equals(tensor.shape(), shape)) {
+        boolean isRow = shape.length == 2 && shape[0] == 1 && Arrays.equals(tensor.shape(), new long[] {shape[1]});
+        if (!isRow && !Arrays.equals(tensor.shape(), shape)) {
             throw new IllegalArgumentException("Cannot load model %s: tensor '%s' has shape %s, expected %s"
                     .formatted(files.source, scope + name, Arrays.toString(tensor.shape()), Arrays.toString(shape)));
         }
@@ -125,11 +131,7 @@ public final class Checkpoint implements Weights {
 
     @Override
     public float[] values(String name, int... shape) {
-        Stored tensor = stored(name, Arrays.stream(shape).asLongStream().toArray());
-        int count = Math.toIntExact(tensor.values());
-        float[] values = new float[count];
-        Unpack.row(Matrix.of(tensor.weightFormat(), 1, count, tensor.file().slice(tensor.offset(), tensor.bytes())), 0, values, 0);
-        return values;
+        return stored(name, Arrays.stream(shape).asLongStream().toArray()).read();
     }
 
     @Override
@@ -154,7 +156,12 @@ public final class Checkpoint implements Weights {
         long rowBytes = tensor.weightFormat().rowBytes(in);
         int panelRows = (int) Math.max(1, Math.min(out, PANEL_BYTES / rowBytes));
         return new Matrix(
-                tensor.weightFormat(), out, in, tensor.file().panels(offset, out, rowBytes, panelRows), panelRows, scales);
+                tensor.weightFormat(),
+                out,
+                in,
+                tensor.file().panels(offset, out, rowBytes, panelRows),
+                panelRows,
+                scales);
     }
 
     /** The scales of an FP8 weight: blocks as the configuration says, or one factor for the whole tensor. */
@@ -162,7 +169,8 @@ public final class Checkpoint implements Weights {
         for (String suffix : List.of("_scale_inv", "_scale")) {
             Stored scale = files.tensors.get(scope + name + suffix);
             if (scale != null) {
-                int[] shape = Arrays.stream(scale.shape()).mapToInt(Math::toIntExact).toArray();
+                int[] shape =
+                        Arrays.stream(scale.shape()).mapToInt(Math::toIntExact).toArray();
                 float[] values = values(name + suffix, shape);
                 if (values.length == 1) {
                     return new Matrix.Scales(values, out, in);
@@ -172,7 +180,12 @@ public final class Checkpoint implements Weights {
                 if (values.length != expected) {
                     throw new IllegalArgumentException(
                             "Cannot load model %s: '%s' has %d scales, expected %d for blocks of %s"
-                                    .formatted(files.source, scope + name + suffix, values.length, expected, Arrays.toString(block)));
+                                    .formatted(
+                                            files.source,
+                                            scope + name + suffix,
+                                            values.length,
+                                            expected,
+                                            Arrays.toString(block)));
                 }
                 return new Matrix.Scales(values, block[0], block[1]);
             }
@@ -234,8 +247,9 @@ public final class Checkpoint implements Weights {
 
     @Override
     public void ignore(String glob) {
-        Pattern pattern = Pattern.compile(
-                Arrays.stream((scope + glob).split("\\*", -1)).map(Pattern::quote).collect(Collectors.joining(".*")));
+        Pattern pattern = Pattern.compile(Arrays.stream((scope + glob).split("\\*", -1))
+                .map(Pattern::quote)
+                .collect(Collectors.joining(".*")));
         files.tensors.keySet().stream()
                 .filter(name -> pattern.matcher(name).matches())
                 .forEach(files.read::add);
@@ -248,11 +262,12 @@ public final class Checkpoint implements Weights {
                 .map(tensor -> tensor.name() + " (" + tensor.describe() + ")")
                 .toList();
         if (!unread.isEmpty()) {
-            throw new IllegalArgumentException("Cannot load model %s: %d tensors belong to no layer of its architecture: %s"
-                    .formatted(
-                            files.source,
-                            unread.size(),
-                            String.join(", ", unread.subList(0, Math.min(10, unread.size())))));
+            throw new IllegalArgumentException(
+                    "Cannot load model %s: %d tensors belong to no layer of its architecture: %s"
+                            .formatted(
+                                    files.source,
+                                    unread.size(),
+                                    String.join(", ", unread.subList(0, Math.min(10, unread.size())))));
         }
     }
 }

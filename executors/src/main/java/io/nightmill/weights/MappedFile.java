@@ -42,8 +42,8 @@ final class MappedFile {
     /** Bytes {@code offset .. offset + length}, little endian; at most 2 GiB. */
     synchronized ByteBuffer slice(long offset, long length) {
         if (offset < 0 || length < 0 || length > Integer.MAX_VALUE || offset + length > size) {
-            throw new IllegalArgumentException("Cannot read bytes %d to %d of %s: the file has %d"
-                    .formatted(offset, offset + length, path, size));
+            throw new IllegalArgumentException(
+                    "Cannot read bytes %d to %d of %s: the file has %d".formatted(offset, offset + length, path, size));
         }
         long window = offset / WINDOW;
         try (FileChannel channel = FileChannel.open(path, StandardOpenOption.READ)) {

@@ -39,8 +39,8 @@ final class SafeTensors {
             throw wrong(file, "its header says %d bytes, the file has %d".formatted(header, file.size()));
         }
         ByteBuffer bytes = file.slice(8, header);
-        JsonNode json = new ObjectMapper()
-                .readTree(StandardCharsets.UTF_8.decode(bytes).toString());
+        JsonNode json =
+                new ObjectMapper().readTree(StandardCharsets.UTF_8.decode(bytes).toString());
         Map<String, Stored> tensors = new LinkedHashMap<>();
         Iterator<Map.Entry<String, JsonNode>> fields = json.fields();
         while (fields.hasNext()) {
@@ -69,7 +69,10 @@ final class SafeTensors {
         }
         long from = entry.path("data_offsets").path(0).asLong(-1);
         long to = entry.path("data_offsets").path(1).asLong(-1);
-        if (from < 0 || to < from || to > file.size() - data || to - from != Math.multiplyExact(values, width.longValue())) {
+        if (from < 0
+                || to < from
+                || to > file.size() - data
+                || to - from != Math.multiplyExact(values, width.longValue())) {
             throw wrong(
                     file,
                     "tensor '%s' (%s %s) lies at bytes %d to %d of %d"

@@ -1,6 +1,8 @@
 package io.nightmill.weights;
 
+import io.nightmill.kernels.Unpack;
 import io.nightmill.tensor.Format;
+import io.nightmill.tensor.Matrix;
 import java.util.Arrays;
 import org.jspecify.annotations.Nullable;
 
@@ -12,7 +14,8 @@ import org.jspecify.annotations.Nullable;
  * @param shape extents, outermost first
  * @param offset first byte in the file
  */
-record Stored(String name, String type, @Nullable Format format, long[] shape, MappedFile file, long offset, long bytes) {
+record Stored(
+        String name, String type, @Nullable Format format, long[] shape, MappedFile file, long offset, long bytes) {
     long values() {
         return Arrays.stream(shape).reduce(1, Math::multiplyExact);
     }
@@ -24,6 +27,13 @@ record Stored(String name, String type, @Nullable Format format, long[] shape, M
                     .formatted(name, file.path(), type, Arrays.toString(Format.values())));
         }
         return format;
+    }
+
+    /** All values, row-major. */
+    float[] read() {
+        float[] values = new float[Math.toIntExact(values())];
+        Unpack.row(Matrix.of(weightFormat(), 1, values.length, file.slice(offset, bytes)), 0, values, 0);
+        return values;
     }
 
     String describe() {

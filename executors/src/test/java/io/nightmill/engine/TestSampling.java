@@ -14,7 +14,26 @@ public final class TestSampling {
 
     public static Sampling of(int n, double temperature, int maxTokens, long seed, @Nullable Integer logprobs) {
         return new Sampling(
-                n, temperature, 1, 0, 0, 1, 0, 0, Map.of(), List.of(), List.of(), true, maxTokens, 0, seed, logprobs,
-                null, true, false, List.of(), List.of());
+                n,
+                temperature,
+                1,
+                0,
+                0,
+                1,
+                0,
+                0,
+                Map.of(),
+                List.of(),
+                List.of(),
+                true,
+                maxTokens,
+                0,
+                seed,
+                logprobs,
+                null,
+                true,
+                false,
+                List.of(),
+                List.of());
     }
 }

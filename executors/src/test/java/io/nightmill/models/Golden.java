@@ -13,11 +13,13 @@ final class Golden {
     private Golden() {}
 
     static Stream<Path> folders() {
-        Path root = Path.of(System.getProperty("nightmill.shared", "../../shared")).resolve("golden");
+        Path root =
+                Path.of(System.getProperty("nightmill.shared", "../../shared")).resolve("golden");
         List<String> supported = Families.modelTypes();
         try (Stream<Path> list = Files.list(root)) {
             return list
-                    .filter(folder -> Files.exists(folder.resolve("golden.json")) && Files.exists(folder.resolve("config.json")))
+                    .filter(folder ->
+                            Files.exists(folder.resolve("golden.json")) && Files.exists(folder.resolve("config.json")))
                     .filter(folder -> supported.contains(modelType(folder)))
                     .sorted()
                     .toList()
@@ -28,7 +30,8 @@ final class Golden {
     }
 
     private static String modelType(Path folder) {
-        return io.nightmill.weights.ConfigNode.read(folder.resolve("config.json")).textOr("model_type", "");
+        return io.nightmill.weights.ConfigNode.read(folder.resolve("config.json"))
+                .textOr("model_type", "");
     }
 
     static int[] ints(JsonNode list) {

@@ -49,14 +49,15 @@ class GoldenTest {
         double tolerance = golden.path("tolerance").path("suggested_abs_logits").doubleValue();
         assertThat(tolerance).isPositive();
         Map<String, Completion> results = new HashMap<>();
-        try (ContinuousEngine engine = new ContinuousEngine(
-                backend, model.decoder(), null, Set.of(), model.contextLength(), limits)) {
+        try (ContinuousEngine engine =
+                new ContinuousEngine(backend, model.decoder(), null, Set.of(), model.contextLength(), limits)) {
             for (JsonNode goldenCase : golden.path("cases")) {
                 String name = goldenCase.path("name").asText();
                 int[] ids = Golden.ints(goldenCase.path("input_ids"));
                 engine.submit(new Request("score " + name, ids, new Request.Ask.Score(List.of(), 0)));
                 engine.submit(new Request("last " + name, ids, new Request.Ask.Generate(TestSampling.greedy(1, -1))));
-                engine.submit(new Request("greedy " + name, ids, new Request.Ask.Generate(TestSampling.greedy(16, null))));
+                engine.submit(
+                        new Request("greedy " + name, ids, new Request.Ask.Generate(TestSampling.greedy(16, null))));
             }
             while (!engine.idle()) {
                 engine.step().forEach(completion -> results.put(completion.id(), completion));

@@ -81,7 +81,8 @@ public final class HostBackend implements Backend {
         eachRow(
                 rows.length,
                 width,
-                i -> System.arraycopy(values(in), offset(in) + rows[i] * width, values(out), offset(out) + i * width, width));
+                i -> System.arraycopy(
+                        values(in), offset(in) + rows[i] * width, values(out), offset(out) + i * width, width));
     }
 
     @Override
@@ -316,8 +317,10 @@ public final class HostBackend implements Backend {
     @Override
     public void activate(Tensor out, Tensor x, Activation activation) {
         int n = x.width();
-        eachRow(x.rows(), n, i -> lanes.activate(
-                activation, values(x), offset(x) + i * n, values(out), offset(out) + i * n, n));
+        eachRow(
+                x.rows(),
+                n,
+                i -> lanes.activate(activation, values(x), offset(x) + i * n, values(out), offset(out) + i * n, n));
     }
 
     @Override
@@ -471,7 +474,18 @@ public final class HostBackend implements Backend {
                 int tokens = Math.min(pageTokens, end - at);
                 int page = keyBase + poolRow(span, at, pageTokens) * keys.width();
                 lanes.dots(
-                        values(query), q, qStride, m, values(keys), page, keys.width(), tokens, a.keyDim(), scores, at - start, n);
+                        values(query),
+                        q,
+                        qStride,
+                        m,
+                        values(keys),
+                        page,
+                        keys.width(),
+                        tokens,
+                        a.keyDim(),
+                        scores,
+                        at - start,
+                        n);
             }
             for (int i = 0; i < m; i++) {
                 int row = i * n;
@@ -568,14 +582,17 @@ public final class HostBackend implements Backend {
     @Override
     public void route(Routes out, Tensor logits, float @Nullable [] choiceBias, Router router) {
         float[] bias = choiceBias == null ? new float[0] : choiceBias;
-        eachRow(logits.rows(), logits.width(), i -> Routing.choose(
-                values(logits),
-                offset(logits) + i * logits.width(),
-                bias,
-                router,
-                out.experts(),
-                out.weights(),
-                i * out.topK()));
+        eachRow(
+                logits.rows(),
+                logits.width(),
+                i -> Routing.choose(
+                        values(logits),
+                        offset(logits) + i * logits.width(),
+                        bias,
+                        router,
+                        out.experts(),
+                        out.weights(),
+                        i * out.topK()));
     }
 
     @Override

@@ -58,8 +58,9 @@ interface Lanes {
     static Lanes best() {
         Logger log = LoggerFactory.getLogger(Lanes.class);
         if (ModuleLayer.boot().findModule("jdk.incubator.vector").isEmpty()) {
-            log.warn("SCALAR KERNELS: the module jdk.incubator.vector is not loaded, so products run about ten times"
-                    + " slower. Add '--add-modules jdk.incubator.vector' to the JVM's options (Spark 4 does so itself).");
+            log.warn(
+                    "SCALAR KERNELS: the module jdk.incubator.vector is not loaded, so products run about ten times"
+                            + " slower. Add '--add-modules jdk.incubator.vector' to the JVM's options (Spark 4 does so itself).");
             return new ScalarLanes();
         }
         Optional<Lanes> vector = VectorLanes.ifWide();

@@ -117,7 +117,15 @@ public final class ReferenceBackend implements Backend {
     public void headMatmul(Tensor out, Tensor x, List<Matrix> heads) {
         for (int h = 0; h < heads.size(); h++) {
             for (int i = 0; i < x.rows(); i++) {
-                multiply(out, h * (out.width() / heads.size()), x, h * (x.width() / heads.size()), i, heads.get(h), null, 0);
+                multiply(
+                        out,
+                        h * (out.width() / heads.size()),
+                        x,
+                        h * (x.width() / heads.size()),
+                        i,
+                        heads.get(h),
+                        null,
+                        0);
             }
         }
     }

@@ -7,8 +7,7 @@ final class Routing {
     private Routing() {}
 
     /** Writes {@code topK} choices and weights from place {@code at} on. */
-    static void choose(
-            float[] logits, int from, float[] bias, Router router, int[] experts, float[] weights, int at) {
+    static void choose(float[] logits, int from, float[] bias, Router router, int[] experts, float[] weights, int at) {
         int n = router.experts();
         float[] scores = new float[n];
         System.arraycopy(logits, from, scores, 0, n);

@@ -48,7 +48,18 @@ final class ScalarLanes implements Lanes {
 
     @Override
     public void weighted(
-            float[] p, int po, int ps, int m, float[] v, int vo, int vs, int n, int width, float[] out, int oo, int os) {
+            float[] p,
+            int po,
+            int ps,
+            int m,
+            float[] v,
+            int vo,
+            int vs,
+            int n,
+            int width,
+            float[] out,
+            int oo,
+            int os) {
         for (int i = 0; i < m; i++) {
             for (int j = 0; j < n; j++) {
                 float weight = p[po + i * ps + j];

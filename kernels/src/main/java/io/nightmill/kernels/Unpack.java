@@ -16,8 +16,7 @@ public final class Unpack {
         for (int i = 0; i < 256; i++) {
             int exponent = i >> 3 & 15;
             int mantissa = i & 7;
-            double value =
-                    exponent == 0 ? mantissa * 0x1p-9 : (8 + mantissa) * Math.scalb(1.0, exponent - 10);
+            double value = exponent == 0 ? mantissa * 0x1p-9 : (8 + mantissa) * Math.scalb(1.0, exponent - 10);
             E4M3[i] = (i & 127) == 127 ? Float.NaN : (float) (i < 128 ? value : -value);
         }
     }

@@ -310,7 +310,18 @@ final class VectorLanes implements Lanes {
 
     @Override
     public void weighted(
-            float[] p, int po, int ps, int m, float[] v, int vo, int vs, int n, int width, float[] out, int oo, int os) {
+            float[] p,
+            int po,
+            int ps,
+            int m,
+            float[] v,
+            int vo,
+            int vs,
+            int n,
+            int width,
+            float[] out,
+            int oo,
+            int os) {
         for (int i = 0; i < m; i++) {
             int pi = po + i * ps;
             int oi = oo + i * os;
@@ -393,12 +404,9 @@ final class VectorLanes implements Lanes {
                         switch (activation) {
                             case SILU -> v.mul(sigmoid(v));
                             case SIGMOID -> sigmoid(v);
-                            // 0.5 (1 + tanh(u)) = sigmoid(2 u)
-                            default -> v.mul(sigmoid(v.mul(v)
-                                    .mul(v)
-                                    .mul(0.044715f)
-                                    .add(v)
-                                    .mul(1.5957691216057308f)));
+                                // 0.5 (1 + tanh(u)) = sigmoid(2 u)
+                            default -> v.mul(sigmoid(
+                                    v.mul(v).mul(v).mul(0.044715f).add(v).mul(1.5957691216057308f)));
                         };
                 y.intoArray(out, oo + i);
             }

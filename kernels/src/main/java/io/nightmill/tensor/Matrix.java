@@ -12,8 +12,7 @@ import org.jspecify.annotations.Nullable;
  * @param panels little-endian buffers of {@code panelRows} rows each (the last may be shorter)
  * @param scales factors of {@code blockOut x blockIn} blocks (FP8 checkpoints), or null
  */
-public record Matrix(
-        Format format, int out, int in, List<ByteBuffer> panels, int panelRows, @Nullable Scales scales) {
+public record Matrix(Format format, int out, int in, List<ByteBuffer> panels, int panelRows, @Nullable Scales scales) {
 
     /** Factors {@code [ceil(out / blockOut), ceil(in / blockIn)]}, row-major. */
     public record Scales(float[] values, int blockOut, int blockIn) {}
@@ -62,8 +61,8 @@ public record Matrix(
     /** The rows {@code first .. first + count} as a matrix over the same bytes. */
     public Matrix rows(int first, int count) {
         if (scales != null && first % scales.blockOut != 0) {
-            throw new IllegalArgumentException(
-                    "Cannot cut a matrix at row %d: its scales have blocks of %d rows".formatted(first, scales.blockOut));
+            throw new IllegalArgumentException("Cannot cut a matrix at row %d: its scales have blocks of %d rows"
+                    .formatted(first, scales.blockOut));
         }
         if (count == 0 || first / panelRows != (first + count - 1) / panelRows) {
             throw new IllegalArgumentException("Cannot cut rows %d to %d: they cross a panel of %d rows"

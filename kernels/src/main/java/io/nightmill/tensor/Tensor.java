@@ -24,7 +24,8 @@ public record Tensor(Buffer buffer, long offset, int rows, int width) {
     public Tensor reshape(int newWidth) {
         long values = (long) rows * width;
         if (values % newWidth != 0) {
-            throw new IllegalArgumentException("Cannot reshape [%d, %d] to rows of %d".formatted(rows, width, newWidth));
+            throw new IllegalArgumentException(
+                    "Cannot reshape [%d, %d] to rows of %d".formatted(rows, width, newWidth));
         }
         return new Tensor(buffer, offset, Math.toIntExact(values / newWidth), newWidth);
     }
