@@ -11,10 +11,9 @@ import org.jspecify.annotations.Nullable;
  * @param cachedTokens prompt tokens whose states were shared with another request
  */
 public record Completion(
-        String id,
+        Request request,
         List<Output> outputs,
         @Nullable TokenScores prompt,
-        int promptTokens,
         int cachedTokens,
         @Nullable Failure failure,
         Timing timing) {

@@ -17,7 +17,7 @@ import io.nightmill.text.Tokenizer;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashSet;
-import java.util.LinkedHashMap;
+import java.util.IdentityHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
@@ -38,12 +38,13 @@ public final class ContinuousEngine implements Engine {
     private final Memory memory;
     private final Scheduler scheduler;
     private final Scratch scratch;
-    private final Map<String, Job> jobs = new LinkedHashMap<>();
+    private final Map<Request, Job> jobs = new IdentityHashMap<>();
     private final List<Completion> done = new ArrayList<>();
     private float[] row = new float[0];
     private long steps;
     private long promptTokens;
     private long completionTokens;
+    private long finished;
 
     /**
      * @param endTokens tokens that end an output unless {@code ignore_eos}
@@ -70,13 +71,9 @@ public final class ContinuousEngine implements Engine {
     @Override
     public void submit(Request request) {
         long now = System.nanoTime();
-        if (jobs.containsKey(request.id())) {
-            throw new IllegalArgumentException("Cannot run two requests with the id '" + request.id() + "' at once");
-        }
         Failure failure = refuse(request);
         if (failure != null) {
-            done.add(new Completion(
-                    request.id(), List.of(), null, request.prompt().length, 0, failure, new Timing(0, 0, 0)));
+            done.add(new Completion(request, List.of(), null, 0, failure, new Timing(0, 0, 0)));
             return;
         }
         Job job;
@@ -91,7 +88,7 @@ public final class ContinuousEngine implements Engine {
             int outputs = ((Ask.Score) request.ask()).continuations().size();
             job = new Job(request, now, outputs, Set.of(), List.of());
         }
-        jobs.put(request.id(), job);
+        jobs.put(request, job);
         Sequence prompt = new Sequence(job, -1, request.prompt(), request.prompt().length);
         prompt.toScore = judgesPrompt(request.ask()) ? 1 : Integer.MAX_VALUE;
         prompt.count -= continues(prompt) ? 0 : 1;
@@ -175,8 +172,8 @@ public final class ContinuousEngine implements Engine {
     }
 
     @Override
-    public void cancel(String id) {
-        Job job = jobs.remove(id);
+    public void cancel(Request request) {
+        Job job = jobs.remove(request);
         if (job != null) {
             scheduler.sequencesOf(job).forEach(scheduler::finish);
         }
@@ -194,6 +191,7 @@ public final class ContinuousEngine implements Engine {
                 promptTokens,
                 completionTokens,
                 scheduler.preemptions(),
+                finished,
                 scheduler.running(),
                 scheduler.waiting(),
                 memory.pages(),
@@ -208,6 +206,7 @@ public final class ContinuousEngine implements Engine {
         }
         List<Completion> completed = List.copyOf(done);
         done.clear();
+        finished += completed.size();
         return completed;
     }
 
@@ -480,7 +479,7 @@ public final class ContinuousEngine implements Engine {
     }
 
     private void complete(Job job, @Nullable Failure failure) {
-        if (jobs.remove(job.request.id()) == null) {
+        if (jobs.remove(job.request) == null) {
             return;
         }
         long now = System.nanoTime();
@@ -490,7 +489,7 @@ public final class ContinuousEngine implements Engine {
                 (now - job.submitted) / 1_000_000);
         List<Output> outputs = failure == null ? List.of(job.outputs) : List.of();
         TokenScores prompt = failure == null && judgesPrompt(job.request.ask()) ? job.prompt : null;
-        done.add(new Completion(job.request.id(), outputs, prompt, job.request.prompt().length, 0, failure, timing));
+        done.add(new Completion(job.request, outputs, prompt, 0, failure, timing));
     }
 
     @Override

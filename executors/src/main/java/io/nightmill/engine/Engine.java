@@ -8,7 +8,7 @@ public interface Engine extends AutoCloseable {
     void submit(Request request);
 
     /** Forgets a request; nothing comes back for it. */
-    void cancel(String id);
+    void cancel(Request request);
 
     /** Advances every running sequence and returns the requests that ended. */
     List<Completion> step();
@@ -26,6 +26,7 @@ public interface Engine extends AutoCloseable {
             long promptTokens,
             long completionTokens,
             long preemptions,
+            long finished,
             int running,
             int waiting,
             int pages,

@@ -3,7 +3,7 @@ package io.nightmill.engine;
 import java.util.List;
 
 /**
- * One row's work.
+ * One row's work. Two requests may have the same id.
  *
  * @param id names the row in results and fixes its random stream
  * @param prompt token ids, at least one

@@ -26,6 +26,11 @@ public final class Families {
         return List.copyOf(types);
     }
 
+    /** Every GGUF architecture that is read, sorted. */
+    public static List<String> ggufArchitectures() {
+        return List.copyOf(GgufModel.architectures());
+    }
+
     /** @throws IllegalArgumentException listing what is supported */
     static ModelFamily of(String modelType) {
         return ALL.stream()

@@ -1,38 +1,65 @@
 package io.nightmill.models;
 
 import io.nightmill.kernels.Backend;
+import io.nightmill.kernels.HostBackend;
 import io.nightmill.layers.Decoder;
 import io.nightmill.weights.Checkpoint;
-import io.nightmill.weights.ConfigNode;
+import io.nightmill.weights.Gguf;
 import io.nightmill.weights.Precision;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.Set;
-import java.util.TreeSet;
 
-/** From a folder or a GGUF file to a model. */
+/** From a Hugging Face folder or a GGUF file to a model. */
 public final class ModelLoader {
     private ModelLoader() {}
 
+    /** Reads what concerns text, and no weights. */
+    public static ModelText loadText(Path path) {
+        return isGguf(path) ? ModelText.of(Gguf.open(path)) : ModelText.of(requireFolder(path));
+    }
+
     /** @throws IllegalArgumentException saying what of the model is missing, wrong or unsupported */
     public static Model load(Path path, Backend backend, Precision precision) {
-        ConfigNode config = ConfigNode.read(path.resolve("config.json"));
-        Checkpoint checkpoint = Checkpoint.safetensors(path, config, backend, precision);
-        Decoder decoder = Families.of(config.requireText("model_type")).build(config, checkpoint);
-        checkpoint.requireAllRead();
-        Set<Integer> ends = new TreeSet<>(config.ints("eos_token_id"));
-        Path generation = path.resolve("generation_config.json");
-        if (Files.exists(generation)) {
-            ends.addAll(ConfigNode.read(generation).ints("eos_token_id"));
+        ModelText text;
+        Checkpoint checkpoint;
+        if (isGguf(path)) {
+            Gguf file = Gguf.open(path);
+            text = ModelText.of(file);
+            checkpoint = new GgufModel(file).checkpoint(backend, precision);
+        } else {
+            text = ModelText.of(requireFolder(path));
+            Families.of(text.config().requireText("model_type"));
+            checkpoint = Checkpoint.safetensors(path, text.config(), backend, precision);
         }
-        return new Model(
-                config,
-                decoder,
-                null,
-                null,
-                ends,
-                Ropes.contextLength(config),
-                checkpoint.parameters(),
-                checkpoint.bytes());
+        Decoder decoder = Families.of(text.config().requireText("model_type")).build(text.config(), checkpoint);
+        checkpoint.requireAllRead();
+        return new Model(text, decoder, checkpoint.parameters(), checkpoint.bytes());
+    }
+
+    /**
+     * Checks that a model can be loaded: that its architecture is known, and its tensors are there in the right shapes. Reads
+     * headers only; the weights may be missing from the files.
+     *
+     * @throws IllegalArgumentException as {@link #load} does
+     */
+    public static void check(Path path) {
+        try (Backend backend = new HostBackend(1)) {
+            load(path, backend, Precision.SHAPES);
+        }
+    }
+
+    private static boolean isGguf(Path path) {
+        if (!Files.exists(path)) {
+            throw new IllegalArgumentException("Cannot open model %s: there is no such file or folder".formatted(path));
+        }
+        return path.toString().endsWith(".gguf");
+    }
+
+    private static Path requireFolder(Path path) {
+        if (!Files.exists(path.resolve("config.json"))) {
+            throw new IllegalArgumentException(
+                    "Cannot open model %s: it is neither a .gguf file nor a folder with a config.json".formatted(path));
+        }
+        return path;
     }
 }

@@ -86,7 +86,9 @@ public final class TokenizerJson {
         ArrayNode pieces = model.putArray("vocab");
         float best = Float.NEGATIVE_INFINITY;
         for (int id = 0; id < vocabulary.pieces().size(); id++) {
-            best = vocabulary.kinds()[id] == Kind.NORMAL ? Math.max(best, vocabulary.scores()[id]) : best;
+            best = vocabulary.kinds()[id] == Kind.NORMAL
+                    ? Math.max(best, vocabulary.scores()[id])
+                    : best;
         }
         for (int id = 0; id < vocabulary.pieces().size(); id++) {
             pieces.addArray().add(vocabulary.pieces().get(id)).add(score(vocabulary, id, best));
@@ -105,7 +107,9 @@ public final class TokenizerJson {
     /** SentencePiece always prefers user-defined pieces: it scores them as if each of their bytes were the best piece. */
     private static double score(Vocabulary vocabulary, int id, float best) {
         int bytes = vocabulary.pieces().get(id).getBytes(StandardCharsets.UTF_8).length;
-        return vocabulary.kinds()[id] == Kind.USER_DEFINED ? bytes * best - 0.1 : vocabulary.scores()[id];
+        return vocabulary.kinds()[id] == Kind.USER_DEFINED
+                ? bytes * best - 0.1
+                : vocabulary.scores()[id];
     }
 
     /** BERT's WordPiece; GGUF marks beginnings of words where BERT marks continuations. */
@@ -152,8 +156,7 @@ public final class TokenizerJson {
     }
 
     private static ObjectNode root(Vocabulary vocabulary) {
-        return root(
-                vocabulary, kind -> kind == Kind.CONTROL || kind == Kind.USER_DEFINED || kind == Kind.UNKNOWN);
+        return root(vocabulary, kind -> kind == Kind.CONTROL || kind == Kind.USER_DEFINED || kind == Kind.UNKNOWN);
     }
 
     /** @param added kinds of pieces that are cut out of a text before anything else */

@@ -13,6 +13,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Collections;
 import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -211,6 +212,9 @@ public final class Checkpoint implements Weights {
     public List<Matrix> stackTransposed(String name, int count, int out, int in) {
         Stored tensor = stored(name, count, in, out);
         long bytes = tensor.bytes() / count;
+        if (files.precision == Precision.SHAPES) {
+            return Collections.nCopies(count, Matrix.of(out, in, new float[out * in]));
+        }
         List<Matrix> slices = new ArrayList<>();
         for (int i = 0; i < count; i++) {
             Matrix stored = view(tensor, tensor.offset() + i * bytes, in, out, null);
@@ -224,6 +228,10 @@ public final class Checkpoint implements Weights {
         Stored blocks = stored(name + "_blocks", count, out, in / 32, 16);
         Stored scales = stored(name + "_scales", count, out, in / 32);
         int perExpert = out * (in / 32);
+        if (files.precision == Precision.SHAPES) {
+            return Collections.nCopies(
+                    count, Matrix.of(Format.MXFP4, out, in, ByteBuffer.allocateDirect(perExpert * 17)));
+        }
         List<Matrix> experts = new ArrayList<>();
         for (int e = 0; e < count; e++) {
             ByteBuffer from = blocks.file().slice(blocks.offset() + (long) e * perExpert * 16, perExpert * 16L);

@@ -12,12 +12,15 @@ public enum Precision {
     /** As stored, every product exact in float32: the mode in which golden fixtures are held. */
     F32,
     /** Weights stored in more than 16 bits, and float16 ones, are rounded to bfloat16 when they are loaded. */
-    BF16;
+    BF16,
+    /** Nothing is computed: weights that would be rearranged in memory are left out, only shapes are checked. */
+    SHAPES;
 
     /** @throws IllegalArgumentException naming the known precisions */
     public static Precision of(String name) {
         return Arrays.stream(values())
-                .filter(value -> value.name().toLowerCase(Locale.ROOT).equals(name))
+                .filter(value ->
+                        value != SHAPES && value.name().toLowerCase(Locale.ROOT).equals(name))
                 .findFirst()
                 .orElseThrow(() ->
                         new IllegalArgumentException("Cannot use dtype '" + name + "', expected auto, f32 or bf16"));

@@ -49,8 +49,8 @@ class GoldenTest {
         double tolerance = golden.path("tolerance").path("suggested_abs_logits").doubleValue();
         assertThat(tolerance).isPositive();
         Map<String, Completion> results = new HashMap<>();
-        try (ContinuousEngine engine =
-                new ContinuousEngine(backend, model.decoder(), null, Set.of(), model.contextLength(), limits)) {
+        try (ContinuousEngine engine = new ContinuousEngine(
+                backend, model.decoder(), null, Set.of(), model.text().contextLength(), limits)) {
             for (JsonNode goldenCase : golden.path("cases")) {
                 String name = goldenCase.path("name").asText();
                 int[] ids = Golden.ints(goldenCase.path("input_ids"));
@@ -60,7 +60,8 @@ class GoldenTest {
                         new Request("greedy " + name, ids, new Request.Ask.Generate(TestSampling.greedy(16, null))));
             }
             while (!engine.idle()) {
-                engine.step().forEach(completion -> results.put(completion.id(), completion));
+                engine.step()
+                        .forEach(completion -> results.put(completion.request().id(), completion));
             }
         }
         for (JsonNode goldenCase : golden.path("cases")) {

@@ -1,0 +1,128 @@
+package io.nightmill.models;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.nightmill.text.ChatTemplate;
+import io.nightmill.text.HuggingFaceTokenizer;
+import io.nightmill.text.SentencePieceModel;
+import io.nightmill.text.Tokenizer;
+import io.nightmill.weights.ConfigNode;
+import io.nightmill.weights.Gguf;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Set;
+import java.util.TreeSet;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * What of a model concerns text: everything but its weights.
+ *
+ * @param tokenizer null where the checkpoint has none: then prompts are token ids
+ * @param template source of the chat template, or null
+ * @param specialTokens JSON object of the tokens that the template may name
+ * @param endTokens tokens that end an output
+ * @param contextLength tokens that prompt and output may have together
+ */
+public record ModelText(
+        ConfigNode config,
+        @Nullable Tokenizer tokenizer,
+        @Nullable String template,
+        String specialTokens,
+        Set<Integer> endTokens,
+        int contextLength,
+        int vocabulary) {
+
+    private static final List<String> SPECIAL = List.of("bos_token", "eos_token", "unk_token", "pad_token");
+
+    /** @throws IllegalArgumentException if there is no template, or it is not one */
+    public ChatTemplate chatTemplate() {
+        if (template == null) {
+            throw new IllegalArgumentException(
+                    "Cannot render messages: the model has no chat template (tokenizer_config.json, chat_template.jinja"
+                            + " or tokenizer.chat_template)");
+        }
+        return new ChatTemplate(template, specialTokens);
+    }
+
+    static ModelText of(Gguf file) {
+        GgufModel model = new GgufModel(file);
+        ConfigNode config = model.config();
+        ObjectNode special = new ObjectMapper().createObjectNode();
+        special.put("bos_token", model.token("bos_token_id")).put("eos_token", model.token("eos_token_id"));
+        return new ModelText(
+                config,
+                GgufModel.tokenizer(file),
+                file.text("tokenizer.chat_template").orElse(null),
+                special.toString(),
+                model.endTokens(),
+                Ropes.contextLength(config),
+                config.requireInt("vocab_size"));
+    }
+
+    /** Of a Hugging Face folder. */
+    static ModelText of(Path folder) {
+        ConfigNode config = ConfigNode.read(folder.resolve("config.json"));
+        ConfigNode tokenizerConfig = optional(folder.resolve("tokenizer_config.json"));
+        Set<Integer> ends = new TreeSet<>(config.ints("eos_token_id"));
+        ends.addAll(optional(folder.resolve("generation_config.json")).ints("eos_token_id"));
+        ObjectNode special = new ObjectMapper().createObjectNode();
+        for (String name : SPECIAL) {
+            JsonNode token = tokenizerConfig.json().path(name);
+            special.put(name, token.isObject() ? token.path("content").asText() : token.asText(""));
+        }
+        int vocabulary = config.requireInt("vocab_size");
+        return new ModelText(
+                config,
+                tokenizer(folder, tokenizerConfig, vocabulary),
+                template(folder, tokenizerConfig),
+                special.toString(),
+                ends,
+                Ropes.contextLength(config),
+                vocabulary);
+    }
+
+    private static ConfigNode optional(Path file) {
+        return Files.exists(file)
+                ? ConfigNode.read(file)
+                : ConfigNode.of(new ObjectMapper().createObjectNode(), file.toString());
+    }
+
+    private static @Nullable Tokenizer tokenizer(Path folder, ConfigNode config, int vocabulary) {
+        try {
+            if (Files.exists(folder.resolve("tokenizer.json"))) {
+                return new HuggingFaceTokenizer(Files.readAllBytes(folder.resolve("tokenizer.json")), vocabulary);
+            }
+            if (Files.exists(folder.resolve("tokenizer.model"))) {
+                byte[] model = Files.readAllBytes(folder.resolve("tokenizer.model"));
+                boolean begins = config.booleanOr("add_bos_token", true);
+                return new HuggingFaceTokenizer(SentencePieceModel.toTokenizerJson(model, begins), vocabulary);
+            }
+            return null;
+        } catch (IOException e) {
+            throw new UncheckedIOException("Cannot read the tokenizer of " + folder, e);
+        }
+    }
+
+    /** A file of its own, or the configuration's one template, or the one that it calls "default". */
+    private static @Nullable String template(Path folder, ConfigNode config) {
+        Path file = folder.resolve("chat_template.jinja");
+        try {
+            if (Files.exists(file)) {
+                return Files.readString(file);
+            }
+        } catch (IOException e) {
+            throw new UncheckedIOException("Cannot read " + file, e);
+        }
+        JsonNode template = config.json().path("chat_template");
+        for (JsonNode named : template) {
+            if (named.path("name").asText().equals("default")) {
+                return named.path("template").asText();
+            }
+        }
+        return template.isTextual() ? template.textValue() : null;
+    }
+}

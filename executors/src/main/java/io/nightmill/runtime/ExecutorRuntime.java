@@ -1,0 +1,193 @@
+package io.nightmill.runtime;
+
+import io.nightmill.engine.Completion;
+import io.nightmill.engine.ContinuousEngine;
+import io.nightmill.engine.Engine;
+import io.nightmill.engine.Request;
+import io.nightmill.kernels.HostBackend;
+import io.nightmill.models.Model;
+import io.nightmill.models.ModelLoader;
+import io.nightmill.models.ModelText;
+import java.nio.file.Path;
+import java.util.HashMap;
+import java.util.IdentityHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.LinkedBlockingQueue;
+import java.util.concurrent.TimeUnit;
+import java.util.function.Function;
+import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * The one runtime of this JVM: a model, its engine, and the thread that steps it for all tasks. Tasks hand requests in and
+ * are called back from that thread.
+ */
+public final class ExecutorRuntime implements AutoCloseable {
+    private static final Logger LOG = LoggerFactory.getLogger(ExecutorRuntime.class);
+    private static final Map<String, ModelText> TEXTS = new HashMap<>();
+    private static @Nullable ExecutorRuntime current;
+
+    /** Where a request's result goes; called once, from the engine's thread. */
+    public interface Receiver {
+        void completed(Completion completion);
+
+        /** The engine broke; the request may be tried again elsewhere. */
+        void failed(Throwable reason);
+    }
+
+    private record Entry(Request request, @Nullable Receiver receiver) {}
+
+    private final ModelSpec spec;
+    private final Model model;
+    private final Engine engine;
+    private final String backendName;
+    private final LinkedBlockingQueue<Entry> inbox = new LinkedBlockingQueue<>();
+    private final Map<Request, Receiver> receivers = new IdentityHashMap<>();
+    private final Thread thread;
+    private volatile boolean closed;
+    private volatile @Nullable Throwable broken;
+    private volatile Engine.Counters counters;
+
+    private ExecutorRuntime(ModelSpec spec, Path path) {
+        long start = System.nanoTime();
+        int threads = spec.threads() > 0 ? spec.threads() : Runtime.getRuntime().availableProcessors();
+        HostBackend backend = new HostBackend(threads);
+        this.spec = spec;
+        this.model = ModelLoader.load(path, backend, spec.precision());
+        ModelText text = model.text();
+        this.engine = new ContinuousEngine(
+                backend, model.decoder(), text.tokenizer(), text.endTokens(), text.contextLength(), spec.limits());
+        this.counters = engine.counters();
+        this.backendName = backend.name();
+        LOG.info(
+                "Runtime for {} on {} with {} threads: {} parameters, {} bytes of weights, {} pages, ready in {} ms",
+                spec.path(),
+                backendName,
+                threads,
+                model.parameters(),
+                model.weightBytes(),
+                counters.pages(),
+                (System.nanoTime() - start) / 1_000_000);
+        this.thread = new Thread(this::run, "nightmill-engine");
+        thread.setDaemon(true);
+        thread.start();
+    }
+
+    /**
+     * This JVM's runtime, started for the first to ask. A runtime that broke is replaced.
+     *
+     * @param localize where the model's files are, or are put, on this machine
+     */
+    public static synchronized ExecutorRuntime getOrStart(ModelSpec spec, Function<String, Path> localize) {
+        ExecutorRuntime runtime = current;
+        if (runtime != null && runtime.broken == null && !runtime.closed) {
+            if (!runtime.spec.equals(spec)) {
+                throw new IllegalStateException(
+                        "Cannot run %s: this JVM runs %s, and has one runtime only".formatted(spec, runtime.spec));
+            }
+            return runtime;
+        }
+        current = new ExecutorRuntime(spec, localize.apply(spec.path()));
+        return current;
+    }
+
+    /** The text side of a model, read once per JVM and without its weights. */
+    public static ModelText text(String path, Function<String, Path> localize) {
+        synchronized (TEXTS) {
+            return TEXTS.computeIfAbsent(path, key -> ModelLoader.loadText(localize.apply(key)));
+        }
+    }
+
+    /** The runtime if one has started. */
+    public static synchronized @Nullable ExecutorRuntime running() {
+        return current;
+    }
+
+    public static synchronized void shutdown() {
+        if (current != null) {
+            current.close();
+            current = null;
+        }
+    }
+
+    public Model model() {
+        return model;
+    }
+
+    /** Name of the kernels, which results may depend on in their last bits. */
+    public String backendName() {
+        return backendName;
+    }
+
+    public Engine.Counters counters() {
+        return counters;
+    }
+
+    public void submit(Request request, Receiver receiver) {
+        inbox.add(new Entry(request, receiver));
+        Throwable reason = broken;
+        if (reason != null) {
+            failAll(reason);
+        }
+    }
+
+    /** Forgets a request of a task that is gone. */
+    public void cancel(Request request) {
+        inbox.add(new Entry(request, null));
+    }
+
+    private void run() {
+        try {
+            while (!closed) {
+                Entry entry = engine.idle() ? inbox.poll(100, TimeUnit.MILLISECONDS) : inbox.poll();
+                for (; entry != null; entry = inbox.poll()) {
+                    take(entry);
+                }
+                List<Completion> completions = engine.step();
+                counters = engine.counters();
+                for (Completion completion : completions) {
+                    Receiver receiver = receivers.remove(completion.request());
+                    if (receiver != null) {
+                        receiver.completed(completion);
+                    }
+                }
+            }
+            engine.close();
+        } catch (InterruptedException e) {
+            engine.close();
+        } catch (RuntimeException | Error e) {
+            LOG.error("The engine broke; its tasks fail and are tried again", e);
+            broken = e;
+            failAll(e);
+            engine.close();
+        }
+    }
+
+    private void take(Entry entry) {
+        if (entry.receiver == null) {
+            engine.cancel(entry.request);
+            receivers.remove(entry.request);
+        } else {
+            receivers.put(entry.request, entry.receiver);
+            engine.submit(entry.request);
+        }
+    }
+
+    private synchronized void failAll(Throwable reason) {
+        for (Entry entry = inbox.poll(); entry != null; entry = inbox.poll()) {
+            if (entry.receiver != null) {
+                entry.receiver.failed(reason);
+            }
+        }
+        receivers.values().forEach(receiver -> receiver.failed(reason));
+        receivers.clear();
+    }
+
+    @Override
+    public void close() {
+        closed = true;
+        thread.interrupt();
+    }
+}

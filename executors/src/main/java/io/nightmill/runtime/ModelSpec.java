@@ -1,0 +1,34 @@
+package io.nightmill.runtime;
+
+import io.nightmill.engine.Limits;
+import io.nightmill.weights.Precision;
+
+/**
+ * What an executor must know to start its runtime; small, and sent as text.
+ *
+ * @param path the model's path or URI as the user gave it
+ * @param threads threads of one operation; 0 is one per core of the executor
+ */
+public record ModelSpec(String path, Precision precision, Limits limits, int threads) {
+
+    /** One line of text, read back by {@link #parse}. */
+    public String format() {
+        return String.join(
+                "\n",
+                path,
+                precision.name(),
+                Long.toString(limits.kvMemory()),
+                Integer.toString(limits.maxNumSeqs()),
+                Integer.toString(limits.maxNumBatchedTokens()),
+                Integer.toString(threads));
+    }
+
+    public static ModelSpec parse(String text) {
+        String[] parts = text.split("\n");
+        return new ModelSpec(
+                parts[0],
+                Precision.valueOf(parts[1]),
+                new Limits(Long.parseLong(parts[2]), Integer.parseInt(parts[3]), Integer.parseInt(parts[4])),
+                Integer.parseInt(parts[5]));
+    }
+}

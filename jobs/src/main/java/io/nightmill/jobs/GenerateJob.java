@@ -1,0 +1,33 @@
+package io.nightmill.jobs;
+
+import java.util.concurrent.Callable;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Option;
+
+/** Prompts to completions. */
+@Command(name = "generate", description = "Writes completions of a table of prompts.", sortOptions = false)
+public final class GenerateJob implements Callable<Integer> {
+    @Mixin
+    private RunOptions run;
+
+    @Mixin
+    private SamplingOptions sampling;
+
+    @Option(
+            names = "--return-token-ids",
+            arity = "0..1",
+            fallbackValue = "true",
+            description = "report the prompt's token ids too (default: false)")
+    private boolean returnTokenIds;
+
+    /** For a stock {@code spark-submit --class io.nightmill.jobs.GenerateJob}. */
+    public static void main(String[] args) {
+        Nightmill.exit(new GenerateJob(), args);
+    }
+
+    @Override
+    public Integer call() {
+        return SparkRun.run("nightmill generate", run.config(sampling.json(), 0, returnTokenIds));
+    }
+}

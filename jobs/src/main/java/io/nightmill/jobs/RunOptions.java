@@ -1,0 +1,148 @@
+package io.nightmill.jobs;
+
+import io.nightmill.engine.Limits;
+import io.nightmill.pipeline.OnTooLong;
+import io.nightmill.pipeline.RunConfig;
+import io.nightmill.runtime.ModelSpec;
+import io.nightmill.weights.Precision;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Locale;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import org.jspecify.annotations.Nullable;
+import picocli.CommandLine.Option;
+
+/** The options that every run has. */
+final class RunOptions {
+    private static final Pattern BYTES = Pattern.compile("(\\d+)\\s*([kmgt]?)(i?b)?", Pattern.CASE_INSENSITIVE);
+
+    @Option(
+            names = "--model",
+            required = true,
+            paramLabel = "PATH",
+            description = "Hugging Face folder or .gguf file; a local path, or any URI that Hadoop reads")
+    String model = "";
+
+    @Option(names = "--input", required = true, paramLabel = "PATH", description = "table of prompts")
+    String input = "";
+
+    @Option(
+            names = "--input-format",
+            paramLabel = "NAME",
+            description = "jsonl, parquet, csv, orc, arrow, table, or any Spark format (default: by the extension)")
+    @Nullable
+    String inputFormat;
+
+    @Option(names = "--output", required = true, paramLabel = "PATH", description = "table of results")
+    String output = "";
+
+    @Option(
+            names = "--output-format",
+            paramLabel = "NAME",
+            defaultValue = "parquet",
+            description = "parquet, jsonl, orc, arrow, table, or any Spark format (default: ${DEFAULT-VALUE})")
+    String outputFormat = "";
+
+    @Option(
+            names = "--mode",
+            defaultValue = "errorifexists",
+            description = "when the output exists: errorifexists, overwrite or append (default: ${DEFAULT-VALUE})")
+    String mode = "";
+
+    @Option(names = "--keep-columns", split = ",", paramLabel = "A,B", description = "input columns to carry through")
+    List<String> keepColumns = new ArrayList<>();
+
+    @Option(
+            names = "--prompt-template",
+            paramLabel = "TEXT",
+            description = "prompt built from columns, such as \"Summarise: {{text}}\"")
+    @Nullable
+    String promptTemplate;
+
+    @Option(
+            names = "--dtype",
+            defaultValue = "auto",
+            description = "precision of weights: auto (as stored), f32 or bf16 (default: ${DEFAULT-VALUE})")
+    String dtype = "";
+
+    @Option(
+            names = "--kv-memory",
+            paramLabel = "BYTES",
+            defaultValue = "1g",
+            description = "memory of an executor for keys and values (default: ${DEFAULT-VALUE})")
+    String kvMemory = "";
+
+    @Option(
+            names = "--max-num-seqs",
+            paramLabel = "N",
+            defaultValue = "64",
+            description = "sequences that run together in an executor (default: ${DEFAULT-VALUE})")
+    int maxNumSeqs;
+
+    @Option(
+            names = "--max-num-batched-tokens",
+            paramLabel = "N",
+            defaultValue = "512",
+            description = "tokens of one step (default: ${DEFAULT-VALUE})")
+    int maxNumBatchedTokens;
+
+    @Option(
+            names = "--threads",
+            paramLabel = "N",
+            defaultValue = "0",
+            description = "threads of an executor's engine (default: its cores)")
+    int threads;
+
+    @Option(
+            names = "--shard-tokens",
+            paramLabel = "N",
+            defaultValue = "200000",
+            description = "estimated tokens of one task (default: ${DEFAULT-VALUE})")
+    long shardTokens;
+
+    @Option(
+            names = "--on-too-long",
+            defaultValue = "error",
+            description =
+                    "a prompt longer than the context: error, truncate-left or truncate-right (default: ${DEFAULT-VALUE})")
+    String onTooLong = "";
+
+    @Option(
+            names = "--config",
+            paramLabel = "FILE",
+            description = "YAML file of these options, without the dashes before them")
+    @Nullable
+    String config;
+
+    RunConfig config(@Nullable String sampling, int topLogprobs, boolean returnTokenIds) {
+        Limits limits = new Limits(bytes(kvMemory), maxNumSeqs, maxNumBatchedTokens);
+        return new RunConfig(
+                input,
+                inputFormat,
+                output,
+                outputFormat,
+                mode.toLowerCase(Locale.ROOT),
+                keepColumns,
+                promptTemplate,
+                new ModelSpec(model, Precision.of(dtype), limits, threads),
+                sampling,
+                topLogprobs,
+                OnTooLong.of(onTooLong),
+                returnTokenIds,
+                shardTokens);
+    }
+
+    /** Bytes with Spark's suffixes: 512m, 4g. */
+    static long bytes(String text) {
+        Matcher matcher = BYTES.matcher(text.trim());
+        if (!matcher.matches()) {
+            throw new IllegalArgumentException(
+                    "Cannot read '%s' as bytes, expected such as 512m or 4g".formatted(text));
+        }
+        int power = "kmgt".indexOf(matcher.group(2).toLowerCase(Locale.ROOT)) + 1;
+        return matcher.group(2).isEmpty()
+                ? Long.parseLong(matcher.group(1))
+                : Math.multiplyExact(Long.parseLong(matcher.group(1)), 1L << 10 * power);
+    }
+}

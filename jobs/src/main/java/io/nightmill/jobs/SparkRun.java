@@ -1,0 +1,51 @@
+package io.nightmill.jobs;
+
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.nightmill.pipeline.Inference;
+import io.nightmill.pipeline.NightmillKryo;
+import io.nightmill.pipeline.NightmillPlugin;
+import io.nightmill.pipeline.RunConfig;
+import org.apache.spark.SparkConf;
+import org.apache.spark.sql.SparkSession;
+
+/** A checked run on a Spark session of its own, with Spark's settings that the run needs where the user gave none. */
+final class SparkRun {
+    private SparkRun() {}
+
+    static int run(String name, RunConfig config) {
+        Inference.check(config);
+        SparkConf conf = new SparkConf()
+                .setIfMissing("spark.app.name", name)
+                .setIfMissing("spark.master", "local[*]")
+                .set("spark.serializer", "org.apache.spark.serializer.KryoSerializer")
+                .set("spark.kryo.registrationRequired", "true")
+                .set("spark.kryo.registrator", NightmillKryo.class.getName())
+                .set("spark.plugins", NightmillPlugin.class.getName())
+                .set(NightmillPlugin.MODEL_KEY, config.model().format());
+        SparkSession spark = SparkSession.builder().config(conf).getOrCreate();
+        try {
+            ObjectNode report = Inference.run(spark, config);
+            summarize(config, report);
+            return 0;
+        } finally {
+            spark.stop();
+        }
+    }
+
+    private static void summarize(RunConfig config, ObjectNode report) {
+        System.err.printf(
+                "%s rows (%s ok, %s failed), %s prompt and %s completion tokens in %.1f s (%.0f + %.0f tok/s)%n",
+                report.at("/rows/in"),
+                report.at("/rows/ok"),
+                report.at("/rows/error"),
+                report.at("/tokens/prompt"),
+                report.at("/tokens/completion"),
+                report.at("/seconds/infer_and_write").doubleValue(),
+                report.at("/tokens_per_second/prompt").doubleValue(),
+                report.at("/tokens_per_second/completion").doubleValue());
+        if (report.at("/rows/error").asLong() > 0) {
+            System.err.println("Failed rows by code: " + report.at("/rows/errors"));
+        }
+        System.err.println("Result: " + config.output() + " (report: " + config.output() + "/_nightmill/report.json)");
+    }
+}

@@ -1,0 +1,140 @@
+package io.nightmill.pipeline;
+
+import com.codahale.metrics.Gauge;
+import com.codahale.metrics.MetricRegistry;
+import io.nightmill.engine.Engine.Counters;
+import io.nightmill.runtime.ExecutorRuntime;
+import io.nightmill.runtime.ModelSpec;
+import java.io.IOException;
+import java.io.Serializable;
+import java.util.Map;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.Executors;
+import java.util.concurrent.ScheduledExecutorService;
+import java.util.concurrent.TimeUnit;
+import java.util.function.ToLongFunction;
+import org.apache.spark.api.plugin.DriverPlugin;
+import org.apache.spark.api.plugin.ExecutorPlugin;
+import org.apache.spark.api.plugin.PluginContext;
+import org.apache.spark.api.plugin.SparkPlugin;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * Starts each executor's runtime with the executor and closes it with it; registers its metrics, and sends its counters to
+ * the driver while it works.
+ */
+public final class NightmillPlugin implements SparkPlugin {
+    /** The model to start with, as {@link ModelSpec#format}; without it the first task starts the runtime. */
+    public static final String MODEL_KEY = "spark.nightmill.model.spec";
+
+    private static final Logger LOG = LoggerFactory.getLogger(NightmillPlugin.class);
+    private static final Map<String, Progress> LATEST = new ConcurrentHashMap<>();
+
+    /** An executor's counters. */
+    record Progress(
+            String executor,
+            String backend,
+            long steps,
+            long promptTokens,
+            long completionTokens,
+            long finished,
+            int running,
+            int waiting,
+            int pages,
+            int freePages)
+            implements Serializable {}
+
+    /** The latest counters of every executor that has sent any. */
+    static Map<String, Progress> latest() {
+        return Map.copyOf(LATEST);
+    }
+
+    @Override
+    public DriverPlugin driverPlugin() {
+        return new DriverPlugin() {
+            @Override
+            public Object receive(Object message) {
+                Progress progress = (Progress) message;
+                LATEST.put(progress.executor(), progress);
+                return null;
+            }
+        };
+    }
+
+    @Override
+    public ExecutorPlugin executorPlugin() {
+        return new OnExecutor();
+    }
+
+    private static final class OnExecutor implements ExecutorPlugin {
+        private final ScheduledExecutorService clock = Executors.newSingleThreadScheduledExecutor(task -> {
+            Thread thread = new Thread(task, "nightmill-progress");
+            thread.setDaemon(true);
+            return thread;
+        });
+
+        @Override
+        public void init(PluginContext context, Map<String, String> extraConf) {
+            gauge(context.metricRegistry(), "promptTokens", Counters::promptTokens);
+            gauge(context.metricRegistry(), "completionTokens", Counters::completionTokens);
+            gauge(context.metricRegistry(), "running", Counters::running);
+            gauge(context.metricRegistry(), "waiting", Counters::waiting);
+            gauge(context.metricRegistry(), "kvPages", Counters::pages);
+            gauge(context.metricRegistry(), "kvPagesFree", Counters::freePages);
+            gauge(context.metricRegistry(), "preemptions", Counters::preemptions);
+            String spec = context.conf().get(MODEL_KEY, "");
+            if (!spec.isEmpty()) {
+                Thread starter = new Thread(() -> start(spec), "nightmill-start");
+                starter.setDaemon(true);
+                starter.start();
+            }
+            clock.scheduleWithFixedDelay(() -> send(context), 1, 1, TimeUnit.SECONDS);
+        }
+
+        private static void gauge(MetricRegistry metrics, String name, ToLongFunction<Counters> value) {
+            metrics.register(name, (Gauge<Long>) () -> {
+                ExecutorRuntime runtime = ExecutorRuntime.running();
+                return runtime == null ? 0 : value.applyAsLong(runtime.counters());
+            });
+        }
+
+        /** A model that cannot start is said here and thrown in the first task, where Spark reports it. */
+        private static void start(String spec) {
+            try {
+                ExecutorRuntime.getOrStart(ModelSpec.parse(spec), ModelFiles::localize);
+            } catch (RuntimeException e) {
+                LOG.error("Cannot start the runtime: {}", e.getMessage(), e);
+            }
+        }
+
+        private static void send(PluginContext context) {
+            ExecutorRuntime runtime = ExecutorRuntime.running();
+            if (runtime == null) {
+                return;
+            }
+            Counters counters = runtime.counters();
+            try {
+                context.send(new Progress(
+                        context.executorID(),
+                        runtime.backendName(),
+                        counters.steps(),
+                        counters.promptTokens(),
+                        counters.completionTokens(),
+                        counters.finished(),
+                        counters.running(),
+                        counters.waiting(),
+                        counters.pages(),
+                        counters.freePages()));
+            } catch (IOException e) {
+                LOG.debug("The driver is not listening", e);
+            }
+        }
+
+        @Override
+        public void shutdown() {
+            clock.shutdownNow();
+            ExecutorRuntime.shutdown();
+        }
+    }
+}

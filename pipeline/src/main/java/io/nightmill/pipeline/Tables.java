@@ -1,0 +1,100 @@
+package io.nightmill.pipeline;
+
+import java.io.IOException;
+import java.io.OutputStream;
+import java.io.UncheckedIOException;
+import java.nio.charset.StandardCharsets;
+import java.util.Locale;
+import org.apache.hadoop.conf.Configuration;
+import org.apache.hadoop.fs.FileSystem;
+import org.apache.hadoop.fs.Path;
+import org.apache.spark.SparkConf;
+import org.apache.spark.deploy.SparkHadoopUtil;
+import org.apache.spark.sql.Dataset;
+import org.apache.spark.sql.Row;
+import org.apache.spark.sql.SparkSession;
+import org.apache.spark.sql.types.StructType;
+import org.jspecify.annotations.Nullable;
+
+/** Tables in and out: whatever Spark reads and writes, by extension or by name, and Arrow files. */
+final class Tables {
+    private Tables() {}
+
+    /** @param format a Spark format, {@code jsonl}, {@code arrow} or {@code table}; null is by the extension */
+    static Dataset<Row> read(SparkSession spark, String input, @Nullable String format) {
+        String chosen = format == null ? formatOf(input) : format;
+        return switch (chosen) {
+            case "jsonl", "json", "ndjson" -> spark.read().json(input);
+            case "csv" -> spark.read()
+                    .option("header", "true")
+                    .option("inferSchema", "true")
+                    .option("escape", "\"")
+                    .option("multiLine", "true")
+                    .csv(input);
+            case "arrow" -> ArrowFiles.read(spark, input);
+            case "table" -> spark.table(input);
+            default -> spark.read().format(chosen).load(input);
+        };
+    }
+
+    private static String formatOf(String input) {
+        String name = new Path(input).getName().toLowerCase(Locale.ROOT);
+        String plain = name.replaceAll("\\.(gz|zst|bz2|lz4|snappy)$", "");
+        String extension = plain.substring(plain.lastIndexOf('.') + 1);
+        return switch (extension) {
+            case "jsonl", "json", "ndjson" -> "jsonl";
+            case "parquet", "csv", "orc", "arrow" -> extension;
+            default -> throw new IllegalArgumentException(
+                    "Cannot tell the format of '%s' by its extension: give --input-format jsonl, parquet, csv, orc,"
+                                    .formatted(input)
+                            + " arrow, table, or any format that this Spark has");
+        };
+    }
+
+    static void write(Dataset<Row> results, StructType schema, RunConfig config) {
+        switch (config.outputFormat()) {
+            case "arrow" -> ArrowFiles.write(results, schema, config);
+            case "table" -> results.write().mode(config.mode()).saveAsTable(config.output());
+            case "jsonl" -> results.write()
+                    .mode(config.mode())
+                    .option("ignoreNullFields", "false")
+                    .json(config.output());
+            default -> results.write()
+                    .mode(config.mode())
+                    .format(config.outputFormat())
+                    .save(config.output());
+        }
+    }
+
+    /** @throws IllegalArgumentException if something is at the output and the mode does not say what to do with it */
+    static void requireWritable(RunConfig config) {
+        if (config.outputFormat().equals("table") || !config.mode().equals("errorifexists")) {
+            return;
+        }
+        Path path = new Path(config.output());
+        try {
+            FileSystem files = path.getFileSystem(hadoop());
+            if (files.exists(path) && (files.getFileStatus(path).isFile() || files.listStatus(path).length > 0)) {
+                throw new IllegalArgumentException(
+                        "Cannot write to %s: it exists. Give --mode overwrite or --mode append, or another --output"
+                                .formatted(config.output()));
+            }
+        } catch (IOException e) {
+            throw new UncheckedIOException("Cannot look at " + config.output(), e);
+        }
+    }
+
+    static Configuration hadoop() {
+        return SparkHadoopUtil.get().newConfiguration(new SparkConf());
+    }
+
+    /** Writes a small file beside the table's own; its folder's name keeps Spark from reading it as data. */
+    static void writeReport(String output, String json) {
+        Path path = new Path(new Path(output, "_nightmill"), "report.json");
+        try (OutputStream out = path.getFileSystem(hadoop()).create(path, true)) {
+            out.write(json.getBytes(StandardCharsets.UTF_8));
+        } catch (IOException e) {
+            throw new UncheckedIOException("Cannot write " + path, e);
+        }
+    }
+}
