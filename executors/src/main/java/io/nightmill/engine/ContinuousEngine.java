@@ -402,25 +402,20 @@ public final class ContinuousEngine implements Engine {
     private boolean ended(Sequence s, int token, Sampling sampling) {
         int generated = s.count - s.promptLength;
         String stopString = null;
-        if (tokenizer != null) {
+        if (!sampling.stop().isEmpty() && tokenizer != null) {
             if (s.text == null) {
                 s.text = new Detokenizer(tokenizer, sampling.skipSpecialTokens(), s.job.request.prompt());
             }
             int before = s.text.text().length();
-            boolean stopToken = s.job.ends.contains(token) && generated > sampling.minTokens();
-            if (!stopToken || sampling.includeStopStrInOutput() || !sampling.skipSpecialTokens()) {
-                s.text.push(token);
-            }
-            if (generated > sampling.minTokens()) {
-                stopString = cut(s.text.text(), before, sampling);
-            }
+            s.text.push(token);
+            stopString = generated > sampling.minTokens() ? cut(s.text.text(), before, sampling) : null;
         }
         if (s.job.ends.contains(token) && generated > sampling.minTokens()) {
             boolean isEnd = endTokens.contains(token) && !sampling.ignoreEos();
             return end(s, Finish.STOP, isEnd ? null : Integer.toString(token));
         }
         if (stopString != null) {
-            return end(s, Finish.STOP, stopString);
+            return end(s, Finish.STOP, stopString, stopString);
         }
         if (generated >= sampling.maxTokens() || s.count >= contextLength) {
             return end(s, Finish.LENGTH, null);
@@ -456,14 +451,16 @@ public final class ContinuousEngine implements Engine {
     }
 
     private boolean end(Sequence s, Finish finish, @Nullable String stopReason) {
+        return end(s, finish, stopReason, null);
+    }
+
+    /** @param stopString what the text was cut at */
+    private boolean end(
+            Sequence s, Finish finish, @Nullable String stopReason, @Nullable String stopString) {
         Job job = s.job;
         scheduler.finish(s);
         if (s.index >= 0) {
-            String text = null;
-            if (s.text != null) {
-                boolean cut = finish == Finish.STOP && stopReason != null;
-                text = cut ? s.text.text().toString() : s.text.finish();
-            }
+            String text = stopString != null ? s.text.text().toString() : text(s);
             job.outputs[s.index] = new Output(s.index, s.output(), text, finish, stopReason, s.scores);
             job.open--;
         }
@@ -471,6 +468,21 @@ public final class ContinuousEngine implements Engine {
             complete(job, null);
         }
         return true;
+    }
+
+    /** The text of an output; the token that ended it is part of it only if it is asked for. */
+    private @Nullable String text(Sequence s) {
+        if (tokenizer == null || !(s.job.request.ask() instanceof Ask.Generate generate)) {
+            return null;
+        }
+        Sampling sampling = generate.sampling();
+        int[] output = s.output();
+        boolean hidden = output.length > 0
+                && s.job.ends.contains(output[output.length - 1])
+                && output.length > sampling.minTokens()
+                && !sampling.includeStopStrInOutput();
+        int[] shown = hidden ? Arrays.copyOf(output, output.length - 1) : output;
+        return Detokenizer.text(tokenizer, sampling.skipSpecialTokens(), s.job.request.prompt(), shown);
     }
 
     private void fail(Job job, Failure failure) {

@@ -40,17 +40,15 @@ public final class Detokenizer {
         }
     }
 
-    /** All text, with U+FFFD where the last character never became complete. */
-    public String finish() {
-        if (pending > 0) {
-            String before = tokenizer.decode(Arrays.copyOf(tail, tail.length - pending), skipSpecial);
-            String after = tokenizer.decode(tail, skipSpecial);
-            if (after.length() > before.length()) {
-                text.append(after, before.length(), after.length());
-            }
-            settle();
-        }
-        return text.toString();
+    /** The whole text of some tokens after a prompt, with U+FFFD where the last character never became complete. */
+    public static String text(Tokenizer tokenizer, boolean skipSpecial, int[] prompt, int[] tokens) {
+        int from = Math.max(0, prompt.length - CONTEXT);
+        int[] context = Arrays.copyOfRange(prompt, from, prompt.length);
+        int[] all = Arrays.copyOf(context, context.length + tokens.length);
+        System.arraycopy(tokens, 0, all, context.length, tokens.length);
+        String before = tokenizer.decode(context, skipSpecial);
+        String after = tokenizer.decode(all, skipSpecial);
+        return after.substring(Math.min(before.length(), after.length()));
     }
 
     private void settle() {

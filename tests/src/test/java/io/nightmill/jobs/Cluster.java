@@ -1,0 +1,136 @@
+package io.nightmill.jobs;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.io.File;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.time.Instant;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.TimeUnit;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+
+/** A real standalone master and workers, each a JVM of its own on loopback, from the assembled Spark home. */
+final class Cluster implements AutoCloseable {
+    private static final Pattern MASTER = Pattern.compile("Starting Spark master at (spark://\\S+)");
+
+    private final Path logs;
+    private final List<Process> processes = new ArrayList<>();
+    private final String home;
+    private final String master;
+
+    private Cluster(Path logs, int workers) throws IOException, InterruptedException {
+        this.logs = logs;
+        this.home = sparkHome();
+        start("master", "org.apache.spark.deploy.master.Master", "--host", "127.0.0.1", "--port", "0", "--webui-port", "0");
+        master = waitFor("master", MASTER);
+        waitFor("master", Pattern.compile("(New state: ALIVE)"));
+        for (int i = 0; i < workers; i++) {
+            start(
+                    "worker" + i, "org.apache.spark.deploy.worker.Worker", "--host", "127.0.0.1", "--port", "0",
+                    "--webui-port", "0", "--cores", "1", "--memory", "2g", "--work-dir",
+                    logs.resolve("work" + i).toString(), master);
+            waitFor("worker" + i, Pattern.compile("(Successfully registered with master)"));
+        }
+    }
+
+    static Cluster start(Path logs, int workers) throws IOException, InterruptedException {
+        return new Cluster(logs, workers);
+    }
+
+    static String sparkHome() throws IOException, InterruptedException {
+        Process assemble = new ProcessBuilder(Jobs.ROOT.resolve("conf/spark-home/assemble").toString())
+                .redirectError(ProcessBuilder.Redirect.INHERIT)
+                .start();
+        String home = new String(assemble.getInputStream().readAllBytes(), java.nio.charset.StandardCharsets.UTF_8).trim();
+        assertThat(assemble.waitFor()).isZero();
+        return home;
+    }
+
+    private void start(String name, String... command) throws IOException {
+        List<String> all = new ArrayList<>(List.of(home + "/bin/spark-class"));
+        all.addAll(List.of(command));
+        ProcessBuilder builder = builder(all);
+        // Its start is told by what it logs, which our own settings would hide.
+        Path settings = Files.writeString(logs.resolve("log4j2-daemon.properties"), """
+                rootLogger.level = info
+                rootLogger.appenderRef.console.ref = console
+                appender.console.type = Console
+                appender.console.name = console
+                appender.console.layout.type = PatternLayout
+                appender.console.layout.pattern = %m%n
+                """);
+        builder.environment().put("SPARK_DAEMON_JAVA_OPTS", "-Dlog4j2.configurationFile=" + settings);
+        builder.environment().put("SPARK_DAEMON_MEMORY", "256m");
+        builder.redirectErrorStream(true).redirectOutput(log(name));
+        processes.add(builder.start());
+    }
+
+    private ProcessBuilder builder(List<String> command) {
+        ProcessBuilder builder = new ProcessBuilder(command);
+        builder.environment().put("SPARK_HOME", home);
+        builder.environment().put("SPARK_SCALA_VERSION", "2.13");
+        builder.environment().put("SPARK_LOCAL_IP", "127.0.0.1");
+        return builder;
+    }
+
+    private File log(String name) {
+        return logs.resolve(name + ".log").toFile();
+    }
+
+    private String waitFor(String name, Pattern pattern) throws IOException, InterruptedException {
+        Instant end = Instant.now().plus(Duration.ofMinutes(2));
+        while (Instant.now().isBefore(end)) {
+            Matcher matcher = pattern.matcher(Files.readString(log(name).toPath()));
+            if (matcher.find()) {
+                return matcher.group(1);
+            }
+            Thread.sleep(100);
+        }
+        throw new AssertionError(name + " did not start: " + Files.readString(log(name).toPath()));
+    }
+
+    String master() {
+        return master;
+    }
+
+    /** Starts Spark's own submit of the packaged jar. */
+    Process submit(String name, String master, List<String> sparkArgs, List<String> args) throws IOException {
+        List<String> command = new ArrayList<>(List.of(
+                home + "/bin/spark-submit", "--master", master, "--driver-memory", "1g", "--conf",
+                "spark.executor.memory=1g", "--conf", "spark.ui.enabled=false"));
+        command.addAll(sparkArgs);
+        command.add("--class");
+        command.add("io.nightmill.jobs.Nightmill");
+        command.add(Jobs.ROOT.resolve("jobs/target/nightmill-jobs-0.1.0.jar").toString());
+        command.addAll(args);
+        return builder(command).redirectErrorStream(true).redirectOutput(log(name)).start();
+    }
+
+    void await(String name, Process process) throws IOException, InterruptedException {
+        assertThat(process.waitFor(5, TimeUnit.MINUTES)).as(name + " ended").isTrue();
+        assertThat(process.exitValue())
+                .as("%s: %s", name, Files.readString(log(name).toPath()))
+                .isZero();
+    }
+
+    /** The executors that this cluster's workers have started. */
+    List<ProcessHandle> executors() {
+        return processes.stream()
+                .flatMap(process -> process.toHandle().descendants())
+                .filter(process -> process.info().commandLine().orElse("").contains("ExecutorBackend"))
+                .toList();
+    }
+
+    @Override
+    public void close() {
+        for (Process process : processes) {
+            process.toHandle().descendants().forEach(ProcessHandle::destroyForcibly);
+            process.destroyForcibly();
+        }
+    }
+}

@@ -1,0 +1,114 @@
+package io.nightmill.jobs;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.time.Instant;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Random;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/** The packaged jar on a real standalone cluster gives the same table as on one core, bit for bit, whatever happens. */
+class ClusterIT {
+    @TempDir
+    static Path temp;
+
+    private static Cluster cluster;
+
+    @BeforeAll
+    static void start() throws IOException, InterruptedException {
+        cluster = Cluster.start(temp, 2);
+    }
+
+    @AfterAll
+    static void stop() {
+        cluster.close();
+    }
+
+    /** Rows of mixed lengths, some of which cannot run. */
+    private static Path input(String name, int rows, int vocabulary) throws IOException {
+        Random random = new Random(7);
+        List<ObjectNode> all = new ArrayList<>();
+        for (int i = 0; i < rows; i++) {
+            int[] ids = random.ints(1 + random.nextInt(60), 3, vocabulary).toArray();
+            ObjectNode row = Jobs.row().put("id", "row-" + i).put("max_tokens", 1 + random.nextInt(40));
+            if (i % 17 == 3) {
+                ids[0] = vocabulary + 5;
+            }
+            row.set("prompt_token_ids", Jobs.array(ids));
+            all.add(row);
+        }
+        return Jobs.jsonl(temp.resolve(name), all);
+    }
+
+    private static List<String> generate(Path model, Path input, Path output) {
+        return List.of(
+                "generate", "--model", model.toString(), "--input", input.toString(), "--output", output.toString(),
+                "--output-format", "jsonl", "--temperature", "0.9", "--top-p", "0.95", "--n", "2", "--seed", "11",
+                "--logprobs", "2", "--kv-memory", "16m", "--shard-tokens", "500", "--keep-columns", "max_tokens");
+    }
+
+    @Test
+    void clusterMatchesOneCore() throws IOException, InterruptedException {
+        Path model = Jobs.SHARED.resolve("golden/qwen3_moe");
+        Path input = input("mixed.jsonl", 80, 256);
+        Path one = temp.resolve("one-core");
+        Path many = temp.resolve("two-workers");
+        cluster.await("one-core", cluster.submit("one-core", "local[1]", List.of(), generate(model, input, one)));
+        cluster.await("two-workers", cluster.submit("two-workers", cluster.master(), List.of(), generate(model, input, many)));
+
+        assertThat(Jobs.withoutTiming(many)).hasSize(80).isEqualTo(Jobs.withoutTiming(one));
+        assertThat(Jobs.report(many).at("/rows/error").asInt()).isEqualTo(5);
+        assertThat(Jobs.report(many).at("/rows/in").asInt()).isEqualTo(80);
+        assertThat(Jobs.report(many).path("shards").asInt()).isGreaterThan(4);
+    }
+
+    @Test
+    void killedExecutorCostsNoRow() throws IOException, InterruptedException {
+        Path model = Jobs.ROOT.resolve("conf/demo/stories260K.gguf");
+        List<ObjectNode> rows = new ArrayList<>();
+        for (int i = 0; i < 240; i++) {
+            rows.add(Jobs.row().put("id", "story-" + i).put("prompt", "Once upon a time there were " + i));
+        }
+        Path input = Jobs.jsonl(temp.resolve("stories.jsonl"), rows);
+        Path calm = temp.resolve("undisturbed");
+        Path killed = temp.resolve("killed");
+        List<String> more = List.of("--max-tokens", "300", "--ignore-eos", "--temperature", "0.7", "--shard-tokens", "8000");
+        cluster.await("undisturbed", cluster.submit("undisturbed", "local[1]", List.of(), stories(model, input, calm, more)));
+
+        Process job = cluster.submit("killed", cluster.master(), List.of(), stories(model, input, killed, more));
+        Instant end = Instant.now().plus(Duration.ofMinutes(2));
+        while (!(cluster.executors().size() == 2 && hasOutput(killed)) && Instant.now().isBefore(end)) {
+            Thread.sleep(50);
+        }
+        List<ProcessHandle> executors = cluster.executors();
+        assertThat(executors).hasSize(2);
+        assertThat(job.isAlive()).isTrue();
+        assertThat(executors.get(0).destroyForcibly()).isTrue();
+        cluster.await("killed", job);
+
+        assertThat(Files.readString(temp.resolve("killed.log"))).contains("Lost executor");
+        assertThat(Jobs.withoutTiming(killed)).hasSize(240).isEqualTo(Jobs.withoutTiming(calm));
+    }
+
+    private static List<String> stories(Path model, Path input, Path output, List<String> more) {
+        List<String> args = new ArrayList<>(List.of(
+                "generate", "--model", model.toString(), "--input", input.toString(), "--output", output.toString(),
+                "--output-format", "jsonl"));
+        args.addAll(more);
+        return args;
+    }
+
+    /** Whether a task has begun to write: then both executors are at work. */
+    private static boolean hasOutput(Path output) {
+        return Files.exists(output.resolve("_temporary/0"));
+    }
+}
