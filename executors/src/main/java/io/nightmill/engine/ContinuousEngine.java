@@ -455,8 +455,7 @@ public final class ContinuousEngine implements Engine {
     }
 
     /** @param stopString what the text was cut at */
-    private boolean end(
-            Sequence s, Finish finish, @Nullable String stopReason, @Nullable String stopString) {
+    private boolean end(Sequence s, Finish finish, @Nullable String stopReason, @Nullable String stopString) {
         Job job = s.job;
         scheduler.finish(s);
         if (s.index >= 0) {

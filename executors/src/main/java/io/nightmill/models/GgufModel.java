@@ -216,6 +216,12 @@ final class GgufModel {
         copyInt(config, "n_group", "expert_group_count");
         copyInt(config, "topk_group", "expert_group_used_count");
         copyReal(config, "routed_scaling_factor", "expert_weights_scale");
+        ArrayNode dense = config.putArray("mlp_only_layers");
+        for (int i = 0; i < required("block_count"); i++) {
+            if (!file.hasTensor("blk." + i + ".ffn_gate_inp.weight")) {
+                dense.add(i);
+            }
+        }
         boolean norm = file.flag(architecture + ".expert_weights_norm").orElse(type.equals("qwen3_moe"));
         config.put("norm_topk_prob", norm);
         if (integer("expert_group_count", 1) > 1) {

@@ -13,10 +13,8 @@ final class Golden {
     private Golden() {}
 
     static Stream<Path> folders() {
-        Path root =
-                Path.of(System.getProperty("nightmill.shared", "../../shared")).resolve("golden");
         List<String> supported = Families.modelTypes();
-        try (Stream<Path> list = Files.list(root)) {
+        try (Stream<Path> list = Files.list(root())) {
             return list
                     .filter(folder ->
                             Files.exists(folder.resolve("golden.json")) && Files.exists(folder.resolve("config.json")))
@@ -27,6 +25,10 @@ final class Golden {
         } catch (IOException e) {
             throw new UncheckedIOException(e);
         }
+    }
+
+    static Path root() {
+        return Path.of(System.getProperty("nightmill.shared", "../../shared")).resolve("golden");
     }
 
     private static String modelType(Path folder) {

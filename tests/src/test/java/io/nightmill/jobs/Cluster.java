@@ -26,14 +26,34 @@ final class Cluster implements AutoCloseable {
     private Cluster(Path logs, int workers) throws IOException, InterruptedException {
         this.logs = logs;
         this.home = sparkHome();
-        start("master", "org.apache.spark.deploy.master.Master", "--host", "127.0.0.1", "--port", "0", "--webui-port", "0");
+        start(
+                "master",
+                "org.apache.spark.deploy.master.Master",
+                "--host",
+                "127.0.0.1",
+                "--port",
+                "0",
+                "--webui-port",
+                "0");
         master = waitFor("master", MASTER);
         waitFor("master", Pattern.compile("(New state: ALIVE)"));
         for (int i = 0; i < workers; i++) {
             start(
-                    "worker" + i, "org.apache.spark.deploy.worker.Worker", "--host", "127.0.0.1", "--port", "0",
-                    "--webui-port", "0", "--cores", "1", "--memory", "2g", "--work-dir",
-                    logs.resolve("work" + i).toString(), master);
+                    "worker" + i,
+                    "org.apache.spark.deploy.worker.Worker",
+                    "--host",
+                    "127.0.0.1",
+                    "--port",
+                    "0",
+                    "--webui-port",
+                    "0",
+                    "--cores",
+                    "1",
+                    "--memory",
+                    "2g",
+                    "--work-dir",
+                    logs.resolve("work" + i).toString(),
+                    master);
             waitFor("worker" + i, Pattern.compile("(Successfully registered with master)"));
         }
     }
@@ -43,10 +63,12 @@ final class Cluster implements AutoCloseable {
     }
 
     static String sparkHome() throws IOException, InterruptedException {
-        Process assemble = new ProcessBuilder(Jobs.ROOT.resolve("conf/spark-home/assemble").toString())
+        Process assemble = new ProcessBuilder(
+                        Jobs.ROOT.resolve("conf/spark-home/assemble").toString())
                 .redirectError(ProcessBuilder.Redirect.INHERIT)
                 .start();
-        String home = new String(assemble.getInputStream().readAllBytes(), java.nio.charset.StandardCharsets.UTF_8).trim();
+        String home =
+                new String(assemble.getInputStream().readAllBytes(), java.nio.charset.StandardCharsets.UTF_8).trim();
         assertThat(assemble.waitFor()).isZero();
         return home;
     }
@@ -56,7 +78,9 @@ final class Cluster implements AutoCloseable {
         all.addAll(List.of(command));
         ProcessBuilder builder = builder(all);
         // Its start is told by what it logs, which our own settings would hide.
-        Path settings = Files.writeString(logs.resolve("log4j2-daemon.properties"), """
+        Path settings = Files.writeString(
+                logs.resolve("log4j2-daemon.properties"),
+                """
                 rootLogger.level = info
                 rootLogger.appenderRef.console.ref = console
                 appender.console.type = Console
@@ -91,7 +115,8 @@ final class Cluster implements AutoCloseable {
             }
             Thread.sleep(100);
         }
-        throw new AssertionError(name + " did not start: " + Files.readString(log(name).toPath()));
+        throw new AssertionError(
+                name + " did not start: " + Files.readString(log(name).toPath()));
     }
 
     String master() {
@@ -101,14 +126,24 @@ final class Cluster implements AutoCloseable {
     /** Starts Spark's own submit of the packaged jar. */
     Process submit(String name, String master, List<String> sparkArgs, List<String> args) throws IOException {
         List<String> command = new ArrayList<>(List.of(
-                home + "/bin/spark-submit", "--master", master, "--driver-memory", "1g", "--conf",
-                "spark.executor.memory=1g", "--conf", "spark.ui.enabled=false"));
+                home + "/bin/spark-submit",
+                "--master",
+                master,
+                "--driver-memory",
+                "1g",
+                "--conf",
+                "spark.executor.memory=1g",
+                "--conf",
+                "spark.ui.enabled=false"));
         command.addAll(sparkArgs);
         command.add("--class");
         command.add("io.nightmill.jobs.Nightmill");
         command.add(Jobs.ROOT.resolve("jobs/target/nightmill-jobs-0.1.0.jar").toString());
         command.addAll(args);
-        return builder(command).redirectErrorStream(true).redirectOutput(log(name)).start();
+        return builder(command)
+                .redirectErrorStream(true)
+                .redirectOutput(log(name))
+                .start();
     }
 
     void await(String name, Process process) throws IOException, InterruptedException {

@@ -51,9 +51,31 @@ class ClusterIT {
 
     private static List<String> generate(Path model, Path input, Path output) {
         return List.of(
-                "generate", "--model", model.toString(), "--input", input.toString(), "--output", output.toString(),
-                "--output-format", "jsonl", "--temperature", "0.9", "--top-p", "0.95", "--n", "2", "--seed", "11",
-                "--logprobs", "2", "--kv-memory", "16m", "--shard-tokens", "500", "--keep-columns", "max_tokens");
+                "generate",
+                "--model",
+                model.toString(),
+                "--input",
+                input.toString(),
+                "--output",
+                output.toString(),
+                "--output-format",
+                "jsonl",
+                "--temperature",
+                "0.9",
+                "--top-p",
+                "0.95",
+                "--n",
+                "2",
+                "--seed",
+                "11",
+                "--logprobs",
+                "2",
+                "--kv-memory",
+                "16m",
+                "--shard-tokens",
+                "500",
+                "--keep-columns",
+                "max_tokens");
     }
 
     @Test
@@ -63,7 +85,9 @@ class ClusterIT {
         Path one = temp.resolve("one-core");
         Path many = temp.resolve("two-workers");
         cluster.await("one-core", cluster.submit("one-core", "local[1]", List.of(), generate(model, input, one)));
-        cluster.await("two-workers", cluster.submit("two-workers", cluster.master(), List.of(), generate(model, input, many)));
+        cluster.await(
+                "two-workers",
+                cluster.submit("two-workers", cluster.master(), List.of(), generate(model, input, many)));
 
         assertThat(Jobs.withoutTiming(many)).hasSize(80).isEqualTo(Jobs.withoutTiming(one));
         assertThat(Jobs.report(many).at("/rows/error").asInt()).isEqualTo(5);
@@ -81,12 +105,15 @@ class ClusterIT {
         Path input = Jobs.jsonl(temp.resolve("stories.jsonl"), rows);
         Path calm = temp.resolve("undisturbed");
         Path killed = temp.resolve("killed");
-        List<String> more = List.of("--max-tokens", "300", "--ignore-eos", "--temperature", "0.7", "--shard-tokens", "8000");
-        cluster.await("undisturbed", cluster.submit("undisturbed", "local[1]", List.of(), stories(model, input, calm, more)));
+        List<String> more =
+                List.of("--max-tokens", "300", "--ignore-eos", "--temperature", "0.7", "--shard-tokens", "8000");
+        cluster.await(
+                "undisturbed", cluster.submit("undisturbed", "local[1]", List.of(), stories(model, input, calm, more)));
 
         Process job = cluster.submit("killed", cluster.master(), List.of(), stories(model, input, killed, more));
         Instant end = Instant.now().plus(Duration.ofMinutes(2));
-        while (!(cluster.executors().size() == 2 && hasOutput(killed)) && Instant.now().isBefore(end)) {
+        while (!(cluster.executors().size() == 2 && hasOutput(killed))
+                && Instant.now().isBefore(end)) {
             Thread.sleep(50);
         }
         List<ProcessHandle> executors = cluster.executors();
@@ -101,8 +128,15 @@ class ClusterIT {
 
     private static List<String> stories(Path model, Path input, Path output, List<String> more) {
         List<String> args = new ArrayList<>(List.of(
-                "generate", "--model", model.toString(), "--input", input.toString(), "--output", output.toString(),
-                "--output-format", "jsonl"));
+                "generate",
+                "--model",
+                model.toString(),
+                "--input",
+                input.toString(),
+                "--output",
+                output.toString(),
+                "--output-format",
+                "jsonl"));
         args.addAll(more);
         return args;
     }

@@ -28,7 +28,8 @@ class GoldenJobsIT {
         try (Stream<Path> list = Files.list(Jobs.SHARED.resolve("golden"))) {
             return list
                     .filter(folder -> Files.exists(folder.resolve("config.json"))
-                            && supported.contains(ConfigNode.read(folder.resolve("config.json")).textOr("model_type", "")))
+                            && supported.contains(ConfigNode.read(folder.resolve("config.json"))
+                                    .textOr("model_type", "")))
                     .sorted()
                     .toList()
                     .stream();
@@ -64,9 +65,16 @@ class GoldenJobsIT {
                         .isCloseTo(goldenCase.path("token_logprobs").get(i).doubleValue(), within(tolerance));
             }
             JsonNode output = generated.get(name).path("outputs").path(0);
-            assertLastLogits(name, goldenCase.path("last_logits"), output.path("logprobs").path(0).path("top"), tolerance);
-            for (int i = 0; i < 16 && goldenCase.path("greedy_margin_top1_top2").get(i).doubleValue() > tolerance; i++) {
-                assertThat(output.path("token_ids").get(i)).as("%s: greedy token %d", name, i)
+            assertLastLogits(
+                    name,
+                    goldenCase.path("last_logits"),
+                    output.path("logprobs").path(0).path("top"),
+                    tolerance);
+            for (int i = 0;
+                    i < 16 && goldenCase.path("greedy_margin_top1_top2").get(i).doubleValue() > tolerance;
+                    i++) {
+                assertThat(output.path("token_ids").get(i))
+                        .as("%s: greedy token %d", name, i)
                         .isEqualTo(goldenCase.path("greedy").get(i));
             }
         }
@@ -74,9 +82,21 @@ class GoldenJobsIT {
 
     private void run(String command, Path folder, Path input, String... more) {
         List<String> args = new ArrayList<>(List.of(
-                command, "--model", folder.toString(), "--input", input.toString(), "--output",
-                temp.resolve(command).toString(), "--output-format", "jsonl", "--dtype", "f32", "--kv-memory", "64m",
-                "--max-num-batched-tokens", "48"));
+                command,
+                "--model",
+                folder.toString(),
+                "--input",
+                input.toString(),
+                "--output",
+                temp.resolve(command).toString(),
+                "--output-format",
+                "jsonl",
+                "--dtype",
+                "f32",
+                "--kv-memory",
+                "64m",
+                "--max-num-batched-tokens",
+                "48"));
         args.addAll(List.of(more));
         Jobs.run(args.toArray(new String[0]));
     }

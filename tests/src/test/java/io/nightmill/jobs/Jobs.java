@@ -74,7 +74,9 @@ final class Jobs {
     static Map<String, JsonNode> results(Path output) {
         Map<String, JsonNode> rows = new TreeMap<>();
         for (JsonNode row : rows(output)) {
-            assertThat(rows.put(row.path("id").asText(), row)).as("a second row " + row.path("id")).isNull();
+            assertThat(rows.put(row.path("id").asText(), row))
+                    .as("a second row " + row.path("id"))
+                    .isNull();
         }
         return rows;
     }
@@ -82,7 +84,9 @@ final class Jobs {
     static List<JsonNode> rows(Path output) {
         try (Stream<Path> files = Files.list(output)) {
             List<JsonNode> rows = new ArrayList<>();
-            for (Path file : files.filter(path -> path.getFileName().toString().startsWith("part-")).sorted().toList()) {
+            for (Path file : files.filter(path -> path.getFileName().toString().startsWith("part-"))
+                    .sorted()
+                    .toList()) {
                 for (String line : Files.readAllLines(file)) {
                     rows.add(MAPPER.readTree(line));
                 }
@@ -96,7 +100,9 @@ final class Jobs {
     /** The results without what differs from run to run: their times. */
     static Map<String, String> withoutTiming(Path output) {
         Map<String, String> rows = new TreeMap<>();
-        results(output).forEach((id, row) -> rows.put(id, ((ObjectNode) row).without("timing").toString()));
+        results(output)
+                .forEach((id, row) ->
+                        rows.put(id, ((ObjectNode) row).without("timing").toString()));
         return rows;
     }
 

@@ -1,0 +1,363 @@
+package io.nightmill.kernels;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.nightmill.kernels.Backend.Attention;
+import io.nightmill.kernels.Backend.Glu;
+import io.nightmill.kernels.Backend.Picks;
+import io.nightmill.kernels.Backend.Router;
+import io.nightmill.kernels.Backend.Routes;
+import io.nightmill.tensor.Batch;
+import io.nightmill.tensor.Format;
+import io.nightmill.tensor.Matrix;
+import io.nightmill.tensor.State;
+import io.nightmill.tensor.Tensor;
+import java.nio.ByteBuffer;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Random;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+
+/** Every operation against the reference, at awkward sizes, with outputs that are NaN before. */
+abstract class BackendSuite {
+    private static final int[] SIZES = {1, 3, 4, 7, 16, 31, 33, 64, 100, 130};
+
+    private final Backend reference = new ReferenceBackend();
+    private final Random random = new Random(5);
+    private Backend backend;
+
+    abstract Backend backend();
+
+    @BeforeEach
+    void open() {
+        backend = backend();
+    }
+
+    @AfterEach
+    void close() {
+        backend.close();
+    }
+
+    /** The same operation on both backends. */
+    private interface Operation {
+        void on(Backend backend, Tensor out, Tensor... in);
+    }
+
+    private float[] random(int count) {
+        float[] values = new float[count];
+        for (int i = 0; i < count; i++) {
+            values[i] = (float) random.nextGaussian();
+        }
+        return values;
+    }
+
+    private static Tensor tensor(Backend backend, int rows, int width, float[] values) {
+        Tensor tensor = new Tensor(backend.allocate(values.length + 3), 3, rows, width);
+        backend.upload(tensor, values);
+        return tensor;
+    }
+
+    private static float[] download(Backend backend, Tensor tensor) {
+        float[] values = new float[tensor.rows() * tensor.width()];
+        backend.download(tensor, values);
+        return values;
+    }
+
+    private void assertSame(String what, int rows, int width, Operation operation, float[][] inputs, int[] inputRows) {
+        float[][] outputs = new float[2][];
+        for (int which = 0; which < 2; which++) {
+            Backend on = which == 0 ? reference : backend;
+            float[] unset = new float[rows * width];
+            Arrays.fill(unset, Float.NaN);
+            Tensor out = tensor(on, rows, width, unset);
+            Tensor[] in = new Tensor[inputs.length];
+            for (int i = 0; i < in.length; i++) {
+                in[i] = tensor(on, inputRows[i], inputs[i].length / inputRows[i], inputs[i]);
+            }
+            operation.on(on, out, in);
+            outputs[which] = download(on, out);
+        }
+        assertClose(what, outputs[1], outputs[0]);
+    }
+
+    private static void assertClose(String what, float[] actual, float[] expected) {
+        double scale = 0;
+        for (float value : expected) {
+            scale = Math.max(scale, Math.abs(value));
+        }
+        for (int i = 0; i < expected.length; i++) {
+            assertThat(Math.abs(actual[i] - expected[i]))
+                    .as("%s at %d: %s, expected %s", what, i, actual[i], expected[i])
+                    .isLessThanOrEqualTo((float) (2e-6 * (1 + scale)));
+        }
+    }
+
+    private Matrix matrix(Format format, int out, int in) {
+        ByteBuffer bytes = ByteBuffer.allocateDirect((int) (out * format.rowBytes(in)));
+        byte[] values = new byte[bytes.capacity()];
+        random.nextBytes(values);
+        bytes.put(0, values);
+        bytes.order(java.nio.ByteOrder.LITTLE_ENDIAN);
+        for (int i = 0; i < out * in; i++) {
+            float value = (float) random.nextGaussian();
+            if (format == Format.F32) {
+                bytes.putFloat(4 * i, value);
+            } else if (format == Format.BF16) {
+                bytes.putShort(2 * i, (short) (Float.floatToRawIntBits(value) >>> 16));
+            } else if (format == Format.F16) {
+                bytes.putShort(2 * i, (short) (random.nextInt(1 << 15) % 0x4000 | random.nextInt(2) << 15));
+            }
+        }
+        if (format.blockValues() > 1) {
+            tameScales(format, bytes);
+        }
+        return Matrix.of(format, out, in, bytes);
+    }
+
+    /** Random bytes make wild half-precision scales; these are set to 2^-8 or so wherever a block has them. */
+    private static void tameScales(Format format, ByteBuffer bytes) {
+        int[] places =
+                switch (format) {
+                    case Q4_1, Q5_1, Q4_K, Q5_K -> new int[] {0, 2};
+                    case Q2_K -> new int[] {80, 82};
+                    case Q3_K -> new int[] {108};
+                    case Q6_K -> new int[] {208};
+                    case MXFP4 -> new int[0];
+                    default -> new int[] {0};
+                };
+        for (int block = 0; block < bytes.capacity(); block += format.blockBytes()) {
+            for (int place : places) {
+                bytes.putShort(block + place, (short) (0x1c00 | bytes.get(block + place) & 0xff));
+            }
+            if (format == Format.MXFP4) {
+                bytes.put(block, (byte) (120 + (bytes.get(block) & 7)));
+            }
+        }
+    }
+
+    @Test
+    void matmulOfEveryFormat() {
+        for (Format format : Format.values()) {
+            if (format == Format.F8_E4M3) {
+                continue;
+            }
+            for (int rows : new int[] {1, 2, 4, 5, 9, 67}) {
+                for (int size : format.blockValues() > 1 ? new int[] {256, 512} : SIZES) {
+                    Matrix w = matrix(format, 37, size);
+                    assertSame(
+                            format + " [" + rows + ", " + size + "]",
+                            rows,
+                            40,
+                            (on, out, in) -> {
+                                on.matmul(out, 0, in[0], w, in[1]);
+                                on.matmul(out, 3, in[0], w, null);
+                            },
+                            new float[][] {random(rows * size), random(37)},
+                            new int[] {rows, 1});
+                }
+            }
+        }
+    }
+
+    @Test
+    void scaledFp8AndPanels() {
+        ByteBuffer bytes = ByteBuffer.allocateDirect(20 * 48);
+        for (int i = 0; i < bytes.capacity(); i++) {
+            bytes.put(i, (byte) (random.nextInt(256) & 0xbf));
+        }
+        List<ByteBuffer> panels =
+                List.of(bytes.slice(0, 7 * 48), bytes.slice(7 * 48, 7 * 48), bytes.slice(14 * 48, 6 * 48));
+        Matrix w = new Matrix(Format.F8_E4M3, 20, 48, panels, 7, new Matrix.Scales(random(3 * 3), 8, 16));
+        assertSame(
+                "fp8",
+                5,
+                20,
+                (on, out, in) -> on.matmul(out, 0, in[0], w, null),
+                new float[][] {random(5 * 48)},
+                new int[] {5});
+    }
+
+    @Test
+    void groupedAndHeadProducts() {
+        for (Format format : new Format[] {Format.F32, Format.BF16, Format.Q8_0}) {
+            List<Matrix> experts = new ArrayList<>();
+            for (int e = 0; e < 5; e++) {
+                experts.add(matrix(format, 19, 64));
+            }
+            int[] starts = {0, 3, 3, 4, 11, 13};
+            assertSame(
+                    "grouped " + format,
+                    13,
+                    21,
+                    (on, out, in) -> {
+                        on.groupedMatmul(out, 0, in[0], experts, starts, in[1]);
+                        on.groupedMatmul(out, 2, in[0], experts, starts, null);
+                    },
+                    new float[][] {random(13 * 64), random(5 * 19)},
+                    new int[] {13, 5});
+            assertSame(
+                    "heads " + format,
+                    6,
+                    5 * 19,
+                    (on, out, in) -> on.headMatmul(out, in[0], experts),
+                    new float[][] {random(6 * 5 * 70)},
+                    new int[] {6});
+        }
+    }
+
+    @Test
+    void rowOperations() {
+        for (int n : SIZES) {
+            float[][] in = {random(5 * n), random(5 * n), random(n), random(n)};
+            int[] rows = {5, 5, 1, 1};
+            assertSame("rmsNorm " + n, 5, n, (on, out, x) -> on.rmsNorm(out, x[0], x[2], 1e-6f), in, rows);
+            assertSame("rmsNorm plain " + n, 5, n, (on, out, x) -> on.rmsNorm(out, x[0], null, 1e-6f), in, rows);
+            assertSame("layerNorm " + n, 5, n, (on, out, x) -> on.layerNorm(out, x[0], x[2], x[3], 1e-5f), in, rows);
+            assertSame("add " + n, 5, n, (on, out, x) -> on.add(out, x[0], x[1], 0.5f), in, rows);
+            assertSame("copyColumns " + n, 5, n, (on, out, x) -> on.copyColumns(out, 0, x[0], 0, n), in, rows);
+            assertSame("gather " + n, 3, n, (on, out, x) -> on.gather(out, x[0], new int[] {4, 0, 4}), in, rows);
+            assertSame(
+                    "clamp, softcap " + n,
+                    5,
+                    n,
+                    (on, out, x) -> {
+                        on.add(out, x[0], x[1], 3);
+                        on.clamp(out, 2.5f);
+                        on.softcap(out, 2);
+                    },
+                    in,
+                    rows);
+            for (Activation activation : Activation.values()) {
+                assertSame(activation + " " + n, 5, n, (on, out, x) -> on.activate(out, x[0], activation), in, rows);
+            }
+            float[][] pair = {random(5 * 2 * n)};
+            for (Glu glu : new Glu[] {
+                Glu.of(Activation.SILU),
+                new Glu(Activation.GELU_TANH, true, 0, 0),
+                new Glu(Activation.SILU, true, 1, 1.702f),
+                new Glu(Activation.SILU, false, 1, 1.702f)
+            }) {
+                assertSame(glu + " " + n, 5, n, (on, out, x) -> on.glu(out, x[0], glu), pair, new int[] {5});
+            }
+        }
+    }
+
+    @Test
+    void rotatesHalvesAndNeighbours() {
+        for (boolean interleaved : new boolean[] {false, true}) {
+            assertSame(
+                    "rope",
+                    4,
+                    3 * 24,
+                    (on, out, x) -> {
+                        on.add(out, x[0], x[0], 0);
+                        on.rope(out, x[1], 24, 8, interleaved);
+                    },
+                    new float[][] {random(4 * 72), random(4 * 10)},
+                    new int[] {4, 4});
+        }
+    }
+
+    @Test
+    void attendsOverPagesWithWindowsCapsAndSinks() {
+        int heads = 6;
+        int kvHeads = 2;
+        for (int keyDim : new int[] {8, 20, 64}) {
+            for (int window : new int[] {0, 5, 40}) {
+                for (boolean sinks : new boolean[] {false, true}) {
+                    attends(heads, kvHeads, keyDim, keyDim - 3, window, window == 5 ? 3f : 0, sinks);
+                }
+            }
+        }
+    }
+
+    private void attends(int heads, int kvHeads, int keyDim, int valueDim, int window, float cap, boolean sinks) {
+        int pageTokens = 16;
+        int[] pages = {5, 2, 7, 0, 3, 1};
+        List<Batch.Span> spans = List.of(
+                new Batch.Span(0, 1, 40, 41, Arrays.copyOf(pages, 3)),
+                new Batch.Span(1, 21, 13, 34, new int[] {4, 6, 8}),
+                new Batch.Span(22, 3, 0, 3, new int[] {9}));
+        Batch batch = new Batch(new int[25], spans, pageTokens);
+        int rows = 10 * pageTokens;
+        assertSame(
+                "attend " + keyDim + " window " + window,
+                25,
+                heads * valueDim,
+                (on, out, x) -> {
+                    State keys = new State(new State.Spec.Paged(kvHeads * keyDim), x[1]);
+                    State values = new State(new State.Spec.Paged(kvHeads * valueDim), x[2]);
+                    on.append(keys, 0, x[3], batch);
+                    on.append(values, 0, x[4], batch);
+                    Attention attention =
+                            new Attention(heads, kvHeads, keyDim, valueDim, 0.3f, window, cap, sinks ? x[5] : null);
+                    on.attend(out, x[0], keys, values, attention, batch);
+                },
+                new float[][] {
+                    random(25 * heads * keyDim), random(rows * kvHeads * keyDim), random(rows * kvHeads * valueDim),
+                    random(25 * kvHeads * keyDim), random(25 * kvHeads * valueDim), random(heads)
+                },
+                new int[] {25, rows, rows, 25, 25, 1});
+    }
+
+    @Test
+    void routesAndCombines() {
+        for (Router router : new Router[] {
+            Router.plain(8, 3, Router.Scoring.SOFTMAX, true),
+            Router.plain(8, 2, Router.Scoring.SOFTMAX_OF_CHOSEN, false),
+            new Router(8, 3, Router.Scoring.SIGMOID, true, 4, 2, Router.GroupScore.SUM_OF_TOP_2, 0, 2.5f)
+        }) {
+            float[] logits = random(9 * 8);
+            float[] bias = random(8);
+            Routes expected = Routes.of(9, router.topK());
+            Routes actual = Routes.of(9, router.topK());
+            reference.route(expected, tensor(reference, 9, 8, logits), bias, router);
+            backend.route(actual, tensor(backend, 9, 8, logits), bias, router);
+            assertThat(actual.experts()).containsExactly(expected.experts());
+            assertClose("weights", actual.weights(), expected.weights());
+            int[] place = new int[9 * router.topK()];
+            Arrays.setAll(place, i -> (i * 5) % place.length);
+            assertSame(
+                    "combine",
+                    9,
+                    33,
+                    (on, out, x) -> on.combine(out, x[0], place, expected),
+                    new float[][] {random(place.length * 33)},
+                    new int[] {place.length});
+        }
+    }
+
+    @Test
+    void picksTokens() {
+        float[] logits = random(4 * 131);
+        logits[2 * 131 + 7] = logits[2 * 131 + 90] = 9;
+        int[] targets = {-1, 130, 90, 7};
+        Picks expected = Picks.of(4);
+        Picks actual = Picks.of(4);
+        reference.pick(expected, tensor(reference, 4, 131, logits), targets);
+        backend.pick(actual, tensor(backend, 4, 131, logits), targets);
+        assertThat(actual.tokens()).containsExactly(expected.tokens());
+        assertThat(actual.ranks()).containsExactly(expected.ranks());
+        assertThat(actual.ranks()[2]).as("equal logits rank by id").isEqualTo(2);
+        assertClose("logprobs", actual.logprobs(), expected.logprobs());
+    }
+
+    @Test
+    void rowBitsDoNotDependOnOtherRows() {
+        for (Format format : new Format[] {Format.F32, Format.BF16, Format.Q4_K}) {
+            Matrix w = matrix(format, 50, 256);
+            float[] x = random(71 * 256);
+            Tensor all = tensor(backend, 71, 256, x);
+            Tensor many = tensor(backend, 71, 50, new float[71 * 50]);
+            backend.matmul(many, 0, all, w, null);
+            for (int row : new int[] {0, 3, 64, 70}) {
+                Tensor one = tensor(backend, 1, 50, new float[50]);
+                backend.matmul(one, 0, all.rows(row, 1), w, null);
+                assertThat(download(backend, one)).containsExactly(download(backend, many.rows(row, 1)));
+            }
+        }
+    }
+}

@@ -1,0 +1,8 @@
+package io.nightmill.kernels;
+
+class ScalarBackendTest extends BackendSuite {
+    @Override
+    Backend backend() {
+        return new HostBackend(2, new ScalarLanes());
+    }
+}
