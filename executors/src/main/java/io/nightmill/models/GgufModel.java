@@ -180,11 +180,8 @@ final class GgufModel {
         copyReal(config, "attn_logit_softcapping", "attn_logit_softcapping");
         copyReal(config, "final_logit_softcapping", "final_logit_softcapping");
         long[] embedding = file.shape("token_embd.weight");
-        if (embedding == null) {
-            throw new IllegalArgumentException(
-                    "Cannot open model %s: tensor 'token_embd.weight' is missing".formatted(file.path()));
-        }
-        config.put("vocab_size", embedding[0]);
+        long pieces = file.list("tokenizer.ggml.tokens", String.class).size();
+        config.put("vocab_size", embedding == null ? pieces : embedding[0]);
         config.put("tie_word_embeddings", !file.hasTensor("output.weight"));
         // The converters of these put the pairs of a rotation beside each other, and the 1 of Gemma's norms into its
         // weights.

@@ -18,7 +18,7 @@ import org.graalvm.polyglot.io.IOAccess;
  */
 public final class ChatTemplate {
     private static final String LIBRARY = "huggingface-jinja-0.5.11.cjs";
-    private static final long MOST_STATEMENTS = 20_000_000;
+    private static final long MOST_STATEMENTS = 5_000_000;
     private static final int LONGEST_TEXT = 1 << 24;
     private static final String RENDERER =
             """

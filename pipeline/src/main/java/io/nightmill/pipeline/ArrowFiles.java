@@ -22,6 +22,8 @@ import org.apache.hadoop.fs.FileStatus;
 import org.apache.hadoop.fs.FileSystem;
 import org.apache.hadoop.fs.Path;
 import org.apache.spark.TaskContext;
+import org.apache.spark.api.java.JavaPairRDD;
+import org.apache.spark.api.java.JavaSparkContext;
 import org.apache.spark.api.java.function.FlatMapFunction;
 import org.apache.spark.input.PortableDataStream;
 import org.apache.spark.sql.Dataset;
@@ -30,13 +32,13 @@ import org.apache.spark.sql.SparkSession;
 import org.apache.spark.sql.catalyst.InternalRow;
 import org.apache.spark.sql.catalyst.encoders.ExpressionEncoder;
 import org.apache.spark.sql.execution.arrow.ArrowWriter;
+import org.apache.spark.sql.types.DataType;
 import org.apache.spark.sql.types.StructType;
 import org.apache.spark.sql.util.ArrowUtils;
 import org.apache.spark.sql.vectorized.ArrowColumnVector;
 import org.apache.spark.sql.vectorized.ColumnVector;
 import org.apache.spark.sql.vectorized.ColumnarBatch;
 import org.apache.spark.util.TaskCompletionListener;
-import scala.Tuple2;
 
 /** Tables as Arrow IPC files: read in the file or the stream form, written as one file per task. */
 final class ArrowFiles {
@@ -46,26 +48,28 @@ final class ArrowFiles {
     private ArrowFiles() {}
 
     static Dataset<Row> read(SparkSession spark, String input) {
-        List<Tuple2<String, PortableDataStream>> first = org.apache.spark.api.java.JavaSparkContext.fromSparkContext(
-                        spark.sparkContext())
-                .binaryFiles(input)
-                .take(1);
+        JavaPairRDD<String, PortableDataStream> files =
+                JavaSparkContext.fromSparkContext(spark.sparkContext()).binaryFiles(input);
+        List<String> first =
+                files.map(file -> schema(file._1(), file._2().toArray())).take(1);
         if (first.isEmpty()) {
             throw new IllegalArgumentException("Cannot read %s: there is no Arrow file".formatted(input));
         }
-        StructType schema;
-        try (BufferAllocator allocator = new RootAllocator();
-                ArrowReader reader = open(first.get(0)._2().toArray(), allocator)) {
-            schema = ArrowUtils.fromArrowSchema(reader.getVectorSchemaRoot().getSchema());
-        } catch (IOException e) {
-            throw new IllegalArgumentException(
-                    "Cannot read %s as Arrow: %s".formatted(first.get(0)._1(), e.getMessage()), e);
-        }
+        StructType schema = (StructType) DataType.fromJson(first.get(0));
         return spark.createDataFrame(
-                org.apache.spark.api.java.JavaSparkContext.fromSparkContext(spark.sparkContext())
-                        .binaryFiles(input)
-                        .flatMap(file -> new FileRows(file._2().toArray(), schema)),
+                files.flatMap(file -> new FileRows(file._2().toArray(), schema)),
                 schema);
+    }
+
+    /** A file's schema as Spark's JSON. */
+    private static String schema(String name, byte[] bytes) {
+        try (BufferAllocator allocator = new RootAllocator();
+                ArrowReader reader = open(bytes, allocator)) {
+            return ArrowUtils.fromArrowSchema(reader.getVectorSchemaRoot().getSchema())
+                    .json();
+        } catch (IOException e) {
+            throw new IllegalArgumentException("Cannot read %s as Arrow: %s".formatted(name, e.getMessage()), e);
+        }
     }
 
     private static ArrowReader open(byte[] bytes, BufferAllocator allocator) {

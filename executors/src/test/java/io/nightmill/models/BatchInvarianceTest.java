@@ -1,0 +1,141 @@
+package io.nightmill.models;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.nightmill.engine.Completion;
+import io.nightmill.engine.ContinuousEngine;
+import io.nightmill.engine.Limits;
+import io.nightmill.engine.Request;
+import io.nightmill.engine.Request.Ask;
+import io.nightmill.engine.TokenScores;
+import io.nightmill.kernels.HostBackend;
+import io.nightmill.runtime.SamplingJson;
+import io.nightmill.weights.Precision;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Collections;
+import java.util.List;
+import java.util.Map;
+import java.util.Random;
+import java.util.Set;
+import java.util.TreeMap;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** A request's result, to the last bit, is the same alone and in any company, whatever the limits, threads and order. */
+class BatchInvarianceTest {
+    private static final Set<Integer> ENDS = Set.of(2, 77);
+
+    @ParameterizedTest
+    @ValueSource(strings = {"llama", "llama_dynamic", "gemma3_text", "qwen3_moe", "deepseek_v3", "gpt_oss_mxfp4"})
+    void resultsDoNotDependOnCompany(String fixture) {
+        List<Request> requests = requests(new Random(fixture.hashCode()), 40);
+        Map<String, String> alone = new TreeMap<>();
+        for (Request request : requests) {
+            alone.putAll(run(fixture, List.of(request), 1, new Limits(1 << 24, 64, 512), false));
+        }
+        assertThat(alone).hasSize(40);
+        assertThat(run(fixture, requests, 2, new Limits(1 << 24, 64, 512), false))
+                .isEqualTo(alone);
+
+        List<Request> shuffled = new ArrayList<>(requests);
+        Collections.shuffle(shuffled, new Random(4));
+        assertThat(run(fixture, shuffled, 3, new Limits(1 << 24, 5, 7), false)).isEqualTo(alone);
+        // Memory for about three of the longest requests: sequences are preempted and computed again (those of a
+        // dynamic rope
+        // give up their pages by themselves, whenever they grow).
+        assertThat(run(fixture, shuffled, 1, new Limits(tight(fixture), 12, 33), !fixture.equals("llama_dynamic")))
+                .isEqualTo(alone);
+    }
+
+    private static long tight(String fixture) {
+        Model model = load(fixture, new HostBackend(1));
+        long perToken = model.decoder().states().stream()
+                .flatMap(List::stream)
+                .mapToLong(spec -> spec.width() * 4L)
+                .sum();
+        return perToken * 16 * 18;
+    }
+
+    private static Model load(String fixture, HostBackend backend) {
+        return ModelLoader.load(Golden.root().resolve(fixture), backend, Precision.AUTO);
+    }
+
+    private static List<Request> requests(Random random, int count) {
+        List<Request> requests = new ArrayList<>();
+        for (int i = 0; i < count; i++) {
+            int[] prompt = random.ints(1 + random.nextInt(50), 0, 256).toArray();
+            requests.add(new Request("row " + i, prompt, ask(random)));
+        }
+        return requests;
+    }
+
+    private static Ask ask(Random random) {
+        return switch (random.nextInt(5)) {
+            case 0 -> new Ask.Score(List.of(), random.nextInt(3));
+            case 1 -> new Ask.Score(
+                    List.of(
+                            random.ints(1, 0, 256).toArray(),
+                            random.ints(9, 0, 256).toArray()),
+                    random.nextInt(2));
+            case 2 -> generate("{\"max_tokens\":20,\"prompt_logprobs\":1,\"logprobs\":2}");
+            case 3 -> generate("{\"max_tokens\":24,\"n\":3,\"temperature\":1.1,\"top_p\":0.9,\"top_k\":50,\"seed\":5,"
+                    + "\"repetition_penalty\":1.2,\"min_tokens\":4}");
+            default -> generate(
+                    "{\"max_tokens\":30,\"temperature\":0.7,\"min_p\":0.05,\"frequency_penalty\":0.5,"
+                            + "\"presence_penalty\":0.2,\"logit_bias\":{\"7\":3.5},\"ignore_eos\":true,\"stop_token_ids\":[9]}");
+        };
+    }
+
+    private static Ask generate(String sampling) {
+        return new Ask.Generate(SamplingJson.parse(sampling, null));
+    }
+
+    private static Map<String, String> run(
+            String fixture, List<Request> requests, int threads, Limits limits, boolean preempts) {
+        HostBackend backend = new HostBackend(threads);
+        Model model = load(fixture, backend);
+        Map<String, String> results = new TreeMap<>();
+        try (ContinuousEngine engine = new ContinuousEngine(
+                backend, model.decoder(), null, ENDS, model.text().contextLength(), limits)) {
+            requests.forEach(engine::submit);
+            while (!engine.idle()) {
+                engine.step()
+                        .forEach(done -> assertThat(results.put(done.request().id(), describe(done)))
+                                .isNull());
+            }
+            assertThat(engine.counters().freePages())
+                    .as("pages given back")
+                    .isEqualTo(engine.counters().pages());
+            if (preempts) {
+                assertThat(engine.counters().preemptions()).isPositive();
+            }
+        }
+        return results;
+    }
+
+    /** Everything but the times, floats by their bits. */
+    private static String describe(Completion completion) {
+        StringBuilder text = new StringBuilder().append(completion.failure()).append(bits(completion.prompt()));
+        for (Completion.Output output : completion.outputs()) {
+            text.append(output.index()).append(Arrays.toString(output.tokens()));
+            text.append(output.finish()).append(output.stopReason()).append(bits(output.scores()));
+        }
+        return text.toString();
+    }
+
+    private static String bits(TokenScores scores) {
+        StringBuilder text = new StringBuilder();
+        for (int i = 0; scores != null && i < scores.size(); i++) {
+            text.append(' ')
+                    .append(Float.floatToRawIntBits(scores.logprob(i)))
+                    .append('/')
+                    .append(scores.rank(i));
+        }
+        if (scores != null) {
+            scores.tops()
+                    .forEach(top -> text.append(Arrays.toString(top.tokens())).append(Arrays.toString(top.logprobs())));
+        }
+        return text.toString();
+    }
+}
