@@ -5,6 +5,7 @@ import io.nightmill.pipeline.OnTooLong;
 import io.nightmill.pipeline.RunConfig;
 import io.nightmill.runtime.ModelSpec;
 import io.nightmill.weights.Precision;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
@@ -125,12 +126,18 @@ final class RunOptions {
                 mode.toLowerCase(Locale.ROOT),
                 keepColumns,
                 promptTemplate,
-                new ModelSpec(model, Precision.of(dtype), limits, threads),
+                new ModelSpec(absolute(model), Precision.of(dtype), limits, threads),
                 sampling,
                 topLogprobs,
                 OnTooLong.of(onTooLong),
                 returnTokenIds,
                 shardTokens);
+    }
+
+    /** Executors have other working directories than the user. */
+    private static String absolute(String path) {
+        boolean isUri = path.matches("[a-zA-Z][a-zA-Z0-9+.-]+:.*");
+        return isUri ? path : Path.of(path).toAbsolutePath().normalize().toString();
     }
 
     /** Bytes with Spark's suffixes: 512m, 4g. */

@@ -162,12 +162,20 @@ public final class HostBackend implements Backend {
                     int n = Math.min(4, panelEnd - row);
                     float[] unpacked = scratch(0, 4 * w.in());
                     for (int j = 0; j < n; j++) {
-                        Unpack.row(w, row + j, unpacked, j * w.in());
+                        widen(w, row + j, unpacked, j * w.in());
                     }
                     lanes.dots(x.values, xo, x.stride, m, unpacked, 0, w.in(), n, w.in(), out, at + row, os);
                     row += n;
                 }
             }
+        }
+    }
+
+    private void widen(Matrix w, int row, float[] out, int oo) {
+        if (w.format() == Format.Q8_0) {
+            lanes.widenQ8(w.panel(row), w.rowOffset(row), w.in(), out, oo);
+        } else {
+            Unpack.row(w, row, out, oo);
         }
     }
 

@@ -47,6 +47,17 @@ interface Lanes {
     void weighted(
             float[] p, int po, int ps, int m, float[] v, int vo, int vs, int n, int width, float[] out, int oo, int os);
 
+    /** {@code n} values of Q8_0 blocks as float32. */
+    default void widenQ8(ByteBuffer blocks, int at, int n, float[] out, int oo) {
+        for (int i = 0; i < n; i++) {
+            int block = at + i / 32 * 34;
+            out[oo + i] = Unpack.f16(blocks.getShort(block)) * blocks.get(block + 2 + i % 32);
+        }
+    }
+
+    /** Does {@code 8 * width} multiply-adds a round, and nothing else: the machine's arithmetic limit. */
+    float multiplyAdds(int rounds);
+
     float sumOfSquares(float[] x, int xo, int n);
 
     /** {@code s = exp(s - max)} in place; returns the sum. */

@@ -71,6 +71,17 @@ final class ScalarLanes implements Lanes {
     }
 
     @Override
+    public float multiplyAdds(int rounds) {
+        float[] sums = new float[8];
+        for (int i = 0; i < rounds; i++) {
+            for (int j = 0; j < 8; j++) {
+                sums[j] = sums[j] * 0.999f + 0.999f;
+            }
+        }
+        return sums[0] + sums[1] + sums[2] + sums[3] + sums[4] + sums[5] + sums[6] + sums[7];
+    }
+
+    @Override
     public float sumOfSquares(float[] x, int xo, int n) {
         float sum = 0;
         for (int i = 0; i < n; i++) {

@@ -2,6 +2,7 @@ package io.nightmill.kernels;
 
 import io.nightmill.tensor.Matrix;
 import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 
 /**
  * Rows of stored weights as float32, exactly. Block layouts: ggml-quants.c of llama.cpp; MXFP4 and E4M3: the OCP
@@ -45,11 +46,10 @@ public final class Unpack {
         int at = m.rowOffset(row);
         int n = m.in();
         switch (m.format()) {
-            case F32 -> {
-                for (int i = 0; i < n; i++) {
-                    out[oo + i] = b.getFloat(at + 4 * i);
-                }
-            }
+            case F32 -> b.slice(at, 4 * n)
+                    .order(ByteOrder.LITTLE_ENDIAN)
+                    .asFloatBuffer()
+                    .get(out, oo, n);
             case F16 -> {
                 for (int i = 0; i < n; i++) {
                     out[oo + i] = f16(b.getShort(at + 2 * i));

@@ -3,6 +3,7 @@ package io.nightmill.kernels;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.Optional;
+import jdk.incubator.vector.ByteVector;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.IntVector;
 import jdk.incubator.vector.VectorOperators;
@@ -60,11 +61,12 @@ final class VectorLanes implements Lanes {
     @Override
     public void dots(
             float[] x, int xo, int xs, int m, float[] w, int wo, int ws, int n, int k, float[] out, int oo, int os) {
+        float[] sums = new float[16 * L];
         int j = 0;
         for (; j + 4 <= n; j += 4) {
             int i = 0;
             for (; i + 4 <= m; i += 4) {
-                dots4x4(x, xo + i * xs, xs, w, wo + j * ws, ws, k, out, oo + i * os + j, os);
+                dots4x4(x, xo + i * xs, xs, w, wo + j * ws, ws, k, out, oo + i * os + j, os, sums);
             }
             for (; i < m; i++) {
                 dots1x4(x, xo + i * xs, w, wo + j * ws, ws, k, out, oo + i * os + j);
@@ -114,7 +116,7 @@ final class VectorLanes implements Lanes {
     }
 
     private static void dots4x4(
-            float[] x, int xo, int xs, float[] w, int wo, int ws, int k, float[] out, int oo, int os) {
+            float[] x, int xo, int xs, float[] w, int wo, int ws, int k, float[] out, int oo, int os, float[] sums) {
         FloatVector z = FloatVector.zero(F);
         FloatVector a0 = z, a1 = z, a2 = z, a3 = z;
         FloatVector b0 = z, b1 = z, b2 = z, b3 = z;
@@ -147,43 +149,55 @@ final class VectorLanes implements Lanes {
             d2 = v.fma(w2, d2);
             d3 = v.fma(w3, d3);
         }
-        put(a0, a1, a2, a3, x, xo, w, wo, ws, p, k, out, oo);
-        put(b0, b1, b2, b3, x, xo + xs, w, wo, ws, p, k, out, oo + os);
-        put(c0, c1, c2, c3, x, xo + 2 * xs, w, wo, ws, p, k, out, oo + 2 * os);
-        put(d0, d1, d2, d3, x, xo + 3 * xs, w, wo, ws, p, k, out, oo + 3 * os);
+        store(a0, a1, a2, a3, sums, 0);
+        store(b0, b1, b2, b3, sums, 4 * L);
+        store(c0, c1, c2, c3, sums, 8 * L);
+        store(d0, d1, d2, d3, sums, 12 * L);
+        for (int i = 0; i < 16; i++) {
+            int row = i >> 2;
+            int column = i & 3;
+            out[oo + row * os + column] = tail(fold(sums, i * L), x, xo + row * xs, w, wo + column * ws, p, k);
+        }
     }
 
-    private static void put(
-            FloatVector s0,
-            FloatVector s1,
-            FloatVector s2,
-            FloatVector s3,
-            float[] x,
-            int xo,
-            float[] w,
-            int wo,
-            int ws,
-            int from,
-            int k,
-            float[] out,
-            int oo) {
-        out[oo] = tail(sum(s0), x, xo, w, wo, from, k);
-        out[oo + 1] = tail(sum(s1), x, xo, w, wo + ws, from, k);
-        out[oo + 2] = tail(sum(s2), x, xo, w, wo + 2 * ws, from, k);
-        out[oo + 3] = tail(sum(s3), x, xo, w, wo + 3 * ws, from, k);
+    private static void store(FloatVector s0, FloatVector s1, FloatVector s2, FloatVector s3, float[] sums, int at) {
+        s0.intoArray(sums, at);
+        s1.intoArray(sums, at + L);
+        s2.intoArray(sums, at + 2 * L);
+        s3.intoArray(sums, at + 3 * L);
     }
 
+    /** The sum of {@code L} values in the order of {@link #sum}; apart from the tiles, which C2 compiles badly with it. */
+    private static float fold(float[] sums, int at) {
+        for (int half = L / 2; half > 0; half /= 2) {
+            for (int l = at; l < at + half; l++) {
+                sums[l] += sums[l + half];
+            }
+        }
+        return sums[at];
+    }
+
+    /** Few rows widen weights in registers; from four rows on, each is widened once, to the first-level cache. */
     @Override
     public void dotsBf16(
             float[] x, int xo, int xs, int m, ByteBuffer w, int wo, int ws, int n, int k, float[] out, int oo, int os) {
+        int whole = k - k % (2 * L);
+        float[] wide = m < 4 ? new float[0] : new float[4 * whole];
         int j = 0;
         for (; j + 4 <= n; j += 4) {
-            int i = 0;
-            for (; i + 4 <= m; i += 4) {
-                bf4x4(x, xo + i * xs, xs, w, wo + j * ws, ws, k, out, oo + i * os + j, os);
+            if (m < 4) {
+                for (int i = 0; i < m; i++) {
+                    bf1x4(x, xo + i * xs, w, wo + j * ws, ws, k, out, oo + i * os + j);
+                }
+                continue;
             }
-            for (; i < m; i++) {
-                bf1x4(x, xo + i * xs, w, wo + j * ws, ws, k, out, oo + i * os + j);
+            for (int row = 0; row < 4; row++) {
+                widen(w, wo + (j + row) * ws, whole, wide, row * whole);
+            }
+            dots(x, xo, xs, m, wide, 0, whole, 4, whole, out, oo + j, os);
+            for (int i = 0; whole < k && i < 4 * m; i++) {
+                int at = oo + i / 4 * os + j + i % 4;
+                out[at] = bfTail(out[at], x, xo + i / 4 * xs, w, wo + (j + i % 4) * ws, whole, k);
             }
         }
         for (; j < n; j++) {
@@ -191,6 +205,57 @@ final class VectorLanes implements Lanes {
                 out[oo + i * os + j] = bfDot(x, xo + i * xs, w, wo + j * ws, k);
             }
         }
+    }
+
+    /** A row in the order of {@link #splitPairs}. */
+    private static void widen(ByteBuffer w, int wo, int whole, float[] out, int oo) {
+        for (int d = 0; d < whole; d += 2 * L) {
+            IntVector pairs = IntVector.fromByteBuffer(I, w, wo + 2 * d, LE);
+            even(pairs).intoArray(out, oo + d);
+            odd(pairs).intoArray(out, oo + d + L);
+        }
+    }
+
+    @Override
+    public void widenQ8(ByteBuffer blocks, int at, int n, float[] out, int oo) {
+        if (L < 8) {
+            Lanes.super.widenQ8(blocks, at, n, out, oo);
+            return;
+        }
+        VectorSpecies<Byte> bytes = L == 16 ? ByteVector.SPECIES_128 : ByteVector.SPECIES_64;
+        for (int block = 0; block < n / 32; block++) {
+            int from = at + 34 * block;
+            float d = Unpack.f16(blocks.getShort(from));
+            for (int i = 0; i < 32; i += L) {
+                FloatVector wide = (FloatVector) ByteVector.fromByteBuffer(bytes, blocks, from + 2 + i, LE)
+                        .castShape(F, 0);
+                wide.mul(d).intoArray(out, oo + 32 * block + i);
+            }
+        }
+    }
+
+    @Override
+    public float multiplyAdds(int rounds) {
+        FloatVector x = FloatVector.broadcast(F, 0.999f);
+        FloatVector a = FloatVector.broadcast(F, 1f);
+        FloatVector b = a.add(1f),
+                c = a.add(2f),
+                d = a.add(3f),
+                e = a.add(4f),
+                f = a.add(5f),
+                g = a.add(6f),
+                h = a.add(7f);
+        for (int i = 0; i < rounds; i++) {
+            a = a.fma(x, x);
+            b = b.fma(x, x);
+            c = c.fma(x, x);
+            d = d.fma(x, x);
+            e = e.fma(x, x);
+            f = f.fma(x, x);
+            g = g.fma(x, x);
+            h = h.fma(x, x);
+        }
+        return sum(a.add(b).add(c).add(d).add(e).add(f).add(g).add(h));
     }
 
     private static FloatVector even(IntVector pairs) {
@@ -239,53 +304,6 @@ final class VectorLanes implements Lanes {
             s3 = u.fma(odd(p3), v.fma(even(p3), s3));
         }
         bfPut(s0, s1, s2, s3, x, xo, w, wo, ws, d, k, out, oo);
-    }
-
-    private static void bf4x4(
-            float[] x, int xo, int xs, ByteBuffer w, int wo, int ws, int k, float[] out, int oo, int os) {
-        FloatVector z = FloatVector.zero(F);
-        FloatVector a0 = z, a1 = z, a2 = z, a3 = z;
-        FloatVector b0 = z, b1 = z, b2 = z, b3 = z;
-        FloatVector c0 = z, c1 = z, c2 = z, c3 = z;
-        FloatVector d0 = z, d1 = z, d2 = z, d3 = z;
-        int p = 0;
-        for (; p + 2 * L <= k; p += 2 * L) {
-            IntVector p0 = IntVector.fromByteBuffer(I, w, wo + 2 * p, LE);
-            IntVector p1 = IntVector.fromByteBuffer(I, w, wo + ws + 2 * p, LE);
-            IntVector p2 = IntVector.fromByteBuffer(I, w, wo + 2 * ws + 2 * p, LE);
-            IntVector p3 = IntVector.fromByteBuffer(I, w, wo + 3 * ws + 2 * p, LE);
-            for (int half = 0; half < 2; half++) {
-                FloatVector w0 = half == 0 ? even(p0) : odd(p0);
-                FloatVector w1 = half == 0 ? even(p1) : odd(p1);
-                FloatVector w2 = half == 0 ? even(p2) : odd(p2);
-                FloatVector w3 = half == 0 ? even(p3) : odd(p3);
-                int at = xo + p + half * L;
-                FloatVector v = FloatVector.fromArray(F, x, at);
-                a0 = v.fma(w0, a0);
-                a1 = v.fma(w1, a1);
-                a2 = v.fma(w2, a2);
-                a3 = v.fma(w3, a3);
-                v = FloatVector.fromArray(F, x, at + xs);
-                b0 = v.fma(w0, b0);
-                b1 = v.fma(w1, b1);
-                b2 = v.fma(w2, b2);
-                b3 = v.fma(w3, b3);
-                v = FloatVector.fromArray(F, x, at + 2 * xs);
-                c0 = v.fma(w0, c0);
-                c1 = v.fma(w1, c1);
-                c2 = v.fma(w2, c2);
-                c3 = v.fma(w3, c3);
-                v = FloatVector.fromArray(F, x, at + 3 * xs);
-                d0 = v.fma(w0, d0);
-                d1 = v.fma(w1, d1);
-                d2 = v.fma(w2, d2);
-                d3 = v.fma(w3, d3);
-            }
-        }
-        bfPut(a0, a1, a2, a3, x, xo, w, wo, ws, p, k, out, oo);
-        bfPut(b0, b1, b2, b3, x, xo + xs, w, wo, ws, p, k, out, oo + os);
-        bfPut(c0, c1, c2, c3, x, xo + 2 * xs, w, wo, ws, p, k, out, oo + 2 * os);
-        bfPut(d0, d1, d2, d3, x, xo + 3 * xs, w, wo, ws, p, k, out, oo + 3 * os);
     }
 
     private static void bfPut(

@@ -57,8 +57,7 @@ final class ArrowFiles {
         }
         StructType schema = (StructType) DataType.fromJson(first.get(0));
         return spark.createDataFrame(
-                files.flatMap(file -> new FileRows(file._2().toArray(), schema)),
-                schema);
+                files.flatMap(file -> new FileRows(file._2().toArray(), schema)), schema);
     }
 
     /** A file's schema as Spark's JSON. */

@@ -1,0 +1,50 @@
+package io.nightmill.kernels;
+
+import java.util.Arrays;
+import java.util.function.IntConsumer;
+
+/** What this machine can do, measured: the yardstick of benchmarks. */
+public final class Peaks {
+    private static final int BUFFER = 1 << 24;
+    private static final int ROUNDS = 5;
+
+    private Peaks() {}
+
+    /** Bytes per second that {@code threads} read together from memory. */
+    public static double readBandwidth(int threads) {
+        Lanes lanes = Lanes.best();
+        float[][] buffers = new float[threads][BUFFER];
+        float[] sums = new float[threads];
+        double seconds = best(threads, t -> sums[t] += lanes.sumOfSquares(buffers[t], 0, BUFFER));
+        requireUsed(sums);
+        return 4.0 * BUFFER * threads / seconds;
+    }
+
+    /** Float32 operations per second of {@code threads}, multiply-adds in registers counted as two. */
+    public static double flops(int threads) {
+        Lanes lanes = Lanes.best();
+        int rounds = 20_000_000;
+        float[] sums = new float[threads];
+        double seconds = best(threads, t -> sums[t] += lanes.multiplyAdds(rounds));
+        requireUsed(sums);
+        return 2.0 * 8 * lanes.width() * rounds * threads / seconds;
+    }
+
+    private static void requireUsed(float[] sums) {
+        if (Arrays.toString(sums).isEmpty()) {
+            throw new IllegalStateException();
+        }
+    }
+
+    private static double best(int threads, IntConsumer body) {
+        double best = Double.MAX_VALUE;
+        try (Workers workers = new Workers(threads)) {
+            for (int round = 0; round < ROUNDS; round++) {
+                long start = System.nanoTime();
+                workers.run(threads, body);
+                best = Math.min(best, (System.nanoTime() - start) / 1e9);
+            }
+        }
+        return best;
+    }
+}
