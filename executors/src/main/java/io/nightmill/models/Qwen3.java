@@ -25,7 +25,7 @@ final class Qwen3 implements ModelFamily {
     public Decoder build(ConfigNode config, Weights weights) {
         Blueprint model = new Blueprint(config, weights);
         Rope rope = model.rope();
-        boolean sparse = config.has("num_experts");
+        boolean sparse = experts(config) > 0;
         for (int i = 0; i < model.layers; i++) {
             Weights layer = model.layer(i);
             Weights attention = layer.in("self_attn");
@@ -46,6 +46,11 @@ final class Qwen3 implements ModelFamily {
         return model.decoder();
     }
 
+    /** Transformers 5 has a new name for it. */
+    private static int experts(ConfigNode config) {
+        return config.intOr("num_experts", config.intOr("num_local_experts", 0));
+    }
+
     /** Every {@code decoder_sparse_step}th layer has experts, unless {@code mlp_only_layers} names it. */
     static boolean isSparse(ConfigNode config, int i) {
         return !config.ints("mlp_only_layers").contains(i) && (i + 1) % config.intOr("decoder_sparse_step", 1) == 0;
@@ -53,7 +58,7 @@ final class Qwen3 implements ModelFamily {
 
     /** Experts under the names that Qwen and OLMoE share, behind a softmax router. */
     static MixtureOfExperts experts(Blueprint model, Weights mlp, int inner) {
-        int count = model.config.requireInt("num_experts");
+        int count = experts(model.config);
         Router router = Router.plain(
                 count,
                 model.config.requireInt("num_experts_per_tok"),

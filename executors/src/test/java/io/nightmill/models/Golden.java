@@ -1,6 +1,7 @@
 package io.nightmill.models;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import io.nightmill.weights.ConfigNode;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
@@ -18,7 +19,7 @@ final class Golden {
             return list
                     .filter(folder ->
                             Files.exists(folder.resolve("golden.json")) && Files.exists(folder.resolve("config.json")))
-                    .filter(folder -> supported.contains(modelType(folder)))
+                    .filter(folder -> supported.contains(modelType(folder.resolve("config.json"))))
                     .sorted()
                     .toList()
                     .stream();
@@ -31,9 +32,8 @@ final class Golden {
         return Path.of(System.getProperty("nightmill.shared", "../../shared")).resolve("golden");
     }
 
-    private static String modelType(Path folder) {
-        return io.nightmill.weights.ConfigNode.read(folder.resolve("config.json"))
-                .textOr("model_type", "");
+    static String modelType(Path config) {
+        return ConfigNode.read(config).textOr("model_type", "");
     }
 
     static int[] ints(JsonNode list) {
