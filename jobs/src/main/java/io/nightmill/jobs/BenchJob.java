@@ -47,7 +47,7 @@ final class BenchJob implements Callable<Integer> {
         double bandwidth = Peaks.readBandwidth(used);
         System.out.printf(
                 Locale.ROOT,
-                "%d threads, %s: %.0f GFLOP/s in the product kernel, %.1f GB/s read from memory%n%n",
+                "%d threads, %s: %.0f GFLOP/s of multiply-adds in registers, %.1f GB/s read from memory%n%n",
                 used,
                 new HostBackend(1).name(),
                 flops / 1e9,

@@ -7,7 +7,11 @@ import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
+import java.util.Arrays;
 import java.util.HexFormat;
+import java.util.List;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import org.apache.hadoop.conf.Configuration;
 import org.apache.hadoop.fs.FileStatus;
 import org.apache.hadoop.fs.FileSystem;
@@ -19,9 +23,15 @@ import org.apache.spark.util.Utils;
  * A model's files on this machine. Local ones are mapped where they are; others are copied once per executor JVM from
  * whatever file system Hadoop knows to Spark's local directory, and never pass through the driver.
  */
-public final class ModelFiles {
+final class ModelFiles {
     /** More than the header of any model seen so far. */
     private static final int HEAD_BYTES = 64 << 20;
+
+    private static final Pattern SPLIT = Pattern.compile("(.*)-\\d{5}-of-\\d{5}\\.gguf");
+
+    private interface Copy {
+        void to(FileSystem files, FileStatus from, Path target) throws IOException;
+    }
 
     private ModelFiles() {}
 
@@ -29,35 +39,14 @@ public final class ModelFiles {
      * @param uri a local path, or a URI of a folder or file on a Hadoop file system
      * @throws IllegalArgumentException if there is nothing there
      */
-    public static Path localize(String uri) {
-        org.apache.hadoop.fs.Path remote = new org.apache.hadoop.fs.Path(uri);
-        String scheme = remote.toUri().getScheme();
-        if (scheme == null || scheme.equals("file")) {
-            return Path.of(remote.toUri().getPath());
+    static Path localize(String uri) {
+        if (isLocal(uri)) {
+            return localPath(uri);
         }
-        Configuration conf =
-                SparkHadoopUtil.get().newConfiguration(SparkEnv.get().conf());
-        try {
-            FileSystem files = remote.getFileSystem(conf);
-            if (!files.exists(remote)) {
-                throw new IllegalArgumentException(
-                        "Cannot open model %s: there is no such file or folder".formatted(uri));
-            }
-            Path folder = Path.of(Utils.getLocalDir(SparkEnv.get().conf()))
-                    .resolve("nightmill-" + HexFormat.of().toHexDigits(uri.hashCode()));
-            Files.createDirectories(folder);
-            if (files.getFileStatus(remote).isFile()) {
-                return copy(files, files.getFileStatus(remote), folder);
-            }
-            for (FileStatus status : files.listStatus(remote)) {
-                if (status.isFile()) {
-                    copy(files, status, folder);
-                }
-            }
-            return folder;
-        } catch (IOException e) {
-            throw new UncheckedIOException("Cannot copy model " + uri, e);
-        }
+        Path folder = Path.of(Utils.getLocalDir(SparkEnv.get().conf()))
+                .resolve("nightmill-" + HexFormat.of().toHexDigits(uri.hashCode()));
+        return copyAll(
+                uri, SparkHadoopUtil.get().newConfiguration(SparkEnv.get().conf()), folder, ModelFiles::copy);
     }
 
     /**
@@ -65,35 +54,75 @@ public final class ModelFiles {
      * small files and the heads of its weights, in files that are as long as the originals and empty behind.
      */
     static Path sketch(String uri) {
-        org.apache.hadoop.fs.Path remote = new org.apache.hadoop.fs.Path(uri);
-        String scheme = remote.toUri().getScheme();
-        if (scheme == null || scheme.equals("file")) {
-            return Path.of(remote.toUri().getPath());
+        if (isLocal(uri)) {
+            return localPath(uri);
         }
         try {
-            FileSystem files = remote.getFileSystem(Tables.hadoop());
+            Path folder = Files.createTempDirectory("nightmill-sketch");
+            folder.toFile().deleteOnExit();
+            return copyAll(uri, Tables.hadoop(), folder, ModelFiles::copyHead);
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+    }
+
+    private static boolean isLocal(String uri) {
+        String scheme = new org.apache.hadoop.fs.Path(uri).toUri().getScheme();
+        return scheme == null || scheme.equals("file");
+    }
+
+    private static Path localPath(String uri) {
+        return Path.of(new org.apache.hadoop.fs.Path(uri).toUri().getPath());
+    }
+
+    private static Path copyAll(String uri, Configuration conf, Path folder, Copy copy) {
+        org.apache.hadoop.fs.Path remote = new org.apache.hadoop.fs.Path(uri);
+        try {
+            FileSystem files = remote.getFileSystem(conf);
             if (!files.exists(remote)) {
                 throw new IllegalArgumentException(
                         "Cannot open model %s: there is no such file or folder".formatted(uri));
             }
-            Path folder = Files.createTempDirectory("nightmill-sketch");
-            boolean single = files.getFileStatus(remote).isFile();
-            for (FileStatus status :
-                    single ? new FileStatus[] {files.getFileStatus(remote)} : files.listStatus(remote)) {
+            Files.createDirectories(folder);
+            boolean isFolder = files.getFileStatus(remote).isDirectory();
+            for (FileStatus status : isFolder ? Arrays.asList(files.listStatus(remote)) : splits(files, remote)) {
                 if (status.isFile()) {
-                    copyHead(files, status, folder);
+                    copy.to(files, status, folder.resolve(status.getPath().getName()));
                 }
             }
-            return single ? folder.resolve(remote.getName()) : folder;
+            return isFolder ? folder : folder.resolve(remote.getName());
         } catch (IOException e) {
-            throw new UncheckedIOException("Cannot look at model " + uri, e);
+            throw new UncheckedIOException("Cannot read model " + uri, e);
         }
     }
 
-    private static void copyHead(FileSystem files, FileStatus status, Path folder) throws IOException {
-        Path target = folder.resolve(status.getPath().getName());
+    /** A file, and the other splits of its model. */
+    private static List<FileStatus> splits(FileSystem files, org.apache.hadoop.fs.Path file) throws IOException {
+        Matcher split = SPLIT.matcher(file.getName());
+        if (!split.matches()) {
+            return List.of(files.getFileStatus(file));
+        }
+        return Arrays.stream(files.listStatus(file.getParent()))
+                .filter(status -> {
+                    Matcher other = SPLIT.matcher(status.getPath().getName());
+                    return other.matches() && other.group(1).equals(split.group(1));
+                })
+                .toList();
+    }
+
+    /** A file is complete or not there: another task of this JVM may look for it. */
+    private static void copy(FileSystem files, FileStatus status, Path target) throws IOException {
+        if (!Files.exists(target) || Files.size(target) != status.getLen()) {
+            Path partial = Files.createTempFile(target.getParent(), "copy", ".part");
+            try (InputStream in = files.open(status.getPath())) {
+                Files.copy(in, partial, StandardCopyOption.REPLACE_EXISTING);
+            }
+            Files.move(partial, target, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
+        }
+    }
+
+    private static void copyHead(FileSystem files, FileStatus status, Path target) throws IOException {
         target.toFile().deleteOnExit();
-        folder.toFile().deleteOnExit();
         boolean weights =
                 target.toString().endsWith(".safetensors") || target.toString().endsWith(".gguf");
         try (InputStream in = files.open(status.getPath());
@@ -101,16 +130,5 @@ public final class ModelFiles {
             out.write(in.readNBytes((int) Math.min(status.getLen(), weights ? HEAD_BYTES : Integer.MAX_VALUE)));
             out.setLength(status.getLen());
         }
-    }
-
-    /** A file is complete or not there: another task of this JVM may look for it. */
-    private static Path copy(FileSystem files, FileStatus status, Path folder) throws IOException {
-        Path target = folder.resolve(status.getPath().getName());
-        if (!Files.exists(target) || Files.size(target) != status.getLen()) {
-            Path partial = Files.createTempFile(folder, "copy", ".part");
-            files.copyToLocalFile(false, status.getPath(), new org.apache.hadoop.fs.Path(partial.toString()), true);
-            Files.move(partial, target, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
-        }
-        return target;
     }
 }

@@ -225,6 +225,64 @@ class JobsIT {
     }
 
     @Test
+    void modelAndTablesOnAnyHadoopFileSystem() throws IOException {
+        System.setProperty("spark.hadoop.fs.remote.impl", RemoteFiles.class.getName());
+        try {
+            Path input = input("{\"id\":\"a\",\"prompt_token_ids\":[3,1,4,1,5]}");
+            Path model = Jobs.SHARED.resolve("golden/qwen3_moe").toRealPath();
+            String[] local = {
+                "generate",
+                "--model",
+                model.toString(),
+                "--input",
+                input.toString(),
+                "--output",
+                out.toString(),
+                "--output-format",
+                "jsonl",
+                "--kv-memory",
+                "16m"
+            };
+            Jobs.run(local);
+            Map<String, String> expected = Jobs.withoutTiming(out);
+            Path elsewhere = temp.resolve("elsewhere");
+            Jobs.run(
+                    "generate",
+                    "--model",
+                    "remote://" + model,
+                    "--input",
+                    "remote://" + input,
+                    "--output",
+                    "remote://" + elsewhere,
+                    "--output-format",
+                    "jsonl",
+                    "--kv-memory",
+                    "16m");
+            assertThat(Jobs.withoutTiming(elsewhere)).isEqualTo(expected);
+            assertThat(Jobs.fail(
+                            "generate", "--model", "remote:///no/model", "--input", "x", "--output", "remote:///y"))
+                    .contains("Cannot open model remote:///no/model: there is no such file or folder");
+        } finally {
+            System.clearProperty("spark.hadoop.fs.remote.impl");
+        }
+    }
+
+    @Test
+    void bytesThatAreNoTextAreABadRow() throws IOException {
+        SparkSession spark = SparkSession.builder()
+                .master("local[1]")
+                .config("spark.ui.enabled", "false")
+                .getOrCreate();
+        spark.sql("select 'good' id, cast('Once' as binary) prompt union all select 'bad', X'4F6EFF'")
+                .write()
+                .parquet(temp.resolve("bytes.parquet").toString());
+        spark.stop();
+        run("generate", temp.resolve("bytes.parquet"), "--max-tokens", "2");
+        assertThat(Jobs.results(out).get("good").path("status").asText()).isEqualTo("ok");
+        assertThat(Jobs.results(out).get("bad").at("/error/message").asText()).isEqualTo("the prompt is not UTF-8");
+    }
+
+    @Test
     void idsAreMadeOfContentAndTellDuplicatesApart() throws IOException {
         Path input = input("{\"prompt\":\"Once\"}", "{\"prompt\":\"Twice\"}", "{\"prompt\":\"Once\"}");
         run("generate", input, "--max-tokens", "2");
