@@ -8,6 +8,7 @@ import io.nightmill.kernels.HostBackend;
 import io.nightmill.models.Model;
 import io.nightmill.models.ModelLoader;
 import io.nightmill.models.ModelText;
+import io.nightmill.weights.Precision;
 import java.nio.file.Path;
 import java.util.HashMap;
 import java.util.IdentityHashMap;
@@ -53,7 +54,8 @@ public final class ExecutorRuntime implements AutoCloseable {
     private ExecutorRuntime(ModelSpec spec, Path path) {
         long start = System.nanoTime();
         int threads = spec.threads() > 0 ? spec.threads() : Runtime.getRuntime().availableProcessors();
-        HostBackend backend = new HostBackend(threads);
+        HostBackend backend =
+                spec.precision() == Precision.BF16 ? HostBackend.withNativeProducts(threads) : new HostBackend(threads);
         this.spec = spec;
         this.model = ModelLoader.load(path, backend, spec.precision());
         ModelText text = model.text();
@@ -73,6 +75,11 @@ public final class ExecutorRuntime implements AutoCloseable {
         this.thread = new Thread(this::run, "nightmill-engine");
         thread.setDaemon(true);
         thread.start();
+    }
+
+    /** The CPU's kernels for a precision. */
+    public static HostBackend backend(Precision precision, int threads) {
+        return precision == Precision.BF16 ? HostBackend.withNativeProducts(threads) : new HostBackend(threads);
     }
 
     /**

@@ -11,7 +11,10 @@ public enum Precision {
     AUTO,
     /** As stored, every product exact in float32: the mode in which golden fixtures are held. */
     F32,
-    /** Weights stored in more than 16 bits, and float16 ones, are rounded to bfloat16 when they are loaded. */
+    /**
+     * Weights of 32 bits and of float16 are rounded to bfloat16 when they are loaded; the large dense products round
+     * activations too and run on the CPU's bfloat16 instructions through oneDNN, where both are there.
+     */
     BF16,
     /** Nothing is computed: weights that would be rearranged in memory are left out, only shapes are checked. */
     SHAPES;

@@ -8,6 +8,7 @@ import io.nightmill.kernels.HostBackend;
 import io.nightmill.kernels.Peaks;
 import io.nightmill.models.Model;
 import io.nightmill.models.ModelLoader;
+import io.nightmill.runtime.ExecutorRuntime;
 import io.nightmill.runtime.SamplingJson;
 import io.nightmill.weights.Precision;
 import java.io.IOException;
@@ -54,16 +55,19 @@ final class BenchJob implements Callable<Integer> {
                 bandwidth / 1e9);
         System.out.println(
                 "| model | prefill tok/s | of peak FLOP/s | decode batch | tok/s | weights read, GB/s | of bandwidth |");
-        System.out.println("|---|---|---|---|---|---|---|");
+        System.out.println("|---|---|---|---|---|---|---|---|");
         for (SyntheticModel synthetic : List.of(SyntheticModel.DENSE, SyntheticModel.MOE)) {
-            measure(synthetic, used, flops, bandwidth);
+            for (Precision precision : new Precision[] {Precision.F32, Precision.BF16}) {
+                measure(synthetic, precision, used, flops, bandwidth);
+            }
         }
         return 0;
     }
 
-    private void measure(SyntheticModel synthetic, int used, double flops, double bandwidth) throws IOException {
-        HostBackend backend = new HostBackend(used);
-        Model model = ModelLoader.load(synthetic.write(modelsDir), backend, Precision.AUTO);
+    private void measure(SyntheticModel synthetic, Precision precision, int used, double flops, double bandwidth)
+            throws IOException {
+        HostBackend backend = ExecutorRuntime.backend(precision, used);
+        Model model = ModelLoader.load(synthetic.write(modelsDir), backend, precision);
         try (ContinuousEngine engine =
                 new ContinuousEngine(backend, model.decoder(), null, Set.of(), 32768, new Limits(3L << 30, 64, 512))) {
             run(engine, 4, 64, 8);
@@ -75,8 +79,9 @@ final class BenchJob implements Callable<Integer> {
                 double read = decode / batch * weightBytes(synthetic, model, batch);
                 System.out.printf(
                         Locale.ROOT,
-                        "| %s | %.0f | %.0f%% | %d | %.1f | %.1f | %.0f%% |%n",
+                        "| %s | %s | %.0f | %.0f%% | %d | %.1f | %.1f | %.0f%% |%n",
                         synthetic.name(),
+                        backend.name(),
                         prefill,
                         100 * prefill * 2 * synthetic.activeParameters() / flops,
                         batch,

@@ -17,6 +17,8 @@ final class SparkRun {
         SparkConf conf = new SparkConf()
                 .setIfMissing("spark.app.name", name)
                 .setIfMissing("spark.master", "local[*]")
+                // oneDNN is called from the engine's own threads, one call each.
+                .setIfMissing("spark.executorEnv.OMP_NUM_THREADS", "1")
                 .set("spark.serializer", "org.apache.spark.serializer.KryoSerializer")
                 .set("spark.kryo.registrationRequired", "true")
                 .set("spark.kryo.registrator", NightmillKryo.class.getName())

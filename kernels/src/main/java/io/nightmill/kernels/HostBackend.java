@@ -13,6 +13,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.function.IntConsumer;
 import org.jspecify.annotations.Nullable;
+import org.slf4j.LoggerFactory;
 
 /** The CPU: rows or output columns are handed to a team of threads, inner loops are {@link Lanes}. */
 public final class HostBackend implements Backend {
@@ -20,22 +21,36 @@ public final class HostBackend implements Backend {
 
     private final Lanes lanes;
     private final Workers workers;
+    private final @Nullable NativeMatmul products;
     private final ThreadLocal<float[][]> scratch = ThreadLocal.withInitial(() -> new float[3][0]);
     private float[] split = new float[0];
 
     /** @param threads threads of one operation, the caller's included */
     public HostBackend(int threads) {
-        this(threads, Lanes.best());
+        this(threads, Lanes.best(), null);
     }
 
-    HostBackend(int threads, Lanes lanes) {
+    HostBackend(int threads, Lanes lanes, @Nullable NativeMatmul products) {
         this.lanes = lanes;
+        this.products = products;
         this.workers = new Workers(threads);
+    }
+
+    /** Computes dense products with bfloat16 weights in bfloat16 through oneDNN, where library and CPU allow it. */
+    public static HostBackend withNativeProducts(int threads) {
+        NativeMatmul products = null;
+        try {
+            products = new NativeMatmul();
+        } catch (UnsupportedOperationException | LinkageError e) {
+            LoggerFactory.getLogger(HostBackend.class)
+                    .warn("No native products, bfloat16 weights are widened instead: {}", e.getMessage());
+        }
+        return new HostBackend(threads, Lanes.best(), products);
     }
 
     @Override
     public String name() {
-        return "host-" + lanes.name();
+        return "host-" + lanes.name() + (products == null ? "" : "+onednn-bf16");
     }
 
     public int threads() {
@@ -195,6 +210,15 @@ public final class HostBackend implements Backend {
 
     @Override
     public void matmul(Tensor out, int column, Tensor x, Matrix w, @Nullable Tensor bias) {
+        if (products != null && NativeMatmul.serves(w)) {
+            requireProduct(out, column, x, w);
+            int at = offset(out) + column;
+            products.multiply(values(x), offset(x), x.width(), x.rows(), w, values(out), at, out.width(), workers);
+            if (bias != null) {
+                addBias(values(bias), offset(bias), 0, w.out(), x.rows(), values(out), at, out.width());
+            }
+            return;
+        }
         groupedMatmul(out, column, x, List.of(w), new int[] {0, x.rows()}, bias);
     }
 

@@ -81,7 +81,7 @@ class FloorsTest {
                 .resideOutsideOfPackage("io.nightmill.kernels..")
                 .should()
                 .dependOnClassesThat()
-                .resideInAnyPackage("jdk.incubator..")
+                .resideInAnyPackage("jdk.incubator..", "org.bytedeco..")
                 .check(ALL);
     }
 }
