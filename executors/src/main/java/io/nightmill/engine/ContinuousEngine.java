@@ -35,6 +35,7 @@ public final class ContinuousEngine implements Engine {
     private final @Nullable Tokenizer tokenizer;
     private final Set<Integer> endTokens;
     private final int contextLength;
+    private final Admission admission;
     private final Memory memory;
     private final Scheduler scheduler;
     private final Scratch scratch;
@@ -64,6 +65,7 @@ public final class ContinuousEngine implements Engine {
         this.contextLength = contextLength;
         long most = (long) limits.maxNumSeqs() * (Memory.pagesFor(contextLength) + 1);
         this.memory = new Memory(backend, decoder.states(), limits.kvMemory(), most);
+        this.admission = new Admission(decoder.vocabulary(), contextLength, memory.pages(), tokenizer);
         this.scheduler = new Scheduler(memory, limits);
         this.scratch = new Scratch(backend);
     }
@@ -71,7 +73,7 @@ public final class ContinuousEngine implements Engine {
     @Override
     public void submit(Request request) {
         long now = System.nanoTime();
-        Failure failure = refuse(request);
+        Failure failure = admission.refuse(request);
         if (failure != null) {
             done.add(new Completion(request, List.of(), null, 0, failure, new Timing(0, 0, 0)));
             return;
@@ -83,7 +85,7 @@ public final class ContinuousEngine implements Engine {
             if (!s.ignoreEos()) {
                 ends.addAll(endTokens);
             }
-            job = new Job(request, now, s.n(), ends, banned(s));
+            job = new Job(request, now, s.n(), ends, admission.banned(s));
         } else {
             int outputs = ((Ask.Score) request.ask()).continuations().size();
             job = new Job(request, now, outputs, Set.of(), List.of());
@@ -103,72 +105,6 @@ public final class ContinuousEngine implements Engine {
         return ask instanceof Ask.Generate generate
                 ? generate.sampling().promptLogprobs() != null
                 : ((Ask.Score) ask).continuations().isEmpty();
-    }
-
-    private @Nullable Failure refuse(Request request) {
-        int[] prompt = request.prompt();
-        if (prompt.length == 0) {
-            return new Failure(Failure.Code.BAD_INPUT, "the prompt has no tokens, expected at least one");
-        }
-        int longest = prompt.length + 1;
-        List<int[]> given = new ArrayList<>(List.of(prompt));
-        if (request.ask() instanceof Ask.Score score) {
-            longest = prompt.length;
-            for (int[] continuation : score.continuations()) {
-                if (continuation.length == 0) {
-                    return new Failure(Failure.Code.BAD_INPUT, "a continuation has no tokens, expected at least one");
-                }
-                longest = Math.max(longest, prompt.length + continuation.length);
-                given.add(continuation);
-            }
-        } else {
-            Sampling s = ((Ask.Generate) request.ask()).sampling();
-            given.add(s.allowedTokenIds().stream().mapToInt(Integer::intValue).toArray());
-            given.add(
-                    s.logitBias().keySet().stream().mapToInt(Integer::intValue).toArray());
-            given.add(s.stopTokenIds().stream().mapToInt(Integer::intValue).toArray());
-            if (tokenizer == null && (!s.stop().isEmpty() || !s.badWords().isEmpty())) {
-                return new Failure(
-                        Failure.Code.BAD_INPUT, "stop strings and bad_words need a tokenizer, and the model has none");
-            }
-        }
-        for (int[] ids : given) {
-            for (int id : ids) {
-                if (id < 0 || id >= decoder.vocabulary()) {
-                    return new Failure(
-                            Failure.Code.BAD_INPUT,
-                            "token id %d is out of range, expected 0 to %d".formatted(id, decoder.vocabulary() - 1));
-                }
-            }
-        }
-        if (longest > contextLength) {
-            return new Failure(
-                    Failure.Code.TOO_LONG,
-                    "%d tokens do not fit the model's context of %d".formatted(longest, contextLength));
-        }
-        if (Memory.pagesFor(longest) > memory.pages()) {
-            return new Failure(
-                    Failure.Code.OUT_OF_MEMORY,
-                    "%d tokens need %d pages of states, kv-memory holds %d"
-                            .formatted(longest, Memory.pagesFor(longest), memory.pages()));
-        }
-        return null;
-    }
-
-    /** As vLLM reads {@code bad_words}: each word as it stands, and after a space where that only changes its first token. */
-    private List<int[]> banned(Sampling s) {
-        List<int[]> banned = new ArrayList<>();
-        for (String word : s.badWords()) {
-            int[] plain = tokenizer.encode(word.stripLeading(), false);
-            int[] spaced = tokenizer.encode(" " + word.stripLeading(), false);
-            if (plain.length > 0) {
-                banned.add(plain);
-            }
-            if (spaced.length > 0 && (plain.length == 0 || spaced[0] != plain[0] && spaced.length == plain.length)) {
-                banned.add(spaced);
-            }
-        }
-        return banned;
     }
 
     @Override

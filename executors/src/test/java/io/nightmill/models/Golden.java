@@ -15,8 +15,9 @@ final class Golden {
 
     static Stream<Path> folders() {
         List<String> supported = Families.modelTypes();
+        Stream<Path> real = Stream.of("stories260K-hf", "aidreams260K").map(root().resolveSibling("real")::resolve);
         try (Stream<Path> list = Files.list(root())) {
-            return list
+            return Stream.concat(list, real)
                     .filter(folder ->
                             Files.exists(folder.resolve("golden.json")) && Files.exists(folder.resolve("config.json")))
                     .filter(folder -> supported.contains(modelType(folder.resolve("config.json"))))

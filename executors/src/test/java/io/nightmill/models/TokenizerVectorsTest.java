@@ -3,6 +3,7 @@ package io.nightmill.models;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import io.nightmill.text.Detokenizer;
 import io.nightmill.text.HuggingFaceTokenizer;
 import io.nightmill.text.PreTokenizers;
 import io.nightmill.text.SentencePieceModel;
@@ -95,6 +96,24 @@ class TokenizerVectorsTest {
         Tokenizer tokenizer =
                 new HuggingFaceTokenizer(Files.readAllBytes(ROOT.resolve("neox20b/tokenizer.json")), 50277);
         assertJsonVectors(tokenizer, ROOT.resolve("neox20b/tokenizer.vectors.json"));
+    }
+
+    @Test
+    void realModelReadsItsPromptsAndWritesItsStories() {
+        Path folder = ROOT.resolveSibling("real/stories260K-hf");
+        Tokenizer tokenizer = ModelLoader.loadText(folder).tokenizer();
+        for (JsonNode story :
+                ConfigNode.read(folder.resolve("golden.json")).json().path("cases")) {
+            int[] ids = Golden.ints(story.path("input_ids"));
+            String text = story.path("text").asText();
+            if (text.length() < 100) {
+                // The longer ones were cut to a number of tokens.
+                assertThat(tokenizer.encode(text, true)).containsExactly(ids);
+            }
+            int[] greedy = Golden.ints(story.path("greedy"));
+            assertThat(Detokenizer.text(tokenizer, true, ids, greedy).strip())
+                    .isEqualTo(story.path("greedy_text").asText().strip());
+        }
     }
 
     static Stream<Path> sentencePieceModels() throws IOException {

@@ -268,6 +268,42 @@ class JobsIT {
     }
 
     @Test
+    void conversationsGoThroughTheModelsTemplate() throws IOException {
+        Path model = Files.createDirectories(temp.resolve("chat"));
+        for (String file : List.of("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")) {
+            Files.copy(Jobs.SHARED.resolve("real/stories260K-hf").resolve(file), model.resolve(file));
+        }
+        Files.writeString(
+                model.resolve("chat_template.jinja"),
+                "{{ bos_token }}{% for m in messages %}{% if m.role == 'tool' %}{{ raise_exception('no tools') }}{% endif %}"
+                        + "{{ m.content }}{% endfor %}");
+        Path input = input(
+                "{\"id\":\"chat\",\"messages\":[{\"role\":\"system\",\"content\":\"Once upon\"},{\"role\":\"user\",\"content\":\" a time\"}]}",
+                "{\"id\":\"refused\",\"messages\":[{\"role\":\"tool\",\"content\":\"x\"}]}");
+        Jobs.run(
+                "generate",
+                "--model",
+                model.toString(),
+                "--input",
+                input.toString(),
+                "--output",
+                out.toString(),
+                "--output-format",
+                "jsonl",
+                "--max-tokens",
+                "20",
+                "--return-token-ids");
+        JsonNode chat = Jobs.results(out).get("chat");
+        assertThat(chat.at("/outputs/0/text").asText()).startsWith(", there was a little girl");
+        assertThat(chat.at("/prompt_token_ids/0").asInt())
+                .as("one begin token, the template's")
+                .isEqualTo(1);
+        assertThat(chat.at("/prompt_token_ids/1").asInt()).isNotEqualTo(1);
+        assertThat(Jobs.results(out).get("refused").at("/error/message").asText())
+                .contains("no tools");
+    }
+
+    @Test
     void bytesThatAreNoTextAreABadRow() throws IOException {
         SparkSession spark = SparkSession.builder()
                 .master("local[1]")
