@@ -64,7 +64,7 @@ public final class ContinuousEngine implements Engine {
         this.endTokens = endTokens;
         this.contextLength = contextLength;
         long most = (long) limits.maxNumSeqs() * (Memory.pagesFor(contextLength) + 1);
-        this.memory = new Memory(backend, decoder.states(), limits.kvMemory(), most);
+        this.memory = new Memory(backend, decoder.states(), limits.kvBytes(), most);
         this.admission = new Admission(decoder.vocabulary(), contextLength, memory.pages(), tokenizer);
         this.scheduler = new Scheduler(memory, limits);
         this.scratch = new Scratch(backend);
@@ -176,7 +176,9 @@ public final class ContinuousEngine implements Engine {
             first += share.tokens();
         }
         for (int from = 0; from < readings.size(); from += LOGIT_ROWS) {
+            Scratch.Mark before = scratch.mark();
             read(hidden, readings.subList(from, Math.min(readings.size(), from + LOGIT_ROWS)));
+            scratch.release(before);
         }
         scratch.release(mark);
         for (Share share : shares) {

@@ -3,16 +3,25 @@ package io.nightmill.engine;
 /**
  * How much the engine takes on at once, by vLLM's names.
  *
- * @param kvMemory bytes for paged states
+ * @param kvMemory bytes for paged states; 0 is {@value #HEAP_SHARE} of the JVM's largest heap
  * @param maxNumSeqs sequences that run together
  * @param maxNumBatchedTokens tokens of one step
  */
 public record Limits(long kvMemory, int maxNumSeqs, int maxNumBatchedTokens) {
+    private static final double HEAP_SHARE = 0.4;
+
     public Limits {
-        if (kvMemory < 1 || maxNumSeqs < 1 || maxNumBatchedTokens < 1) {
+        if (kvMemory < 0 || maxNumSeqs < 1 || maxNumBatchedTokens < 1) {
             throw new IllegalArgumentException(
-                    "Cannot run with kv-memory %d, max-num-seqs %d, max-num-batched-tokens %d: each must be positive"
+                    "Cannot run with kv-memory %d, max-num-seqs %d, max-num-batched-tokens %d: the first must not be negative, the others positive"
                             .formatted(kvMemory, maxNumSeqs, maxNumBatchedTokens));
         }
+    }
+
+    /** Bytes for paged states in this JVM. */
+    long kvBytes() {
+        return kvMemory > 0
+                ? kvMemory
+                : (long) (HEAP_SHARE * Runtime.getRuntime().maxMemory());
     }
 }

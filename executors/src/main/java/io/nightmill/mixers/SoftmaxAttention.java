@@ -18,7 +18,7 @@ import org.jspecify.annotations.Nullable;
  * 2305.13245).
  *
  * @param queryNorm over heads of {@code normWidth} values, which is a head or all of them; null is none
- * @param clip queries, keys and values are clamped to {@code -clip .. clip}; 0 is none
+ * @param clip queries, keys and values are clamped to {@code -clip .. clip} after their norms; 0 is none
  */
 public record SoftmaxAttention(
         Linear query,
@@ -70,6 +70,11 @@ public record SoftmaxAttention(
         Tensor v = project(value, x, step);
         norm(backend, queryNorm, q);
         norm(backend, keyNorm, k);
+        if (clip > 0) {
+            backend.clamp(q, clip);
+            backend.clamp(k, clip);
+            backend.clamp(v, clip);
+        }
         if (rope != null) {
             backend.rope(q, step.table(rope), attention.keyDim(), 0, rope.interleaved());
             backend.rope(k, step.table(rope), attention.keyDim(), 0, rope.interleaved());
@@ -84,9 +89,6 @@ public record SoftmaxAttention(
     private Tensor project(Linear projection, Tensor x, Step step) {
         Tensor y = step.rows(projection.out());
         projection.apply(step.backend(), y, x);
-        if (clip > 0) {
-            step.backend().clamp(y, clip);
-        }
         return y;
     }
 

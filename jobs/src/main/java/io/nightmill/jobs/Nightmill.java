@@ -2,6 +2,7 @@ package io.nightmill.jobs;
 
 import java.nio.file.Path;
 import java.util.Arrays;
+import org.apache.spark.sql.AnalysisException;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
@@ -60,15 +61,13 @@ public final class Nightmill implements Runnable {
 
     /** What the user can mend is said in a line; the rest with its trace. */
     private static int fail(Throwable thrown) {
-        Throwable cause = thrown;
-        while (!(cause instanceof IllegalArgumentException) && cause.getCause() != null) {
-            cause = cause.getCause();
+        for (Throwable cause = thrown; cause != null; cause = cause.getCause()) {
+            if (cause instanceof IllegalArgumentException || cause instanceof AnalysisException) {
+                System.err.println("nightmill: " + cause.getMessage());
+                return 1;
+            }
         }
-        if (cause instanceof IllegalArgumentException) {
-            System.err.println("nightmill: " + cause.getMessage());
-        } else {
-            thrown.printStackTrace();
-        }
+        thrown.printStackTrace();
         return 1;
     }
 }

@@ -70,8 +70,8 @@ final class RunOptions {
     @Option(
             names = "--kv-memory",
             paramLabel = "BYTES",
-            defaultValue = "1g",
-            description = "memory of an executor for keys and values (default: ${DEFAULT-VALUE})")
+            defaultValue = "auto",
+            description = "memory of an executor for keys and values, such as 4g (default: 40% of its heap)")
     String kvMemory = "";
 
     @Option(
@@ -117,7 +117,7 @@ final class RunOptions {
     String config;
 
     RunConfig config(@Nullable String sampling, int topLogprobs, boolean returnTokenIds) {
-        Limits limits = new Limits(bytes(kvMemory), maxNumSeqs, maxNumBatchedTokens);
+        Limits limits = new Limits(kvMemory.equals("auto") ? 0 : bytes(kvMemory), maxNumSeqs, maxNumBatchedTokens);
         return new RunConfig(
                 input,
                 inputFormat,

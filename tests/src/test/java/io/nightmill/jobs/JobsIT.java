@@ -363,6 +363,9 @@ class JobsIT {
         assertThat(Jobs.fail(args("generate", input("{\"question\":\"?\"}"), "--mode", "overwrite")))
                 .contains("Cannot find prompts in the input: it has the columns [question]");
 
+        assertThat(Jobs.fail(args("generate", temp.resolve("nothing.jsonl"), "--mode", "overwrite")))
+                .contains("nightmill: [PATH_NOT_FOUND]");
+
         Path broken = temp.resolve("broken");
         Files.createDirectories(broken);
         Path golden = Jobs.SHARED.resolve("golden/llama");
