@@ -28,6 +28,7 @@ public final class Inference {
      * @throws IllegalArgumentException saying what was found, what was expected and what to do
      */
     public static void check(RunConfig config) {
+        Tables.requireReadable(config);
         Tables.requireWritable(config);
         ModelLoader.check(ModelFiles.sketch(config.model().path()));
         if (config.sampling() != null) {
@@ -53,6 +54,7 @@ public final class Inference {
                 config.returnTokenIds(),
                 kept(input.schema(), config.keepColumns()));
         requireNoClash(plan);
+        NightmillPlugin.jobIsChecked();
 
         JavaRDD<ArrowBatch> tokenized =
                 prompts.toJavaRDD().mapPartitions(new TokenizeTask(plan)).persist(StorageLevel.DISK_ONLY());
@@ -79,7 +81,7 @@ public final class Inference {
                 .partitionBy(new HashPartitioner(shards))
                 .mapPartitions(new InferTask(plan, counters));
         StructType schema = Results.schema(plan);
-        try (ProgressLine progress = ProgressLine.start(rows)) {
+        try (ProgressLine progress = ProgressLine.start(rows, counters)) {
             Tables.write(spark.createDataFrame(results, schema), schema, config);
         }
         tokenized.unpersist(false);

@@ -21,14 +21,16 @@ import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * Starts each executor's runtime with the executor and closes it with it; registers its metrics, and sends its counters to
- * the driver while it works.
+ * Starts each executor's runtime, once the driver has checked the whole job, and closes it with the executor; registers its
+ * metrics, and sends its counters to the driver while it works.
  */
 public final class NightmillPlugin implements SparkPlugin {
     /** The model to start with, as {@link ModelSpec#format}; without it the first task starts the runtime. */
     public static final String MODEL_KEY = "spark.nightmill.model.spec";
 
     private static final Logger LOG = LoggerFactory.getLogger(NightmillPlugin.class);
+    private static final String IS_CHECKED = "is the job checked?";
+    private static volatile boolean checked;
     private static final Map<String, Progress> LATEST = new ConcurrentHashMap<>();
 
     /** An executor's counters. */
@@ -50,11 +52,21 @@ public final class NightmillPlugin implements SparkPlugin {
         return Map.copyOf(LATEST);
     }
 
+    /** On the driver: the job can run, executors may load its model. */
+    static void jobIsChecked() {
+        checked = true;
+    }
+
     @Override
     public DriverPlugin driverPlugin() {
+        checked = false;
+        LATEST.clear();
         return new DriverPlugin() {
             @Override
             public Object receive(Object message) {
+                if (message.equals(IS_CHECKED)) {
+                    return checked;
+                }
                 Progress progress = (Progress) message;
                 LATEST.put(progress.executor(), progress);
                 return null;
@@ -68,6 +80,8 @@ public final class NightmillPlugin implements SparkPlugin {
     }
 
     private static final class OnExecutor implements ExecutorPlugin {
+        private static final long POLL_MILLIS = 200;
+
         private final ScheduledExecutorService clock = Executors.newSingleThreadScheduledExecutor(task -> {
             Thread thread = new Thread(task, "nightmill-progress");
             thread.setDaemon(true);
@@ -85,9 +99,7 @@ public final class NightmillPlugin implements SparkPlugin {
             gauge(context.metricRegistry(), "preemptions", Counters::preemptions);
             String spec = context.conf().get(MODEL_KEY, "");
             if (!spec.isEmpty()) {
-                Thread starter = new Thread(() -> start(spec), "nightmill-start");
-                starter.setDaemon(true);
-                starter.start();
+                clock.schedule(() -> startWhenChecked(context, spec), 0, TimeUnit.MILLISECONDS);
             }
             clock.scheduleWithFixedDelay(() -> send(context), 1, 1, TimeUnit.SECONDS);
         }
@@ -100,10 +112,14 @@ public final class NightmillPlugin implements SparkPlugin {
         }
 
         /** A model that cannot start is said here and thrown in the first task, where Spark reports it. */
-        private static void start(String spec) {
+        private void startWhenChecked(PluginContext context, String spec) {
             try {
-                ExecutorRuntime.getOrStart(ModelSpec.parse(spec), ModelFiles::localize);
-            } catch (RuntimeException e) {
+                if (Boolean.TRUE.equals(context.ask(IS_CHECKED))) {
+                    ExecutorRuntime.getOrStart(ModelSpec.parse(spec), ModelFiles::localize);
+                } else {
+                    clock.schedule(() -> startWhenChecked(context, spec), POLL_MILLIS, TimeUnit.MILLISECONDS);
+                }
+            } catch (Exception e) {
                 LOG.error("Cannot start the runtime: {}", e.getMessage(), e);
             }
         }

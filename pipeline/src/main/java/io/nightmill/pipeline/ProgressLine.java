@@ -1,6 +1,8 @@
 package io.nightmill.pipeline;
 
+import io.nightmill.pipeline.NightmillPlugin.Progress;
 import java.io.PrintStream;
+import java.util.Collection;
 import java.util.Locale;
 import java.util.concurrent.Executors;
 import java.util.concurrent.ScheduledExecutorService;
@@ -11,6 +13,7 @@ final class ProgressLine implements AutoCloseable {
     private static final int WIDTH = 30;
 
     private final long rows;
+    private final RunCounters counters;
     private final long start = System.nanoTime();
     private final PrintStream out = System.err;
     private final ScheduledExecutorService clock = Executors.newSingleThreadScheduledExecutor(task -> {
@@ -19,60 +22,72 @@ final class ProgressLine implements AutoCloseable {
         return thread;
     });
 
-    private ProgressLine(long rows) {
+    private ProgressLine(long rows, RunCounters counters) {
         this.rows = rows;
+        this.counters = counters;
     }
 
     /** Draws where there is a terminal (or NIGHTMILL_PROGRESS=1), and is silent elsewhere. */
-    static ProgressLine start(long rows) {
-        ProgressLine line = new ProgressLine(rows);
-        if (System.console() != null || "1".equals(System.getenv("NIGHTMILL_PROGRESS"))) {
-            line.clock.scheduleAtFixedRate(() -> line.draw("\r"), 1, 1, TimeUnit.SECONDS);
+    static ProgressLine start(long rows, RunCounters counters) {
+        ProgressLine line = new ProgressLine(rows, counters);
+        if (draws()) {
+            line.clock.scheduleAtFixedRate(line::draw, 1, 1, TimeUnit.SECONDS);
         }
         return line;
     }
 
-    private void draw(String before) {
-        long done = 0;
-        long prompt = 0;
-        long completion = 0;
-        int running = 0;
-        int waiting = 0;
-        long pages = 0;
-        long free = 0;
-        for (NightmillPlugin.Progress progress : NightmillPlugin.latest().values()) {
-            done += progress.finished();
-            prompt += progress.promptTokens();
-            completion += progress.completionTokens();
-            running += progress.running();
-            waiting += progress.waiting();
-            pages += progress.pages();
-            free += progress.freePages();
-        }
+    private static boolean draws() {
+        return System.console() != null || "1".equals(System.getenv("NIGHTMILL_PROGRESS"));
+    }
+
+    private void draw() {
+        out.print("\r" + done() + load());
+        out.flush();
+    }
+
+    /** Rows and rates. The executors' messages come while tasks run, Spark's accumulators when they end. */
+    private String done() {
+        long done = counters.rows().value();
+        long prompt = counters.promptTokens().value();
+        long completion = counters.completionTokens().value();
+        Collection<Progress> executors = NightmillPlugin.latest().values();
+        done = Math.max(done, executors.stream().mapToLong(Progress::finished).sum());
+        prompt = Math.max(
+                prompt, executors.stream().mapToLong(Progress::promptTokens).sum());
+        completion = Math.max(
+                completion,
+                executors.stream().mapToLong(Progress::completionTokens).sum());
         double seconds = (System.nanoTime() - start) / 1e9;
         int filled = rows == 0 ? WIDTH : (int) Math.min(WIDTH, done * WIDTH / rows);
-        out.printf(
+        return String.format(
                 Locale.ROOT,
-                "%s[%s%s] %d/%d rows  %.0f tok/s in  %.0f tok/s out  %d running  %d waiting  KV %d%%  ",
-                before,
+                "[%s%s] %d/%d rows  %.0f tok/s in  %.0f tok/s out  ",
                 "#".repeat(filled),
                 "-".repeat(WIDTH - filled),
-                done,
+                Math.min(done, rows),
                 rows,
                 prompt / seconds,
-                completion / seconds,
-                running,
-                waiting,
+                completion / seconds);
+    }
+
+    /** What the engines hold. */
+    private static String load() {
+        Collection<Progress> executors = NightmillPlugin.latest().values();
+        long pages = executors.stream().mapToLong(Progress::pages).sum();
+        long free = executors.stream().mapToLong(Progress::freePages).sum();
+        return String.format(
+                Locale.ROOT,
+                "%d running  %d waiting  KV %d%%  ",
+                executors.stream().mapToInt(Progress::running).sum(),
+                executors.stream().mapToInt(Progress::waiting).sum(),
                 pages == 0 ? 0 : 100 * (pages - free) / pages);
-        out.flush();
     }
 
     @Override
     public void close() {
         clock.shutdownNow();
-        if (System.console() != null || "1".equals(System.getenv("NIGHTMILL_PROGRESS"))) {
-            draw("\r");
-            out.println();
+        if (draws()) {
+            out.println("\r" + done() + " ".repeat(40));
         }
     }
 }

@@ -5,7 +5,9 @@ import java.io.OutputStream;
 import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.util.Locale;
+import java.util.Set;
 import org.apache.hadoop.conf.Configuration;
+import org.apache.hadoop.fs.FileStatus;
 import org.apache.hadoop.fs.FileSystem;
 import org.apache.hadoop.fs.Path;
 import org.apache.spark.SparkConf;
@@ -18,6 +20,9 @@ import org.jspecify.annotations.Nullable;
 
 /** Tables in and out: whatever Spark reads and writes, by extension or by name, and Arrow files. */
 final class Tables {
+    private static final Set<String> FILE_FORMATS =
+            Set.of("jsonl", "json", "ndjson", "csv", "parquet", "orc", "arrow", "text", "avro");
+
     private Tables() {}
 
     /** @param format a Spark format, {@code jsonl}, {@code arrow} or {@code table}; null is by the extension */
@@ -63,6 +68,24 @@ final class Tables {
                     .mode(config.mode())
                     .format(config.outputFormat())
                     .save(config.output());
+        }
+    }
+
+    /** @throws IllegalArgumentException if there is no file at the input; what is no file, Spark itself looks for */
+    static void requireReadable(RunConfig config) {
+        String format = config.inputFormat() == null ? formatOf(config.input()) : config.inputFormat();
+        if (!FILE_FORMATS.contains(format)) {
+            return;
+        }
+        Path path = new Path(config.input());
+        try {
+            FileStatus[] found = path.getFileSystem(hadoop()).globStatus(path);
+            if (found == null || found.length == 0) {
+                throw new IllegalArgumentException(
+                        "Cannot read --input %s: there is no such file or folder".formatted(config.input()));
+            }
+        } catch (IOException e) {
+            throw new UncheckedIOException("Cannot look at " + config.input(), e);
         }
     }
 

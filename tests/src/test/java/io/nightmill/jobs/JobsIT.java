@@ -260,7 +260,13 @@ class JobsIT {
                     "16m");
             assertThat(Jobs.withoutTiming(elsewhere)).isEqualTo(expected);
             assertThat(Jobs.fail(
-                            "generate", "--model", "remote:///no/model", "--input", "x", "--output", "remote:///y"))
+                            "generate",
+                            "--model",
+                            "remote:///no/model",
+                            "--input",
+                            input.toString(),
+                            "--output",
+                            "remote:///y"))
                     .contains("Cannot open model remote:///no/model: there is no such file or folder");
         } finally {
             System.clearProperty("spark.hadoop.fs.remote.impl");
@@ -351,7 +357,8 @@ class JobsIT {
     @Test
     void badJobsFailInOneLineBeforeAnythingRuns() throws IOException {
         Path input = input("{\"prompt\":\"Once\"}");
-        assertThat(Jobs.fail("generate", "--model", "/no/model", "--input", "x", "--output", out.toString()))
+        assertThat(Jobs.fail(
+                        "generate", "--model", "/no/model", "--input", input.toString(), "--output", out.toString()))
                 .contains("nightmill: Cannot open model /no/model: there is no such file or folder");
         Files.createDirectories(out);
         Files.writeString(out.resolve("file"), "x");
@@ -364,7 +371,7 @@ class JobsIT {
                 .contains("Cannot find prompts in the input: it has the columns [question]");
 
         assertThat(Jobs.fail(args("generate", temp.resolve("nothing.jsonl"), "--mode", "overwrite")))
-                .contains("nightmill: [PATH_NOT_FOUND]");
+                .contains("nightmill: Cannot read --input", "nothing.jsonl: there is no such file or folder");
 
         Path broken = temp.resolve("broken");
         Files.createDirectories(broken);

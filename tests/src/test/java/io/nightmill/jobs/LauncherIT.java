@@ -1,0 +1,64 @@
+package io.nightmill.jobs;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.TimeUnit;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/** The script that README's first command runs. */
+class LauncherIT {
+    @TempDir
+    Path temp;
+
+    private String launch(int status, String... args) throws IOException, InterruptedException {
+        List<String> command =
+                new ArrayList<>(List.of(Jobs.ROOT.resolve("nightmill").toString()));
+        command.addAll(List.of(args));
+        Path said = temp.resolve("said");
+        Process process = new ProcessBuilder(command)
+                .redirectErrorStream(true)
+                .redirectOutput(said.toFile())
+                .start();
+        assertThat(process.waitFor(5, TimeUnit.MINUTES)).isTrue();
+        String text = Files.readString(said, StandardCharsets.UTF_8);
+        assertThat(process.exitValue()).as(text).isEqualTo(status);
+        return text;
+    }
+
+    @Test
+    void demoWritesStories() throws IOException, InterruptedException {
+        String said = launch(0, "demo", "--driver-memory", "1g");
+        assertThat(said)
+                .contains("./nightmill generate --model", "spark-submit --master", "12/12 rows", "tok/s out")
+                .contains("12 rows (12 ok, 0 failed)", "First rows of", "\"outputs\":[{\"index\":0,\"text\":\"");
+    }
+
+    @Test
+    void badJobIsOneLineBeforeAnythingLoads() throws IOException, InterruptedException {
+        Path input = Files.writeString(temp.resolve("in.jsonl"), "{\"question\":\"?\"}\n");
+        String said = launch(
+                1,
+                "generate",
+                "--model",
+                Jobs.ROOT.resolve("conf/demo/stories260K.gguf").toString(),
+                "--input",
+                input.toString(),
+                "--output",
+                temp.resolve("out").toString(),
+                "--driver-memory",
+                "1g");
+        assertThat(said.strip()
+                        .lines()
+                        .toList()
+                        .get(said.strip().lines().toList().size() - 1))
+                .startsWith("nightmill: Cannot find prompts in the input: it has the columns [question]");
+        assertThat(said).doesNotContain("Runtime for").doesNotContain("\tat ");
+    }
+}
