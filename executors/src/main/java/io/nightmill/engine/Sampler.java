@@ -1,5 +1,6 @@
 package io.nightmill.engine;
 
+import java.util.Arrays;
 import java.util.Comparator;
 import java.util.HashMap;
 import java.util.List;
@@ -47,7 +48,7 @@ final class Sampler {
             List<int[]> banned) {
         if (!s.allowedTokenIds().isEmpty()) {
             float[] kept = new float[logits.length];
-            java.util.Arrays.fill(kept, Float.NEGATIVE_INFINITY);
+            Arrays.fill(kept, Float.NEGATIVE_INFINITY);
             for (int id : s.allowedTokenIds()) {
                 kept[id] = logits[id];
             }
@@ -139,7 +140,7 @@ final class Sampler {
             while (i < weights.length && kept < s.topP() * total) {
                 kept += weights[i++];
             }
-            java.util.Arrays.fill(weights, i, weights.length, 0);
+            Arrays.fill(weights, i, weights.length, 0);
             total = kept;
         }
         double left = uniform * total;

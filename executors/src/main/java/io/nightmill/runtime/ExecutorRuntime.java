@@ -28,7 +28,7 @@ import org.slf4j.LoggerFactory;
 public final class ExecutorRuntime implements AutoCloseable {
     private static final Logger LOG = LoggerFactory.getLogger(ExecutorRuntime.class);
     private static final Map<String, ModelText> TEXTS = new HashMap<>();
-    private static @Nullable ExecutorRuntime current;
+    private static volatile @Nullable ExecutorRuntime current;
 
     /** Where a request's result goes; called once, from the engine's thread. */
     public interface Receiver {
@@ -96,8 +96,9 @@ public final class ExecutorRuntime implements AutoCloseable {
             }
             return runtime;
         }
-        current = new ExecutorRuntime(spec, localize.apply(spec.path()));
-        return current;
+        ExecutorRuntime started = new ExecutorRuntime(spec, localize.apply(spec.path()));
+        current = started;
+        return started;
     }
 
     /** The text side of a model, read once per JVM and without its weights. */
@@ -107,14 +108,15 @@ public final class ExecutorRuntime implements AutoCloseable {
         }
     }
 
-    /** The runtime if one has started. */
-    public static synchronized @Nullable ExecutorRuntime running() {
+    /** The runtime if one has started; does not wait for one that is starting. */
+    public static @Nullable ExecutorRuntime running() {
         return current;
     }
 
     public static synchronized void shutdown() {
-        if (current != null) {
-            current.close();
+        ExecutorRuntime runtime = current;
+        if (runtime != null) {
+            runtime.close();
             current = null;
         }
     }

@@ -4,6 +4,7 @@ import io.nightmill.kernels.Backend;
 import io.nightmill.tensor.Format;
 import java.io.IOException;
 import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -334,7 +335,7 @@ public final class Gguf {
                 window = file.slice(position, Math.min(Math.max(WINDOW, length), file.size() - position));
             }
             ByteBuffer bytes =
-                    window.slice((int) (position - windowStart), length).order(java.nio.ByteOrder.LITTLE_ENDIAN);
+                    window.slice((int) (position - windowStart), length).order(ByteOrder.LITTLE_ENDIAN);
             position += length;
             return bytes;
         }

@@ -10,6 +10,7 @@ import io.nightmill.tensor.Matrix;
 import io.nightmill.tensor.State;
 import io.nightmill.tensor.Tensor;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.function.IntConsumer;
 import org.jspecify.annotations.Nullable;
@@ -528,7 +529,7 @@ public final class HostBackend implements Backend {
             int oStride = decode ? a.valueDim() : out.width();
             int o = offset(out) + (span.first() + first) * out.width() + head * a.valueDim();
             for (int i = 0; i < m; i++) {
-                java.util.Arrays.fill(values(out), o + i * oStride, o + i * oStride + a.valueDim(), 0);
+                Arrays.fill(values(out), o + i * oStride, o + i * oStride + a.valueDim(), 0);
             }
             for (int at = start; at < end; at += pageTokens) {
                 int tokens = Math.min(pageTokens, end - at);
@@ -574,8 +575,8 @@ public final class HostBackend implements Backend {
         for (int j = from; j < from + visible; j++) {
             scores[j] *= factor;
         }
-        java.util.Arrays.fill(scores, row, from, 0);
-        java.util.Arrays.fill(scores, from + visible, row + n, 0);
+        Arrays.fill(scores, row, from, 0);
+        Arrays.fill(scores, from + visible, row + n, 0);
     }
 
     @Override
@@ -633,7 +634,7 @@ public final class HostBackend implements Backend {
         int topK = routes.topK();
         eachRow(out.rows(), n * topK, t -> {
             int to = offset(out) + t * n;
-            java.util.Arrays.fill(values(out), to, to + n, 0);
+            Arrays.fill(values(out), to, to + n, 0);
             for (int j = t * topK; j < (t + 1) * topK; j++) {
                 lanes.weighted(
                         routes.weights(), j, 1, 1, values(x), offset(x) + place[j] * n, n, 1, n, values(out), to, n);

@@ -54,8 +54,11 @@ final class NativeMatmul {
         }
     }
 
+    /** Memory on a cache line; an aligned slice is cut at both ends, so there is a line to spare. */
     private static ByteBuffer direct(int bytes) {
-        return ByteBuffer.allocateDirect(bytes + 64).alignedSlice(64).order(ByteOrder.nativeOrder());
+        return ByteBuffer.allocateDirect((bytes + 63) / 64 * 64 + 64)
+                .alignedSlice(64)
+                .order(ByteOrder.nativeOrder());
     }
 
     /** Whether a weight's products are computed here: a property of the weight alone. */

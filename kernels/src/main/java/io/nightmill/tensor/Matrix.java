@@ -2,6 +2,7 @@ package io.nightmill.tensor;
 
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.util.Arrays;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 
@@ -74,7 +75,7 @@ public record Matrix(Format format, int out, int in, List<ByteBuffer> panels, in
             int perRow = (in + scales.blockIn - 1) / scales.blockIn;
             int from = first / scales.blockOut * perRow;
             int to = (first + count + scales.blockOut - 1) / scales.blockOut * perRow;
-            cut = new Scales(java.util.Arrays.copyOfRange(scales.values, from, to), scales.blockOut, scales.blockIn);
+            cut = new Scales(Arrays.copyOfRange(scales.values, from, to), scales.blockOut, scales.blockIn);
         }
         return new Matrix(format, count, in, List.of(bytes), count, cut);
     }

@@ -5,6 +5,8 @@ import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.channels.Channels;
 import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Collections;
 import java.util.Iterator;
 import java.util.List;
 import java.util.Map;
@@ -72,8 +74,7 @@ final class ArrowFiles {
     }
 
     private static ArrowReader open(byte[] bytes, BufferAllocator allocator) {
-        boolean isFile =
-                bytes.length > MAGIC.length && java.util.Arrays.equals(bytes, 0, MAGIC.length, MAGIC, 0, MAGIC.length);
+        boolean isFile = bytes.length > MAGIC.length && Arrays.equals(bytes, 0, MAGIC.length, MAGIC, 0, MAGIC.length);
         return isFile
                 ? new ArrowFileReader(new ByteArrayReadableSeekableByteChannel(bytes), allocator)
                 : new ArrowStreamReader(new ByteArrayInputStream(bytes), allocator);
@@ -83,7 +84,7 @@ final class ArrowFiles {
     private static final class FileRows implements Iterator<Row> {
         private final ArrowReader reader;
         private final ExpressionEncoder.Deserializer<Row> rows;
-        private Iterator<InternalRow> batch = java.util.Collections.emptyIterator();
+        private Iterator<InternalRow> batch = Collections.emptyIterator();
 
         FileRows(byte[] bytes, StructType schema) {
             this.reader = open(bytes, TaskAllocator.get());

@@ -3,9 +3,11 @@ package io.nightmill.pipeline;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.nightmill.models.ModelLoader;
+import io.nightmill.runtime.SamplingJson;
 import java.time.Instant;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Locale;
 import org.apache.spark.HashPartitioner;
 import org.apache.spark.api.java.JavaRDD;
 import org.apache.spark.sql.Dataset;
@@ -32,7 +34,7 @@ public final class Inference {
         Tables.requireWritable(config);
         ModelLoader.check(ModelFiles.sketch(config.model().path()));
         if (config.sampling() != null) {
-            io.nightmill.runtime.SamplingJson.parse(config.sampling(), null);
+            SamplingJson.parse(config.sampling(), null);
         }
     }
 
@@ -123,7 +125,7 @@ public final class Inference {
         ObjectNode report = new ObjectMapper().createObjectNode();
         report.put("date", Instant.now().toString());
         report.put("model", config.model().path());
-        report.put("dtype", config.model().precision().name().toLowerCase(java.util.Locale.ROOT));
+        report.put("dtype", config.model().precision().name().toLowerCase(Locale.ROOT));
         ObjectNode backends = report.putObject("backends");
         NightmillPlugin.latest().forEach((executor, progress) -> backends.put(executor, progress.backend()));
         report.put("input", config.input()).put("output", config.output());

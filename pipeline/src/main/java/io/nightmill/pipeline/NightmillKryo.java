@@ -1,6 +1,8 @@
 package io.nightmill.pipeline;
 
 import com.esotericsoftware.kryo.Kryo;
+import java.util.ArrayList;
+import java.util.HashMap;
 import org.apache.spark.serializer.KryoRegistrator;
 
 /** Everything that our stages, and Spark on their behalf, put on the wire; {@code registrationRequired} holds us to it. */
@@ -69,8 +71,8 @@ public final class NightmillKryo implements KryoRegistrator {
             double[].class,
             Object[].class,
             String[].class,
-            java.util.ArrayList.class,
-            java.util.HashMap.class,
+            ArrayList.class,
+            HashMap.class,
             scala.Tuple2.class,
             scala.Tuple2[].class
         }) {
