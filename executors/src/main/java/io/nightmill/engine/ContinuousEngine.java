@@ -320,10 +320,9 @@ public final class ContinuousEngine implements Engine {
             chosen.logprobs()[0] = picks.logprobs()[i];
             chosen.ranks()[0] = picks.ranks()[i];
         } else {
-            float[] copy = download(logits, i).clone();
             double uniform = Sampler.uniform(sampling.seed(), job.request.id(), s.index, s.count - s.promptLength);
-            int token =
-                    Sampler.sample(copy, sampling, s.tokens, s.count, s.promptLength, uniform, job.ends, job.banned);
+            int token = Sampler.sample(
+                    download(logits, i), sampling, s.tokens, s.count, s.promptLength, uniform, job.ends, job.banned);
             backend.pick(chosen, logits.rows(i, 1), new int[] {token});
         }
         record(s.scores, chosen.logprobs()[0], chosen.ranks()[0], topCount(s), logits, i);

@@ -64,11 +64,7 @@ final class GgufModel {
             Map.entry("post_attention_norm", "post_attention_layernorm"),
             Map.entry("post_ffw_norm", "post_feedforward_layernorm"),
             Map.entry("ffn_gate", "mlp.gate_proj"),
-            Map.entry("ffn_up", "mlp.up_proj"),
-            Map.entry("ffn_down", "mlp.down_proj"),
-            Map.entry("ffn_gate_exps", "mlp.experts.gate_proj"),
-            Map.entry("ffn_up_exps", "mlp.experts.up_proj"),
-            Map.entry("ffn_down_exps", "mlp.experts.down_proj"));
+            Map.entry("ffn_down", "mlp.down_proj"));
 
     private static final Pattern BLOCK = Pattern.compile("blk\\.(\\d+)\\.([a-z0-9_]+)\\.(weight|bias)");
 
@@ -224,13 +220,8 @@ final class GgufModel {
         if (integer("expert_group_count", 1) > 1) {
             config.put("topk_method", "group_limited_greedy");
         }
-        if (type.equals("gpt_oss")) {
+        if (type.equals("gpt_oss") || type.equals("olmoe")) {
             copyInt(config, "intermediate_size", "expert_feed_forward_length");
-        } else if (type.equals("olmoe")) {
-            copyInt(config, "intermediate_size", "expert_feed_forward_length");
-            if (integer("expert_feed_forward_length", 0) == 0) {
-                copyInt(config, "intermediate_size", "feed_forward_length");
-            }
         }
     }
 

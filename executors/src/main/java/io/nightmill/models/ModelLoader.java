@@ -20,18 +20,16 @@ public final class ModelLoader {
 
     /** @throws IllegalArgumentException saying what of the model is missing, wrong or unsupported */
     public static Model load(Path path, Backend backend, Precision precision) {
-        ModelText text;
-        Checkpoint checkpoint;
-        if (isGguf(path)) {
-            Gguf file = Gguf.open(path);
-            text = ModelText.of(file);
-            checkpoint = new GgufModel(file).checkpoint(backend, precision);
-        } else {
-            text = ModelText.of(requireFolder(path));
-            Families.of(text.config().requireText("model_type"));
-            checkpoint = Checkpoint.safetensors(path, text.config(), backend, precision);
-        }
-        Decoder decoder = Families.of(text.config().requireText("model_type")).build(text.config(), checkpoint);
+        return load(path, loadText(path), backend, precision);
+    }
+
+    /** The same where the text side has been read already: it holds a tokenizer, of which one is enough. */
+    public static Model load(Path path, ModelText text, Backend backend, Precision precision) {
+        ModelFamily family = Families.of(text.config().requireText("model_type"));
+        Checkpoint checkpoint = isGguf(path)
+                ? new GgufModel(Gguf.open(path)).checkpoint(backend, precision)
+                : Checkpoint.safetensors(path, text.config(), backend, precision);
+        Decoder decoder = family.build(text.config(), checkpoint);
         checkpoint.requireAllRead();
         return new Model(text, decoder, checkpoint.parameters(), checkpoint.bytes());
     }

@@ -51,14 +51,13 @@ public final class ExecutorRuntime implements AutoCloseable {
     private volatile @Nullable Throwable broken;
     private volatile Engine.Counters counters;
 
-    private ExecutorRuntime(ModelSpec spec, Path path) {
+    private ExecutorRuntime(ModelSpec spec, Path path, ModelText text) {
         long start = System.nanoTime();
         int threads = spec.threads() > 0 ? spec.threads() : Runtime.getRuntime().availableProcessors();
         HostBackend backend =
                 spec.precision() == Precision.BF16 ? HostBackend.withNativeProducts(threads) : new HostBackend(threads);
         this.spec = spec;
-        this.model = ModelLoader.load(path, backend, spec.precision());
-        ModelText text = model.text();
+        this.model = ModelLoader.load(path, text, backend, spec.precision());
         this.engine = new ContinuousEngine(
                 backend, model.decoder(), text.tokenizer(), text.endTokens(), text.contextLength(), spec.limits());
         this.counters = engine.counters();
@@ -96,7 +95,7 @@ public final class ExecutorRuntime implements AutoCloseable {
             }
             return runtime;
         }
-        ExecutorRuntime started = new ExecutorRuntime(spec, localize.apply(spec.path()));
+        ExecutorRuntime started = new ExecutorRuntime(spec, localize.apply(spec.path()), text(spec.path(), localize));
         current = started;
         return started;
     }

@@ -303,27 +303,10 @@ final class VectorLanes implements Lanes {
             s2 = u.fma(odd(p2), v.fma(even(p2), s2));
             s3 = u.fma(odd(p3), v.fma(even(p3), s3));
         }
-        bfPut(s0, s1, s2, s3, x, xo, w, wo, ws, d, k, out, oo);
-    }
-
-    private static void bfPut(
-            FloatVector s0,
-            FloatVector s1,
-            FloatVector s2,
-            FloatVector s3,
-            float[] x,
-            int xo,
-            ByteBuffer w,
-            int wo,
-            int ws,
-            int from,
-            int k,
-            float[] out,
-            int oo) {
-        out[oo] = bfTail(sum(s0), x, xo, w, wo, from, k);
-        out[oo + 1] = bfTail(sum(s1), x, xo, w, wo + ws, from, k);
-        out[oo + 2] = bfTail(sum(s2), x, xo, w, wo + 2 * ws, from, k);
-        out[oo + 3] = bfTail(sum(s3), x, xo, w, wo + 3 * ws, from, k);
+        out[oo] = bfTail(sum(s0), x, xo, w, wo, d, k);
+        out[oo + 1] = bfTail(sum(s1), x, xo, w, wo + ws, d, k);
+        out[oo + 2] = bfTail(sum(s2), x, xo, w, wo + 2 * ws, d, k);
+        out[oo + 3] = bfTail(sum(s3), x, xo, w, wo + 3 * ws, d, k);
     }
 
     @Override

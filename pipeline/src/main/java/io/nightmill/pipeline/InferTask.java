@@ -80,7 +80,7 @@ record InferTask(Plan plan, RunCounters counters)
         }
 
         private void fill() {
-            while (flying.size() < window && (!waiting.isEmpty() || batches.hasNext())) {
+            while (flying.size() + ready.size() < window && (!waiting.isEmpty() || batches.hasNext())) {
                 if (waiting.isEmpty()) {
                     try (ArrowBatch batch = batches.next()._2()) {
                         for (int i = 0; i < batch.size(); i++) {

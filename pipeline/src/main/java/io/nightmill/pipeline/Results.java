@@ -11,9 +11,9 @@ import static org.apache.spark.sql.types.DataTypes.createArrayType;
 import io.nightmill.engine.Completion;
 import io.nightmill.engine.Completion.Failure;
 import io.nightmill.engine.Completion.Output;
+import io.nightmill.engine.Request.Ask;
 import io.nightmill.engine.Sampling;
 import io.nightmill.engine.TokenScores;
-import io.nightmill.runtime.SamplingJson;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
@@ -61,10 +61,12 @@ final class Results {
             .add("char_count", IntegerType);
 
     private final Plan plan;
+    private final int statusColumn;
     private final ExpressionEncoder.@Nullable Deserializer<Row> keepReader;
 
     Results(Plan plan) {
         this.plan = plan;
+        this.statusColumn = schema(plan).fieldIndex("status");
         this.keepReader = plan.kept().isEmpty() ? null : Encoders.deserializer(plan.kept());
     }
 
@@ -101,8 +103,7 @@ final class Results {
     /** A row that did not run. */
     Row failed(PlannedRow row, Failure failure) {
         List<Object> values = new ArrayList<>(List.of(row.id()));
-        int empty = schema(plan).fieldIndex("status") - 1;
-        for (int i = 0; i < empty; i++) {
+        for (int i = 1; i < statusColumn; i++) {
             values.add(null);
         }
         values.add("error");
@@ -139,7 +140,7 @@ final class Results {
     }
 
     private void addGenerated(List<Object> values, PlannedRow row, Completion completion) {
-        Sampling sampling = SamplingJson.parse(plan.sampling(), row.sampling());
+        Sampling sampling = ((Ask.Generate) completion.request().ask()).sampling();
         List<Row> outputs = new ArrayList<>();
         int generated = 0;
         for (Output output : completion.outputs()) {

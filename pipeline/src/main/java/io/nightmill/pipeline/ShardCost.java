@@ -5,4 +5,4 @@ package io.nightmill.pipeline;
  *
  * @param cost estimated tokens to read and write
  */
-record ShardCost(int partition, long rows, long failed, long promptTokens, long cost) {}
+record ShardCost(int partition, long rows, long cost) {}

@@ -26,22 +26,17 @@ final class Shards {
         @Override
         public Iterator<ShardCost> call(Integer partition, Iterator<ArrowBatch> batches) {
             long rows = 0;
-            long failed = 0;
-            long promptTokens = 0;
             long cost = 0;
             while (batches.hasNext()) {
                 try (ArrowBatch batch = batches.next()) {
                     for (int i = 0; i < batch.size(); i++) {
                         PlannedRow row = batch.row(i);
                         rows++;
-                        failed += row.failure() == null ? 0 : 1;
-                        promptTokens += row.prompt().length;
                         cost += row.cost(maxTokens);
                     }
                 }
             }
-            return List.of(new ShardCost(partition, rows, failed, promptTokens, cost))
-                    .iterator();
+            return List.of(new ShardCost(partition, rows, cost)).iterator();
         }
     }
 

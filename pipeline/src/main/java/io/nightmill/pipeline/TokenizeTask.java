@@ -64,13 +64,14 @@ record TokenizeTask(Plan plan) implements FlatMapFunction<Iterator<Row>, ArrowBa
     private static final class Reader {
         private final Plan plan;
         private final ModelText text;
-        private final @Nullable ChatTemplate template;
+        /** Started by the first row that has messages: it costs a second. */
+        private @Nullable ChatTemplate template;
+
         private final ExpressionEncoder.@Nullable Serializer<Row> keepSerializer;
 
         Reader(Plan plan) {
             this.plan = plan;
             this.text = ExecutorRuntime.text(plan.spec().path(), ModelFiles::localize);
-            this.template = text.template() == null ? null : text.chatTemplate();
             StructType kept = plan.kept();
             this.keepSerializer = kept.isEmpty() ? null : Encoders.serializer(kept);
         }
@@ -128,7 +129,7 @@ record TokenizeTask(Plan plan) implements FlatMapFunction<Iterator<Row>, ArrowBa
             String messages = row.getAs("messages");
             if (messages != null) {
                 if (template == null) {
-                    text.chatTemplate();
+                    template = text.chatTemplate();
                 }
                 // The template has put the begin token where it belongs.
                 return tokenizer().encode(template.render(messages), false);
