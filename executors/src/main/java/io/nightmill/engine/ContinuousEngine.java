@@ -63,9 +63,11 @@ public final class ContinuousEngine implements Engine {
         this.tokenizer = tokenizer;
         this.endTokens = endTokens;
         this.contextLength = contextLength;
-        long most = (long) limits.maxNumSeqs() * (Memory.pagesFor(contextLength) + 1);
-        this.memory = new Memory(backend, decoder.states(), limits.kvBytes(), most);
-        this.admission = new Admission(decoder.vocabulary(), contextLength, memory.pages(), tokenizer);
+        long mostPages = (long) limits.maxNumSeqs() * (contextLength / Memory.PAGE_TOKENS + 2);
+        // Half as many again for states that running sequences were forked from.
+        int mostSlots = limits.maxNumSeqs() + limits.maxNumSeqs() / 2 + 1;
+        this.memory = new Memory(backend, decoder.states(), limits.kvBytes(), mostPages, mostSlots);
+        this.admission = new Admission(decoder.vocabulary(), contextLength, memory, tokenizer);
         this.scheduler = new Scheduler(memory, limits);
         this.scratch = new Scratch(backend);
     }
@@ -256,7 +258,7 @@ public final class ContinuousEngine implements Engine {
         scores.add(logprob, rank, new TokenScores.Top(ids, logprobs));
     }
 
-    /** The prompt is read: its outputs begin, each holding the prompt's pages. */
+    /** The prompt is read: its outputs begin, each holding the prompt's states. */
     private void fork(Sequence prompt, Tensor logits, int i, Picks picks) {
         Job job = prompt.job;
         if (job.forked) {
@@ -273,11 +275,7 @@ public final class ContinuousEngine implements Engine {
             }
             Sequence output = new Sequence(job, index, tokens, prompt.known);
             if (decoder.regime(output.known) == prompt.regime) {
-                output.computed = prompt.computed;
-                for (int page = 0; page < prompt.pageCount; page++) {
-                    memory.share(prompt.pages[page]);
-                    output.addPage(prompt.pages[page]);
-                }
+                scheduler.share(prompt, output);
             }
             output.regime = prompt.regime;
             output.toScore = Integer.MAX_VALUE;
@@ -357,14 +355,14 @@ public final class ContinuousEngine implements Engine {
         if (generated >= sampling.maxTokens() || s.count >= contextLength) {
             return end(s, Finish.LENGTH, null);
         }
-        if (Memory.pagesFor(s.count) > memory.pages()) {
+        if (memory.pagesFor(s.count) > memory.pages()) {
             scheduler.finish(s);
             fail(
                     s.job,
                     new Failure(
                             Failure.Code.OUT_OF_MEMORY,
                             "%d tokens need %d pages of states, kv-memory holds %d"
-                                    .formatted(s.count, Memory.pagesFor(s.count), memory.pages())));
+                                    .formatted(s.count, memory.pagesFor(s.count), memory.pages())));
             return true;
         }
         return false;

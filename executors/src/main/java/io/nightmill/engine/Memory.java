@@ -2,62 +2,131 @@ package io.nightmill.engine;
 
 import io.nightmill.kernels.Backend;
 import io.nightmill.tensor.State;
+import io.nightmill.tensor.State.Spec;
 import io.nightmill.tensor.Tensor;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.List;
 
-/** The states of all running sequences: pages that are taken, shared and returned. One page id serves every layer. */
+/**
+ * The states of all running sequences, within one budget of bytes: pages for states that grow with every token, slots for
+ * states of fixed size. Both are taken, shared, copied before a holder writes, and returned. One id serves every layer.
+ */
 final class Memory {
     static final int PAGE_TOKENS = 16;
 
+    /** Rows of pools that belong together, and how many hold each. */
+    private final class Units {
+        final Class<? extends Spec> kind;
+        final int rows;
+        final int[] holders;
+        final ArrayDeque<Integer> free = new ArrayDeque<>();
+
+        Units(Class<? extends Spec> kind, int rows, int count) {
+            this.kind = kind;
+            this.rows = rows;
+            this.holders = new int[count];
+            for (int i = 0; i < count; i++) {
+                free.add(i);
+            }
+        }
+
+        int take() {
+            int unit = free.remove();
+            holders[unit] = 1;
+            return unit;
+        }
+
+        int own(int unit) {
+            int copy = take();
+            for (List<State> branch : states) {
+                for (State state : branch) {
+                    if (kind.isInstance(state.spec())) {
+                        backend.copyRows(state.pool(), unit * rows, copy * rows, rows);
+                    }
+                }
+            }
+            give(unit);
+            return copy;
+        }
+
+        void give(int unit) {
+            if (--holders[unit] == 0) {
+                free.add(unit);
+            }
+        }
+    }
+
     private final Backend backend;
     private final List<List<State>> states;
-    private final int[] holders;
-    private final ArrayDeque<Integer> free = new ArrayDeque<>();
+    private final Units pages;
+    private final Units slots;
+    private final long slotBytes;
 
     /**
      * @param specs per branch
-     * @param bytes at most so many for all pools
+     * @param bytes at most so many for all pools; where states of both kinds compete, slots get up to half
      * @param mostPages more are never needed
+     * @param mostSlots more are never needed
      */
-    Memory(Backend backend, List<List<State.Spec>> specs, long bytes, long mostPages) {
+    Memory(Backend backend, List<List<Spec>> specs, long bytes, long mostPages, int mostSlots) {
         this.backend = backend;
-        long pageBytes = bytesPerToken(specs) * PAGE_TOKENS;
-        int widest = specs.stream()
-                .flatMap(List::stream)
-                .mapToInt(State.Spec::width)
-                .max()
-                .orElse(1);
-        long most = Math.min(mostPages, Integer.MAX_VALUE / (long) widest / PAGE_TOKENS);
-        int pages = (int) Math.min(pageBytes == 0 ? most : bytes / pageBytes, most);
-        if (pages < 1) {
+        long pageBytes = bytes(specs, Spec.Paged.class) * PAGE_TOKENS;
+        slotBytes = bytes(specs, Spec.Fixed.class);
+        long forSlots = pageBytes == 0 ? bytes : bytes / 2;
+        long slotCount = slotBytes == 0 ? 0 : Math.min(mostSlots, forSlots / slotBytes);
+        slotCount = Math.min(slotCount, Integer.MAX_VALUE / widest(specs, Spec.Fixed.class));
+        long left = bytes - slotCount * slotBytes;
+        long pageCount = pageBytes == 0 ? 0 : Math.min(mostPages, left / pageBytes);
+        pageCount = Math.min(pageCount, Integer.MAX_VALUE / widest(specs, Spec.Paged.class) / PAGE_TOKENS);
+        if (pageBytes > 0 && pageCount < 1 || slotBytes > 0 && slotCount < 1) {
             throw new IllegalArgumentException(
-                    "Cannot hold one page of states in kv-memory %d: it needs %d bytes".formatted(bytes, pageBytes));
+                    "Cannot hold one sequence's states in kv-memory %d: a page needs %d bytes, a slot %d"
+                            .formatted(bytes, pageBytes, slotBytes));
         }
-        holders = new int[pages];
+        pages = new Units(Spec.Paged.class, PAGE_TOKENS, (int) pageCount);
+        slots = new Units(Spec.Fixed.class, 1, (int) slotCount);
         List<List<State>> all = new ArrayList<>();
-        for (List<State.Spec> branch : specs) {
+        for (List<Spec> branch : specs) {
             List<State> mine = new ArrayList<>();
-            for (State.Spec spec : branch) {
-                int rows = pages * PAGE_TOKENS;
-                mine.add(new State(
-                        spec, new Tensor(backend.allocate((long) rows * spec.width()), 0, rows, spec.width())));
+            for (Spec spec : branch) {
+                int rows = spec instanceof Spec.Paged ? (int) pageCount * PAGE_TOKENS : (int) slotCount;
+                Tensor pool = new Tensor(backend.allocate((long) rows * spec.width()), 0, rows, spec.width());
+                mine.add(new State(spec, pool));
             }
             all.add(List.copyOf(mine));
         }
         states = List.copyOf(all);
-        for (int page = 0; page < pages; page++) {
-            free.add(page);
-        }
     }
 
-    static long bytesPerToken(List<List<State.Spec>> specs) {
-        return specs.stream().flatMap(List::stream).mapToLong(State.Spec::width).sum() * Float.BYTES;
+    private static long bytes(List<List<Spec>> specs, Class<? extends Spec> kind) {
+        return specs.stream()
+                        .flatMap(List::stream)
+                        .filter(kind::isInstance)
+                        .mapToLong(Spec::width)
+                        .sum()
+                * Float.BYTES;
     }
 
-    static int pagesFor(int tokens) {
-        return (tokens + PAGE_TOKENS - 1) / PAGE_TOKENS;
+    private static int widest(List<List<Spec>> specs, Class<? extends Spec> kind) {
+        return specs.stream()
+                .flatMap(List::stream)
+                .filter(kind::isInstance)
+                .mapToInt(Spec::width)
+                .max()
+                .orElse(1);
+    }
+
+    /** Bytes that a sequence of so many tokens takes. */
+    static long bytesPerSequence(List<List<Spec>> specs, int tokens) {
+        long perToken = bytes(specs, Spec.Paged.class);
+        long paged = (long) (tokens + PAGE_TOKENS - 1) / PAGE_TOKENS * PAGE_TOKENS * perToken;
+        return paged + bytes(specs, Spec.Fixed.class);
+    }
+
+    /** Pages for so many tokens; none where no state grows. */
+    int pagesFor(int tokens) {
+        return pages.holders.length == 0 ? 0 : (tokens + PAGE_TOKENS - 1) / PAGE_TOKENS;
     }
 
     List<List<State>> states() {
@@ -65,43 +134,64 @@ final class Memory {
     }
 
     int pages() {
-        return holders.length;
+        return pages.holders.length;
     }
 
     int freePages() {
-        return free.size();
+        return pages.free.size();
     }
 
     /** A page of one's own; there must be a free one. */
-    int take() {
-        int page = free.remove();
-        holders[page] = 1;
-        return page;
+    int takePage() {
+        return pages.take();
     }
 
-    void share(int page) {
-        holders[page]++;
+    void sharePage(int page) {
+        pages.holders[page]++;
     }
 
-    boolean isShared(int page) {
-        return holders[page] > 1;
+    boolean isSharedPage(int page) {
+        return pages.holders[page] > 1;
     }
 
     /** A copy of a shared page for one of its holders, who gives the shared one up; there must be a free page. */
-    int own(int page) {
-        int copy = take();
-        for (List<State> branch : states) {
-            for (State state : branch) {
-                backend.copyRows(state.pool(), page * PAGE_TOKENS, copy * PAGE_TOKENS, PAGE_TOKENS);
-            }
-        }
-        give(page);
-        return copy;
+    int ownPage(int page) {
+        return pages.own(page);
     }
 
-    void give(int page) {
-        if (--holders[page] == 0) {
-            free.add(page);
-        }
+    void givePage(int page) {
+        pages.give(page);
+    }
+
+    boolean hasSlots() {
+        return slots.holders.length > 0;
+    }
+
+    int slots() {
+        return slots.holders.length;
+    }
+
+    int freeSlots() {
+        return slots.free.size();
+    }
+
+    int takeSlot() {
+        return slots.take();
+    }
+
+    void shareSlot(int slot) {
+        slots.holders[slot]++;
+    }
+
+    boolean isSharedSlot(int slot) {
+        return slots.holders[slot] > 1;
+    }
+
+    int ownSlot(int slot) {
+        return slots.own(slot);
+    }
+
+    void giveSlot(int slot) {
+        slots.give(slot);
     }
 }

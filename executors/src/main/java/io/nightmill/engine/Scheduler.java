@@ -61,10 +61,27 @@ final class Scheduler {
 
     private void release(Sequence sequence) {
         for (int i = 0; i < sequence.pageCount; i++) {
-            memory.give(sequence.pages[i]);
+            memory.givePage(sequence.pages[i]);
         }
         sequence.pageCount = 0;
+        if (sequence.slot >= 0) {
+            memory.giveSlot(sequence.slot);
+            sequence.slot = -1;
+        }
         sequence.computed = 0;
+    }
+
+    /** Gives {@code to} a hold of all that {@code from} has computed. */
+    void share(Sequence from, Sequence to) {
+        to.computed = from.computed;
+        for (int i = 0; i < from.pageCount; i++) {
+            memory.sharePage(from.pages[i]);
+            to.addPage(from.pages[i]);
+        }
+        if (from.slot >= 0) {
+            memory.shareSlot(from.slot);
+            to.slot = from.slot;
+        }
     }
 
     List<Sequence> sequencesOf(Job job) {
@@ -103,7 +120,7 @@ final class Scheduler {
         }
         while (!preempted && budget > 0 && !waiting.isEmpty() && running.size() < limits.maxNumSeqs()) {
             Sequence sequence = waiting.peek();
-            int needed = Memory.pagesFor(sequence.count) - sequence.pageCount + 1;
+            int needed = memory.pagesFor(sequence.count) - sequence.pageCount + 1;
             if (needed > memory.freePages() && !running.isEmpty()) {
                 break;
             }
@@ -125,24 +142,30 @@ final class Scheduler {
         return sequence.count - sequence.computed > 1;
     }
 
-    /** Makes room for the next tokens: new pages, and a copy of a shared last page. */
+    /** Makes room for the next tokens: new pages, a copy of a shared last page, a slot of its own. */
     private boolean reserve(Sequence sequence, int tokens) {
-        int needed = Memory.pagesFor(sequence.computed + tokens) - sequence.pageCount;
+        int needed = memory.pagesFor(sequence.computed + tokens) - sequence.pageCount;
         int partial = sequence.computed / Memory.PAGE_TOKENS;
-        boolean copies = sequence.computed % Memory.PAGE_TOKENS != 0 && memory.isShared(sequence.pages[partial]);
-        if (needed + (copies ? 1 : 0) > memory.freePages()) {
+        boolean copies = partial < sequence.pageCount
+                && sequence.computed % Memory.PAGE_TOKENS != 0
+                && memory.isSharedPage(sequence.pages[partial]);
+        boolean wantsSlot = memory.hasSlots() && (sequence.slot < 0 || memory.isSharedSlot(sequence.slot));
+        if (needed + (copies ? 1 : 0) > memory.freePages() || wantsSlot && memory.freeSlots() == 0) {
             return false;
         }
         if (copies) {
-            sequence.pages[partial] = memory.own(sequence.pages[partial]);
+            sequence.pages[partial] = memory.ownPage(sequence.pages[partial]);
         }
         for (int i = 0; i < needed; i++) {
-            sequence.addPage(memory.take());
+            sequence.addPage(memory.takePage());
+        }
+        if (wantsSlot) {
+            sequence.slot = sequence.slot < 0 ? memory.takeSlot() : memory.ownSlot(sequence.slot);
         }
         return true;
     }
 
-    /** The youngest running sequence gives up its pages and waits at the front. */
+    /** The youngest running sequence gives up its states and waits at the front. */
     private void preempt(List<Share> shares) {
         Sequence youngest = running.remove(running.size() - 1);
         shares.removeIf(share -> share.sequence == youngest);
@@ -151,11 +174,11 @@ final class Scheduler {
         preemptions++;
     }
 
-    /** With nothing running, pages can only be held by waiting outputs of a shared prompt: the last of them lets go. */
+    /** With nothing running, states can only be held by waiting outputs of a shared prompt: the last of them lets go. */
     private boolean reclaimFromWaiting(Sequence except) {
         Sequence[] all = waiting.toArray(new Sequence[0]);
         for (int i = all.length - 1; i >= 0; i--) {
-            if (all[i] != except && all[i].pageCount > 0) {
+            if (all[i] != except && all[i].computed > 0) {
                 release(all[i]);
                 return true;
             }
@@ -172,7 +195,8 @@ final class Scheduler {
         for (Share share : shares) {
             Sequence s = share.sequence;
             System.arraycopy(s.tokens, s.computed, tokens, first, share.tokens);
-            spans.add(new Batch.Span(first, share.tokens, s.computed, s.known, Arrays.copyOf(s.pages, s.pageCount)));
+            spans.add(new Batch.Span(
+                    first, share.tokens, s.computed, s.known, Arrays.copyOf(s.pages, s.pageCount), s.slot));
             first += share.tokens;
         }
         return new Batch(tokens, spans, Memory.PAGE_TOKENS);

@@ -22,7 +22,7 @@ final class Sequence {
     int known;
     /** Tokens to compute: all known ones, but for the last of a text that is only scored. */
     int count;
-    /** Tokens whose states are in the pages. */
+    /** Tokens whose states are in the pages and the slot. */
     int computed;
     /** The next token to be judged by the logits before it; past the end if none is. */
     int toScore;
@@ -31,6 +31,8 @@ final class Sequence {
 
     int[] pages = new int[0];
     int pageCount;
+    /** Row of the fixed states, or -1. */
+    int slot = -1;
 
     Sequence(Job job, int index, int[] tokens, int promptLength) {
         this.job = job;

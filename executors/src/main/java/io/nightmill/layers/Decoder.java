@@ -87,7 +87,7 @@ public record Decoder(
     public void logits(Backend backend, Tensor out, Tensor rows) {
         head.apply(backend, out, rows);
         if (logitScale != 1) {
-            backend.add(out, out, out, logitScale - 1);
+            backend.scale(out, out, logitScale);
         }
         if (softcap > 0) {
             backend.softcap(out, softcap);

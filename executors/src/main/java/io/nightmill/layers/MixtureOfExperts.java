@@ -1,5 +1,6 @@
 package io.nightmill.layers;
 
+import io.nightmill.kernels.Activation;
 import io.nightmill.kernels.Backend;
 import io.nightmill.kernels.Backend.Router;
 import io.nightmill.kernels.Backend.Routes;
@@ -50,7 +51,8 @@ public record MixtureOfExperts(
             if (sharedGate != null) {
                 Tensor weight = step.rows(1);
                 sharedGate.apply(backend, weight, x);
-                backend.gateRows(common, weight);
+                backend.activate(weight, weight, Activation.SIGMOID);
+                backend.multiply(common, common, weight);
             }
             backend.add(out, out, common, 1);
         }

@@ -71,9 +71,9 @@ public record SoftmaxAttention(
         norm(backend, queryNorm, q);
         norm(backend, keyNorm, k);
         if (clip > 0) {
-            backend.clamp(q, clip);
-            backend.clamp(k, clip);
-            backend.clamp(v, clip);
+            backend.clamp(q, -clip, clip);
+            backend.clamp(k, -clip, clip);
+            backend.clamp(v, -clip, clip);
         }
         if (rope != null) {
             backend.rope(q, step.table(rope), attention.keyDim(), 0, rope.interleaved());

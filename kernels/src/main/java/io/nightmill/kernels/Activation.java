@@ -6,8 +6,17 @@ public enum Activation {
     GELU,
     GELU_TANH,
     RELU,
+    /** {@code max(0, x)^2} (So et al. 2021, arXiv 2109.08668). */
+    RELU2,
     SIGMOID,
-    TANH;
+    TANH,
+    /** {@code log(1 + exp(x))}. */
+    SOFTPLUS,
+    /** {@code log(sigmoid(x))}. */
+    LOG_SIGMOID,
+    EXP,
+    /** {@code sqrt(1 - x^2)}, the input's share where {@code x} is what a state keeps. */
+    COMPLEMENT;
 
     /** @throws IllegalArgumentException naming the known functions */
     public static Activation of(String name) {
@@ -16,10 +25,11 @@ public enum Activation {
             case "gelu" -> GELU;
             case "gelu_pytorch_tanh", "gelu_new", "gelu_fast" -> GELU_TANH;
             case "relu" -> RELU;
+            case "relu2", "sqrelu" -> RELU2;
             case "sigmoid" -> SIGMOID;
             case "tanh" -> TANH;
             default -> throw new IllegalArgumentException("Cannot use activation '" + name
-                    + "', known are silu, gelu, gelu_pytorch_tanh, gelu_new, relu, sigmoid, tanh");
+                    + "', known are silu, gelu, gelu_pytorch_tanh, gelu_new, relu, relu2, sqrelu, sigmoid, tanh");
         };
     }
 }

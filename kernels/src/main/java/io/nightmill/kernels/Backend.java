@@ -58,25 +58,42 @@ public interface Backend extends AutoCloseable {
      */
     void headMatmul(Tensor out, Tensor x, List<Matrix> heads);
 
-    /** {@code out = x / sqrt(mean(x^2) + eps) * weight} per row (Zhang and Sennrich 2019, arXiv 1910.07467). */
+    /**
+     * {@code out = x / sqrt(mean(x^2) + eps) * weight} per row (Zhang and Sennrich 2019, arXiv 1910.07467).
+     *
+     * @param weight {@code [weightRows, width]}: row {@code i} meets weight row {@code i % weightRows}, so that the groups of
+     *     a row can be rows
+     */
     void rmsNorm(Tensor out, Tensor x, @Nullable Tensor weight, float eps);
 
-    /** {@code out = (x - mean) / sqrt(var + eps) * weight + bias} per row. */
+    /** {@code out = (x - mean) / sqrt(var + eps) * weight + bias} per row, with rows of weights as in {@link #rmsNorm}. */
     void layerNorm(Tensor out, Tensor x, Tensor weight, @Nullable Tensor bias, float eps);
 
-    /** {@code out = x + scale * y}. */
+    /** {@code out = x + scale * y}; row {@code i} meets row {@code i % rows} of {@code y}. */
     void add(Tensor out, Tensor x, Tensor y, float scale);
 
-    void activate(Tensor out, Tensor x, Activation activation);
+    /** {@code out = x * y}; row {@code i} meets row {@code i % rows} of {@code y}, which is as wide as {@code x} or one value. */
+    void multiply(Tensor out, Tensor x, Tensor y);
 
-    /** {@code out = out * sigmoid(gate)}, where {@code gate} has one value per row. */
-    void gateRows(Tensor out, Tensor gate);
+    /** {@code out = x + (y - x) * mix}; row {@code i} meets row {@code i % rows} of {@code mix}. */
+    void mix(Tensor out, Tensor x, Tensor y, Tensor mix);
+
+    /** {@code out = x * factor}. */
+    void scale(Tensor out, Tensor x, float factor);
+
+    /** {@code out[i] = sum_d x[i, d] y[i, d]}; {@code out} is {@code [rows, 1]}. */
+    void dotRows(Tensor out, Tensor x, Tensor y);
+
+    /** Softmax of each row. */
+    void softmax(Tensor out, Tensor x);
+
+    void activate(Tensor out, Tensor x, Activation activation);
 
     /** Gate and up of a feed-forward: {@code out[t, i] = act(gate) * up}, both halves of {@code x [tokens, 2 * inner]}. */
     void glu(Tensor out, Tensor x, Glu glu);
 
-    /** {@code x = max(-limit, min(x, limit))}. */
-    void clamp(Tensor x, float limit);
+    /** {@code x = max(low, min(x, high))}. */
+    void clamp(Tensor x, float low, float high);
 
     /** {@code x = cap * tanh(x / cap)}. */
     void softcap(Tensor x, float cap);
@@ -99,6 +116,62 @@ public interface Backend extends AutoCloseable {
      * @param query {@code [tokens, heads * keyDim]}
      */
     void attend(Tensor out, Tensor query, State keys, State values, Attention attention, Batch batch);
+
+    /**
+     * A convolution along each sequence, one filter per column: {@code out[t, c] = sum_j weight[c, j] x[t - kernel + 1 + j, c]},
+     * with zeros before the first token.
+     *
+     * @param weight {@code [width, kernel]}
+     * @param bias {@code [1, width]}
+     * @param tail the last {@code kernel - 1} inputs, {@code (kernel - 1) * width} values
+     */
+    void causalConv(Tensor out, Tensor x, Tensor weight, @Nullable Tensor bias, State tail, Batch batch);
+
+    /** {@code out[t] = x[t - 1]} along each sequence, zeros for its first token; {@code last} keeps one row. */
+    void shift(Tensor out, Tensor x, State last, Batch batch);
+
+    /** {@code h[t] = decay[t] * h[t - 1] + x[t]} per column of each sequence; {@code out = h}. */
+    void scan(Tensor out, Tensor decay, Tensor x, State state, Batch batch);
+
+    /**
+     * The selective scan of Mamba (Gu and Dao 2023, arXiv 2312.00752), whose decay depends on column and state alike:
+     * {@code h[n, c] = exp(dt[c] a[n, c]) h[n, c] + dt[c] b[n] x[c]; out[c] = sum_n c[n] h[n, c]}.
+     *
+     * @param x {@code [tokens, width]}
+     * @param dt {@code [tokens, width]}, positive
+     * @param a {@code [stateSize, width]}, negative
+     * @param b {@code [tokens, stateSize]}
+     * @param c {@code [tokens, stateSize]}
+     * @param state {@code stateSize * width} values
+     */
+    void selectiveScan(Tensor out, Tensor x, Tensor dt, Tensor a, Tensor b, Tensor c, State state, Batch batch);
+
+    /**
+     * A linear recurrence over a matrix per head: {@code S = decay S + write; out = S^T query}. See {@link Recurrence}.
+     *
+     * @param out {@code [tokens, heads * valueDim]}
+     * @param state {@link Recurrence#stateWidth} values
+     */
+    void recur(Tensor out, Update update, Recurrence recurrence, State state, Batch batch);
+
+    /**
+     * Test-time training (Sun et al. 2024, arXiv 2407.04620): each head's state is a small model, and reading a key is a
+     * gradient step on it. See {@link FastWeights}.
+     *
+     * @param out {@code [tokens, heads * headDim]}
+     * @param query {@code [tokens, heads * headDim]}; so are key and value
+     * @param rate {@code [tokens, heads]}: each token's learning rate
+     * @param state {@link FastWeights#stateWidth} values
+     */
+    void trainAndRead(
+            Tensor out,
+            Tensor query,
+            Tensor key,
+            Tensor value,
+            Tensor rate,
+            FastWeights model,
+            State state,
+            Batch batch);
 
     /**
      * Judges one token per row of logits {@code [rows, vocabulary]}: its log-probability, and its rank (1 is the most

@@ -22,6 +22,7 @@ public final class HostBackend implements Backend {
 
     private final Lanes lanes;
     private final Workers workers;
+    private final HostRecurrences recurrences;
     private final @Nullable NativeMatmul products;
     private final ThreadLocal<float[][]> scratch = ThreadLocal.withInitial(() -> new float[3][0]);
     private float[] split = new float[0];
@@ -35,6 +36,7 @@ public final class HostBackend implements Backend {
         this.lanes = lanes;
         this.products = products;
         this.workers = new Workers(threads);
+        this.recurrences = new HostRecurrences(lanes, workers);
     }
 
     /** Computes dense products with bfloat16 weights in bfloat16 through oneDNN, where library and CPU allow it. */
@@ -298,7 +300,7 @@ public final class HostBackend implements Backend {
                 }
             } else {
                 float[] w = values(weight);
-                int wo = offset(weight);
+                int wo = offset(weight) + i % weight.rows() * n;
                 for (int d = 0; d < n; d++) {
                     o[to + d] = v[from + d] * scale * w[wo + d];
                 }
@@ -325,8 +327,9 @@ public final class HostBackend implements Backend {
             }
             float scale = (float) (1 / Math.sqrt(squares / n + eps));
             for (int d = 0; d < n; d++) {
-                float y = (v[from + d] - mean) * scale * values(weight)[offset(weight) + d];
-                o[to + d] = bias == null ? y : y + values(bias)[offset(bias) + d];
+                int w = i % weight.rows() * n + d;
+                float y = (v[from + d] - mean) * scale * values(weight)[offset(weight) + w];
+                o[to + d] = bias == null ? y : y + values(bias)[offset(bias) + w];
             }
         });
     }
@@ -340,10 +343,97 @@ public final class HostBackend implements Backend {
             float[] b = values(y);
             int oo = offset(out) + i * n;
             int ao = offset(x) + i * n;
-            int bo = offset(y) + i * n;
+            int bo = offset(y) + i % y.rows() * n;
             for (int d = 0; d < n; d++) {
                 o[oo + d] = a[ao + d] + scale * b[bo + d];
             }
+        });
+    }
+
+    @Override
+    public void multiply(Tensor out, Tensor x, Tensor y) {
+        int n = x.width();
+        eachRow(x.rows(), n, i -> {
+            float[] o = values(out);
+            float[] a = values(x);
+            float[] b = values(y);
+            int oo = offset(out) + i * n;
+            int ao = offset(x) + i * n;
+            int bo = offset(y) + i % y.rows() * y.width();
+            if (y.width() == 1) {
+                scaled(o, oo, a, ao, b[bo], n);
+                return;
+            }
+            for (int d = 0; d < n; d++) {
+                o[oo + d] = a[ao + d] * b[bo + d];
+            }
+        });
+    }
+
+    private static void scaled(float[] out, int oo, float[] x, int xo, float factor, int n) {
+        for (int d = 0; d < n; d++) {
+            out[oo + d] = x[xo + d] * factor;
+        }
+    }
+
+    @Override
+    public void scale(Tensor out, Tensor x, float factor) {
+        int n = x.width();
+        eachRow(x.rows(), n, i -> scaled(values(out), offset(out) + i * n, values(x), offset(x) + i * n, factor, n));
+    }
+
+    @Override
+    public void mix(Tensor out, Tensor x, Tensor y, Tensor mix) {
+        int n = x.width();
+        eachRow(x.rows(), n, i -> {
+            float[] o = values(out);
+            float[] a = values(x);
+            float[] b = values(y);
+            float[] m = values(mix);
+            int oo = offset(out) + i * n;
+            int ao = offset(x) + i * n;
+            int bo = offset(y) + i * n;
+            int mo = offset(mix) + i % mix.rows() * n;
+            for (int d = 0; d < n; d++) {
+                o[oo + d] = a[ao + d] + (b[bo + d] - a[ao + d]) * m[mo + d];
+            }
+        });
+    }
+
+    @Override
+    public void dotRows(Tensor out, Tensor x, Tensor y) {
+        int n = x.width();
+        eachRow(
+                x.rows(),
+                n,
+                i -> lanes.dots(
+                        values(x),
+                        offset(x) + i * n,
+                        n,
+                        1,
+                        values(y),
+                        offset(y) + i * n,
+                        n,
+                        1,
+                        n,
+                        values(out),
+                        offset(out) + i,
+                        1));
+    }
+
+    @Override
+    public void softmax(Tensor out, Tensor x) {
+        int n = x.width();
+        eachRow(x.rows(), n, i -> {
+            int from = offset(x) + i * n;
+            int to = offset(out) + i * n;
+            float max = Float.NEGATIVE_INFINITY;
+            for (int d = 0; d < n; d++) {
+                max = Math.max(max, values(x)[from + d]);
+            }
+            System.arraycopy(values(x), from, values(out), to, n);
+            float sum = lanes.expSum(values(out), to, n, max);
+            scaled(values(out), to, values(out), to, 1 / sum, n);
         });
     }
 
@@ -354,17 +444,6 @@ public final class HostBackend implements Backend {
                 x.rows(),
                 n,
                 i -> lanes.activate(activation, values(x), offset(x) + i * n, values(out), offset(out) + i * n, n));
-    }
-
-    @Override
-    public void gateRows(Tensor out, Tensor gate) {
-        eachRow(out.rows(), out.width(), i -> {
-            float factor = ScalarLanes.sigmoid(values(gate)[offset(gate) + i]);
-            int at = offset(out) + i * out.width();
-            for (int d = 0; d < out.width(); d++) {
-                values(out)[at + d] *= factor;
-            }
-        });
     }
 
     @Override
@@ -397,10 +476,10 @@ public final class HostBackend implements Backend {
     }
 
     @Override
-    public void clamp(Tensor x, float limit) {
+    public void clamp(Tensor x, float low, float high) {
         eachRow(x.rows(), x.width(), i -> {
             for (int at = offset(x) + i * x.width(); at < offset(x) + (i + 1) * x.width(); at++) {
-                values(x)[at] = Math.max(-limit, Math.min(values(x)[at], limit));
+                values(x)[at] = Math.max(low, Math.min(values(x)[at], high));
             }
         });
     }
@@ -577,6 +656,44 @@ public final class HostBackend implements Backend {
         }
         Arrays.fill(scores, row, from, 0);
         Arrays.fill(scores, from + visible, row + n, 0);
+    }
+
+    @Override
+    public void causalConv(Tensor out, Tensor x, Tensor weight, @Nullable Tensor bias, State tail, Batch batch) {
+        recurrences.causalConv(out, x, weight, bias, tail, batch);
+    }
+
+    @Override
+    public void shift(Tensor out, Tensor x, State last, Batch batch) {
+        recurrences.shift(out, x, last, batch);
+    }
+
+    @Override
+    public void scan(Tensor out, Tensor decay, Tensor x, State state, Batch batch) {
+        recurrences.scan(out, decay, x, state, batch);
+    }
+
+    @Override
+    public void selectiveScan(Tensor out, Tensor x, Tensor dt, Tensor a, Tensor b, Tensor c, State state, Batch batch) {
+        recurrences.selectiveScan(out, x, dt, a, b, c, state, batch);
+    }
+
+    @Override
+    public void recur(Tensor out, Update update, Recurrence recurrence, State state, Batch batch) {
+        recurrences.recur(out, update, recurrence, state, batch);
+    }
+
+    @Override
+    public void trainAndRead(
+            Tensor out,
+            Tensor query,
+            Tensor key,
+            Tensor value,
+            Tensor rate,
+            FastWeights model,
+            State state,
+            Batch batch) {
+        recurrences.trainAndRead(out, query, key, value, rate, model, state, batch);
     }
 
     @Override

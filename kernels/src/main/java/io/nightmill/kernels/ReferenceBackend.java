@@ -139,7 +139,7 @@ public final class ReferenceBackend implements Backend {
             }
             double scale = 1 / Math.sqrt(squares / x.width() + eps);
             for (int d = 0; d < x.width(); d++) {
-                set(out, i, d, get(x, i, d) * scale * (weight == null ? 1 : get(weight, 0, d)));
+                set(out, i, d, get(x, i, d) * scale * (weight == null ? 1 : get(weight, i % weight.rows(), d)));
             }
         }
     }
@@ -156,8 +156,8 @@ public final class ReferenceBackend implements Backend {
                 variance += (get(x, i, d) - mean) * (get(x, i, d) - mean) / x.width();
             }
             for (int d = 0; d < x.width(); d++) {
-                double y = (get(x, i, d) - mean) / Math.sqrt(variance + eps) * get(weight, 0, d);
-                set(out, i, d, bias == null ? y : y + get(bias, 0, d));
+                double y = (get(x, i, d) - mean) / Math.sqrt(variance + eps) * get(weight, i % weight.rows(), d);
+                set(out, i, d, bias == null ? y : y + get(bias, i % weight.rows(), d));
             }
         }
     }
@@ -166,7 +166,63 @@ public final class ReferenceBackend implements Backend {
     public void add(Tensor out, Tensor x, Tensor y, float scale) {
         for (int i = 0; i < x.rows(); i++) {
             for (int d = 0; d < x.width(); d++) {
-                set(out, i, d, get(x, i, d) + scale * get(y, i, d));
+                set(out, i, d, get(x, i, d) + scale * get(y, i % y.rows(), d));
+            }
+        }
+    }
+
+    @Override
+    public void multiply(Tensor out, Tensor x, Tensor y) {
+        for (int i = 0; i < x.rows(); i++) {
+            for (int d = 0; d < x.width(); d++) {
+                set(out, i, d, get(x, i, d) * get(y, i % y.rows(), y.width() == 1 ? 0 : d));
+            }
+        }
+    }
+
+    @Override
+    public void mix(Tensor out, Tensor x, Tensor y, Tensor mix) {
+        for (int i = 0; i < x.rows(); i++) {
+            for (int d = 0; d < x.width(); d++) {
+                double distance = (double) get(y, i, d) - get(x, i, d);
+                set(out, i, d, get(x, i, d) + distance * get(mix, i % mix.rows(), d));
+            }
+        }
+    }
+
+    @Override
+    public void scale(Tensor out, Tensor x, float factor) {
+        for (int i = 0; i < x.rows(); i++) {
+            for (int d = 0; d < x.width(); d++) {
+                set(out, i, d, get(x, i, d) * factor);
+            }
+        }
+    }
+
+    @Override
+    public void dotRows(Tensor out, Tensor x, Tensor y) {
+        for (int i = 0; i < x.rows(); i++) {
+            double sum = 0;
+            for (int d = 0; d < x.width(); d++) {
+                sum += (double) get(x, i, d) * get(y, i, d);
+            }
+            set(out, i, 0, sum);
+        }
+    }
+
+    @Override
+    public void softmax(Tensor out, Tensor x) {
+        for (int i = 0; i < x.rows(); i++) {
+            double max = Double.NEGATIVE_INFINITY;
+            for (int d = 0; d < x.width(); d++) {
+                max = Math.max(max, get(x, i, d));
+            }
+            double sum = 0;
+            for (int d = 0; d < x.width(); d++) {
+                sum += Math.exp(get(x, i, d) - max);
+            }
+            for (int d = 0; d < x.width(); d++) {
+                set(out, i, d, Math.exp(get(x, i, d) - max) / sum);
             }
         }
     }
@@ -176,15 +232,6 @@ public final class ReferenceBackend implements Backend {
         for (int i = 0; i < x.rows(); i++) {
             for (int d = 0; d < x.width(); d++) {
                 set(out, i, d, ScalarLanes.apply(activation, get(x, i, d)));
-            }
-        }
-    }
-
-    @Override
-    public void gateRows(Tensor out, Tensor gate) {
-        for (int i = 0; i < out.rows(); i++) {
-            for (int d = 0; d < out.width(); d++) {
-                set(out, i, d, get(out, i, d) * ScalarLanes.sigmoid(get(gate, i, 0)));
             }
         }
     }
@@ -208,10 +255,10 @@ public final class ReferenceBackend implements Backend {
     }
 
     @Override
-    public void clamp(Tensor x, float limit) {
+    public void clamp(Tensor x, float low, float high) {
         for (int i = 0; i < x.rows(); i++) {
             for (int d = 0; d < x.width(); d++) {
-                set(x, i, d, Math.max(-limit, Math.min(get(x, i, d), limit)));
+                set(x, i, d, Math.max(low, Math.min(get(x, i, d), high)));
             }
         }
     }
@@ -313,6 +360,191 @@ public final class ReferenceBackend implements Backend {
             }
             set(out, row, head * a.valueDim() + d, value);
         }
+    }
+
+    @Override
+    public void causalConv(Tensor out, Tensor x, Tensor weight, @Nullable Tensor bias, State tail, Batch batch) {
+        int kernel = weight.width();
+        for (Batch.Span span : batch.spans()) {
+            float[][] inputs = new float[span.count() + kernel - 1][x.width()];
+            for (int j = 0; j < inputs.length; j++) {
+                for (int d = 0; d < x.width(); d++) {
+                    boolean isNew = j >= kernel - 1;
+                    float old = span.past() == 0 || isNew ? 0 : get(tail.pool(), span.slot(), j * x.width() + d);
+                    inputs[j][d] = isNew ? get(x, span.first() + j - kernel + 1, d) : old;
+                }
+            }
+            for (int d = 0; d < x.width(); d++) {
+                for (int t = 0; t < span.count(); t++) {
+                    double sum = bias == null ? 0 : get(bias, 0, d);
+                    for (int j = 0; j < kernel; j++) {
+                        sum += (double) get(weight, d, j) * inputs[t + j][d];
+                    }
+                    set(out, span.first() + t, d, sum);
+                }
+                for (int j = 0; j < kernel - 1; j++) {
+                    set(tail.pool(), span.slot(), j * x.width() + d, inputs[span.count() + j][d]);
+                }
+            }
+        }
+    }
+
+    @Override
+    public void shift(Tensor out, Tensor x, State last, Batch batch) {
+        for (Batch.Span span : batch.spans()) {
+            for (int d = 0; d < x.width(); d++) {
+                float before = span.past() == 0 ? 0 : get(last.pool(), span.slot(), d);
+                for (int t = span.first(); t < span.first() + span.count(); t++) {
+                    float current = get(x, t, d);
+                    set(out, t, d, before);
+                    before = current;
+                }
+                set(last.pool(), span.slot(), d, before);
+            }
+        }
+    }
+
+    @Override
+    public void scan(Tensor out, Tensor decay, Tensor x, State state, Batch batch) {
+        for (Batch.Span span : batch.spans()) {
+            for (int d = 0; d < x.width(); d++) {
+                double h = span.past() == 0 ? 0 : get(state.pool(), span.slot(), d);
+                for (int t = span.first(); t < span.first() + span.count(); t++) {
+                    h = get(decay, t, d) * h + get(x, t, d);
+                    set(out, t, d, h);
+                }
+                set(state.pool(), span.slot(), d, h);
+            }
+        }
+    }
+
+    @Override
+    public void selectiveScan(Tensor out, Tensor x, Tensor dt, Tensor a, Tensor b, Tensor c, State state, Batch batch) {
+        for (Batch.Span span : batch.spans()) {
+            for (int d = 0; d < x.width(); d++) {
+                double[] h = new double[a.rows()];
+                for (int n = 0; n < h.length; n++) {
+                    h[n] = span.past() == 0 ? 0 : get(state.pool(), span.slot(), n * x.width() + d);
+                }
+                for (int t = span.first(); t < span.first() + span.count(); t++) {
+                    double sum = 0;
+                    for (int n = 0; n < h.length; n++) {
+                        double step = get(dt, t, d);
+                        h[n] = Math.exp(step * get(a, n, d)) * h[n] + step * get(b, t, n) * get(x, t, d);
+                        sum += h[n] * get(c, t, n);
+                    }
+                    set(out, t, d, sum);
+                }
+                for (int n = 0; n < h.length; n++) {
+                    set(state.pool(), span.slot(), n * x.width() + d, h[n]);
+                }
+            }
+        }
+    }
+
+    /** Token by token, with S itself as the state. */
+    @Override
+    public void recur(Tensor out, Update u, Recurrence r, State state, Batch batch) {
+        for (Batch.Span span : batch.spans()) {
+            for (int head = 0; head < r.heads(); head++) {
+                double[][] s = new double[r.keyDim()][r.valueDim()];
+                for (int k = 0; k < r.keyDim() && span.past() > 0; k++) {
+                    for (int v = 0; v < r.valueDim(); v++) {
+                        s[k][v] = get(state.pool(), span.slot(), r.matrix(head) + k * r.valueDim() + v);
+                    }
+                }
+                for (int t = span.first(); t < span.first() + span.count(); t++) {
+                    recurOne(out, u, r, s, t, head);
+                }
+                for (int k = 0; k < r.keyDim(); k++) {
+                    for (int v = 0; v < r.valueDim(); v++) {
+                        set(state.pool(), span.slot(), r.matrix(head) + k * r.valueDim() + v, s[k][v]);
+                    }
+                }
+            }
+        }
+    }
+
+    private static void recurOne(Tensor out, Update u, Recurrence r, double[][] s, int t, int head) {
+        int keyDim = r.keyDim();
+        int valueDim = r.valueDim();
+        int qAt = head / (r.heads() / r.queryHeads()) * keyDim;
+        int kAt = head / (r.heads() / r.keyHeads()) * keyDim;
+        double[] before = new double[valueDim];
+        double[] value = new double[valueDim];
+        double[] read = new double[valueDim];
+        for (int v = 0; v < valueDim; v++) {
+            value[v] = get(u.value(), t, head * valueDim + v);
+            for (int k = 0; k < keyDim; k++) {
+                before[v] += u.probe() == null ? 0 : s[k][v] * get(u.probe(), t, kAt + k);
+                if (u.bonus() != null) {
+                    double own = get(u.bonus(), 0, kAt + k) * get(u.key(), t, kAt + k) * value[v];
+                    read[v] += (s[k][v] + own) * get(u.query(), t, qAt + k);
+                }
+            }
+        }
+        for (int k = 0; k < keyDim; k++) {
+            for (int v = 0; v < valueDim; v++) {
+                int column =
+                        switch (r.decay()) {
+                            case NONE -> -1;
+                            case HEAD -> head;
+                            case KEY -> kAt + k;
+                            case VALUE -> head * valueDim + v;
+                        };
+                s[k][v] *= column < 0 ? 1 : get(u.decay(), t % u.decay().rows(), column);
+            }
+        }
+        for (int v = 0; v < valueDim; v++) {
+            if (r.rule() == Recurrence.Rule.DELTA) {
+                double known = 0;
+                for (int k = 0; k < keyDim; k++) {
+                    known += s[k][v] * get(u.key(), t, kAt + k);
+                }
+                value[v] = get(u.beta(), t, head) * (value[v] - known);
+            }
+            for (int k = 0; k < keyDim; k++) {
+                s[k][v] += get(u.key(), t, kAt + k) * value[v];
+                s[k][v] += u.erase() == null ? 0 : get(u.erase(), t, kAt + k) * before[v];
+                read[v] += u.bonus() != null ? 0 : s[k][v] * get(u.query(), t, qAt + k);
+            }
+            set(out, t, head * valueDim + v, r.scale() * read[v]);
+        }
+    }
+
+    @Override
+    public void trainAndRead(
+            Tensor out, Tensor query, Tensor key, Tensor value, Tensor rate, FastWeights m, State state, Batch batch) {
+        for (Batch.Span span : batch.spans()) {
+            for (int head = 0; head < m.heads(); head++) {
+                FastModel model = new FastModel(m, head);
+                for (int i = 0; i < m.stateWidth() / m.heads() && span.past() > 0; i++) {
+                    model.state[i] = get(state.pool(), span.slot(), head * model.state.length + i);
+                }
+                for (int t = 0; t < span.count(); t++) {
+                    int row = span.first() + t;
+                    int at = head * m.headDim();
+                    double[] q = row(query, row, at, m.headDim());
+                    double[] k = row(key, row, at, m.headDim());
+                    double[] v = row(value, row, at, m.headDim());
+                    double[] read = model.step((span.past() + t) % m.miniBatch(), q, k, v, get(rate, row, head));
+                    for (int d = 0; d < read.length; d++) {
+                        set(out, row, at + d, read[d]);
+                    }
+                }
+                for (int i = 0; i < model.state.length; i++) {
+                    set(state.pool(), span.slot(), head * model.state.length + i, model.state[i]);
+                }
+            }
+        }
+    }
+
+    private static double[] row(Tensor x, int row, int column, int width) {
+        double[] values = new double[width];
+        for (int d = 0; d < width; d++) {
+            values[d] = get(x, row, column + d);
+        }
+        return values;
     }
 
     @Override

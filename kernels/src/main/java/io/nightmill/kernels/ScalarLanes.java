@@ -120,6 +120,11 @@ final class ScalarLanes implements Lanes {
             case SILU -> x * sigmoid(x);
             case SIGMOID -> sigmoid(x);
             case RELU -> Math.max(0, x);
+            case RELU2 -> Math.max(0, x) * Math.max(0, x);
+            case SOFTPLUS -> (float) (Math.max(0, x) + Math.log1p(Math.exp(-Math.abs(x))));
+            case LOG_SIGMOID -> (float) (Math.min(0, x) - Math.log1p(Math.exp(-Math.abs(x))));
+            case EXP -> exp(x);
+            case COMPLEMENT -> (float) Math.sqrt(Math.max(0, 1 - (double) x * x));
             case TANH -> (float) Math.tanh(x);
             case GELU_TANH -> {
                 double inner = 0.7978845608028654 * (x + 0.044715 * x * x * x);

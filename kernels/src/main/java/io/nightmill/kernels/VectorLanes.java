@@ -61,7 +61,7 @@ final class VectorLanes implements Lanes {
     @Override
     public void dots(
             float[] x, int xo, int xs, int m, float[] w, int wo, int ws, int n, int k, float[] out, int oo, int os) {
-        float[] sums = new float[16 * L];
+        float[] sums = new float[m < 4 ? 0 : 16 * L];
         int j = 0;
         for (; j + 4 <= n; j += 4) {
             int i = 0;
@@ -398,13 +398,17 @@ final class VectorLanes implements Lanes {
     @Override
     public void activate(Activation activation, float[] x, int xo, float[] out, int oo, int n) {
         int i = 0;
-        if (activation == Activation.SILU || activation == Activation.SIGMOID || activation == Activation.GELU_TANH) {
+        if (activation == Activation.SILU
+                || activation == Activation.SIGMOID
+                || activation == Activation.GELU_TANH
+                || activation == Activation.EXP) {
             for (; i + L <= n; i += L) {
                 FloatVector v = FloatVector.fromArray(F, x, xo + i);
                 FloatVector y =
                         switch (activation) {
                             case SILU -> v.mul(sigmoid(v));
                             case SIGMOID -> sigmoid(v);
+                            case EXP -> exp(v);
                                 // 0.5 (1 + tanh(u)) = sigmoid(2 u)
                             default -> v.mul(sigmoid(
                                     v.mul(v).mul(v).mul(0.044715f).add(v).mul(1.5957691216057308f)));

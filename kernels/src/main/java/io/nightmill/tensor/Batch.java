@@ -19,8 +19,9 @@ public record Batch(int[] tokens, List<Span> spans, int pageTokens) {
      * @param length tokens of the sequence as its owner sees it now (the whole prompt during its prefill); rotary
      *     tables that depend on the length use it
      * @param pages page ids in order; page {@code i} holds positions from {@code i * pageTokens}
+     * @param slot the sequence's row of fixed states, or -1 where the model has none
      */
-    public record Span(int first, int count, int past, int length, int[] pages) {}
+    public record Span(int first, int count, int past, int length, int[] pages, int slot) {}
 
     public int size() {
         return tokens.length;

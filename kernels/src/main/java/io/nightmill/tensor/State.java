@@ -3,7 +3,7 @@ package io.nightmill.tensor;
 /**
  * What one layer remembers of every running sequence.
  *
- * @param pool {@code [pages * pageTokens, width]}
+ * @param pool {@code [pages * pageTokens, width]} of a paged state, {@code [slots, width]} of a fixed one
  */
 public record State(Spec spec, Tensor pool) {
 
@@ -14,5 +14,11 @@ public record State(Spec spec, Tensor pool) {
 
         /** A row of {@code width} float32 values per token, in pages that sequences can share. */
         record Paged(int width) implements Spec {}
+
+        /**
+         * {@code width} float32 values per sequence, however long it is: a recurrence's matrix, the tail of a convolution.
+         * A sequence without past has none yet: operations then begin with what the layer begins with.
+         */
+        record Fixed(int width) implements Spec {}
     }
 }

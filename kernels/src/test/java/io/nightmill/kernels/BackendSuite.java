@@ -225,7 +225,7 @@ abstract class BackendSuite {
                     n,
                     (on, out, x) -> {
                         on.add(out, x[0], x[1], 3);
-                        on.clamp(out, 2.5f);
+                        on.clamp(out, -1.5f, 2.5f);
                         on.softcap(out, 2);
                     },
                     in,
@@ -278,9 +278,9 @@ abstract class BackendSuite {
         int pageTokens = 16;
         int[] pages = {5, 2, 7, 0, 3, 1};
         List<Batch.Span> spans = List.of(
-                new Batch.Span(0, 1, 40, 41, Arrays.copyOf(pages, 3)),
-                new Batch.Span(1, 21, 13, 34, new int[] {4, 6, 8}),
-                new Batch.Span(22, 3, 0, 3, new int[] {9}));
+                new Batch.Span(0, 1, 40, 41, Arrays.copyOf(pages, 3), -1),
+                new Batch.Span(1, 21, 13, 34, new int[] {4, 6, 8}, -1),
+                new Batch.Span(22, 3, 0, 3, new int[] {9}, -1));
         Batch batch = new Batch(new int[25], spans, pageTokens);
         int rows = 10 * pageTokens;
         assertSame(

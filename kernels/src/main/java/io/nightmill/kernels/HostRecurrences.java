@@ -1,0 +1,572 @@
+package io.nightmill.kernels;
+
+import static io.nightmill.kernels.HostBuffer.offset;
+import static io.nightmill.kernels.HostBuffer.values;
+
+import io.nightmill.kernels.Recurrence.Decay;
+import io.nightmill.kernels.Recurrence.Rule;
+import io.nightmill.tensor.Batch;
+import io.nightmill.tensor.State;
+import io.nightmill.tensor.Tensor;
+import java.util.Arrays;
+import java.util.List;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The host's operations along time. A task is one head or a block of columns of one sequence; it walks the sequence's new
+ * tokens in order, so nothing depends on how the tokens were split over steps.
+ */
+final class HostRecurrences {
+    private static final int COLUMNS = 64;
+    private static final int CHUNK = Recurrence.CHUNK;
+
+    private final Lanes lanes;
+    private final Workers workers;
+    private final ThreadLocal<float[]> scratch = ThreadLocal.withInitial(() -> new float[0]);
+
+    HostRecurrences(Lanes lanes, Workers workers) {
+        this.lanes = lanes;
+        this.workers = workers;
+    }
+
+    private float[] scratch(int size) {
+        if (scratch.get().length < size) {
+            scratch.set(new float[size]);
+        }
+        return scratch.get();
+    }
+
+    private interface Columns {
+        void run(Batch.Span span, int first, int last);
+    }
+
+    /** A task for each block of columns of each sequence. */
+    private void eachColumns(Batch batch, int width, Columns body) {
+        List<Batch.Span> spans = batch.spans();
+        int blocks = (width + COLUMNS - 1) / COLUMNS;
+        workers.run(spans.size() * blocks, task -> {
+            int first = task % blocks * COLUMNS;
+            body.run(spans.get(task / blocks), first, Math.min(width, first + COLUMNS));
+        });
+    }
+
+    private static int slot(State state, Batch.Span span) {
+        return offset(state.pool()) + span.slot() * state.pool().width();
+    }
+
+    void causalConv(Tensor out, Tensor x, Tensor weight, @Nullable Tensor bias, State tail, Batch batch) {
+        int width = x.width();
+        int kernel = weight.width();
+        eachColumns(batch, width, (span, first, last) -> {
+            float[] in = values(x);
+            float[] o = values(out);
+            float[] w = values(weight);
+            float[] kept = values(tail.pool());
+            int keptAt = slot(tail, span);
+            int n = last - first;
+            // Filters by place, so that the inner loop runs along columns.
+            float[] filter = scratch(kernel * n);
+            for (int j = 0; j < kernel; j++) {
+                for (int d = 0; d < n; d++) {
+                    filter[j * n + d] = w[offset(weight) + (first + d) * kernel + j];
+                }
+            }
+            int base = offset(x) + span.first() * width + first;
+            for (int t = 0; t < span.count(); t++) {
+                int to = offset(out) + (span.first() + t) * width + first;
+                if (bias == null) {
+                    Arrays.fill(o, to, to + n, 0);
+                } else {
+                    System.arraycopy(values(bias), offset(bias) + first, o, to, n);
+                }
+                for (int j = 0; j < kernel; j++) {
+                    int from = t - kernel + 1 + j;
+                    if (from >= 0) {
+                        multiplyAdd(filter, j * n, in, base + from * width, o, to, n);
+                    } else if (span.past() > 0) {
+                        multiplyAdd(filter, j * n, kept, keptAt + (from + kernel - 1) * width + first, o, to, n);
+                    }
+                }
+            }
+            for (int j = 0; j < kernel - 1; j++) {
+                int from = span.count() - kernel + 1 + j;
+                int to = keptAt + j * width + first;
+                if (from >= 0) {
+                    System.arraycopy(in, base + from * width, kept, to, n);
+                } else if (span.past() > 0) {
+                    System.arraycopy(kept, keptAt + (from + kernel - 1) * width + first, kept, to, n);
+                } else {
+                    Arrays.fill(kept, to, to + n, 0);
+                }
+            }
+        });
+    }
+
+    private static void multiplyAdd(float[] x, int xo, float[] y, int yo, float[] out, int oo, int n) {
+        for (int d = 0; d < n; d++) {
+            out[oo + d] += x[xo + d] * y[yo + d];
+        }
+    }
+
+    void shift(Tensor out, Tensor x, State last, Batch batch) {
+        int width = x.width();
+        workers.run(batch.spans().size(), s -> {
+            Batch.Span span = batch.spans().get(s);
+            int from = offset(x) + span.first() * width;
+            int to = offset(out) + span.first() * width;
+            float[] kept = values(last.pool());
+            if (span.past() == 0) {
+                Arrays.fill(values(out), to, to + width, 0);
+            } else {
+                System.arraycopy(kept, slot(last, span), values(out), to, width);
+            }
+            System.arraycopy(values(x), from, values(out), to + width, (span.count() - 1) * width);
+            System.arraycopy(values(x), from + (span.count() - 1) * width, kept, slot(last, span), width);
+        });
+    }
+
+    void scan(Tensor out, Tensor decay, Tensor x, State state, Batch batch) {
+        int width = x.width();
+        eachColumns(batch, width, (span, first, last) -> {
+            float[] h = values(state.pool());
+            int at = slot(state, span) + first;
+            int n = last - first;
+            if (span.past() == 0) {
+                Arrays.fill(h, at, at + n, 0);
+            }
+            for (int t = span.first(); t < span.first() + span.count(); t++) {
+                int column = t * width + first;
+                for (int d = 0; d < n; d++) {
+                    float value =
+                            values(decay)[offset(decay) + column + d] * h[at + d] + values(x)[offset(x) + column + d];
+                    h[at + d] = value;
+                    values(out)[offset(out) + column + d] = value;
+                }
+            }
+        });
+    }
+
+    void selectiveScan(Tensor out, Tensor x, Tensor dt, Tensor a, Tensor b, Tensor c, State state, Batch batch) {
+        int width = x.width();
+        eachColumns(batch, width, (span, first, last) -> {
+            float[] h = values(state.pool());
+            int at = slot(state, span) + first;
+            int n = last - first;
+            float[] work = scratch(2 * n);
+            if (span.past() == 0) {
+                for (int row = 0; row < a.rows(); row++) {
+                    Arrays.fill(h, at + row * width, at + row * width + n, 0);
+                }
+            }
+            for (int t = span.first(); t < span.first() + span.count(); t++) {
+                int column = t * width + first;
+                int step = offset(dt) + column;
+                int to = offset(out) + column;
+                Arrays.fill(values(out), to, to + n, 0);
+                for (int d = 0; d < n; d++) {
+                    work[n + d] = values(dt)[step + d] * values(x)[offset(x) + column + d];
+                }
+                for (int row = 0; row < a.rows(); row++) {
+                    int rates = offset(a) + row * width + first;
+                    for (int d = 0; d < n; d++) {
+                        work[d] = values(dt)[step + d] * values(a)[rates + d];
+                    }
+                    lanes.expSum(work, 0, n, 0);
+                    float write = values(b)[offset(b) + t * b.width() + row];
+                    float read = values(c)[offset(c) + t * c.width() + row];
+                    advance(h, at + row * width, work, n, write, read, values(out), to);
+                }
+            }
+        });
+    }
+
+    /** One state of a block of columns: {@code h = decay h + write x; out += read h}; decays and inputs are in {@code work}. */
+    private static void advance(float[] h, int ho, float[] work, int n, float write, float read, float[] out, int oo) {
+        for (int d = 0; d < n; d++) {
+            float value = work[d] * h[ho + d] + write * work[n + d];
+            h[ho + d] = value;
+            out[oo + d] += read * value;
+        }
+    }
+
+    void recur(Tensor out, Update update, Recurrence r, State state, Batch batch) {
+        List<Batch.Span> spans = batch.spans();
+        workers.run(spans.size() * r.heads(), task -> {
+            Batch.Span span = spans.get(task / r.heads());
+            new Head(out, update, r, state, span, task % r.heads()).run();
+        });
+        if (r.decay() != Decay.KEY) {
+            // Heads may share these, so they are kept once all heads have read the old ones.
+            workers.run(
+                    spans.size() * r.keyHeads(),
+                    task -> keepKeys(update.key(), r, state, spans.get(task / r.keyHeads()), task % r.keyHeads()));
+        }
+    }
+
+    /** Keeps the undecayed keys of the chunk that the span ends in. */
+    private static void keepKeys(Tensor key, Recurrence r, State state, Batch.Span span, int keyHead) {
+        int end = span.past() + span.count();
+        for (int position = Math.max(span.past(), end - end % CHUNK); position < end; position++) {
+            int row = span.first() + position - span.past();
+            int to = slot(state, span) + r.keys(keyHead) + position % CHUNK * r.keyDim();
+            int from = offset(key) + row * key.width() + keyHead * r.keyDim();
+            System.arraycopy(values(key), from, values(state.pool()), to, r.keyDim());
+        }
+    }
+
+    /** One head of one sequence through its new tokens, chunk by chunk. */
+    private final class Head {
+        final Tensor out;
+        final Update u;
+        final Recurrence r;
+        final Batch.Span span;
+        final int head;
+        final int keyDim;
+        final int valueDim;
+        final int writes;
+        final float[] s;
+        /** Places in the state: the matrix, the pairs' keys and values, the chunk's decay so far, the pairs' decays. */
+        final int matrix;
+
+        final int storedKeys;
+        final int pairValues;
+        final int chunkDecay;
+        final int pairDecays;
+        final int queryColumn;
+        final int keyColumn;
+        final int outColumn;
+
+        /** Where the pairs' keys are: in the state where they decay one by one, else gathered in scratch. */
+        float[] keys;
+
+        int keysAt;
+        final float[] work;
+        final int gathered;
+        final int queries;
+        final int probes;
+        final int reads;
+        final int knowns;
+        final int scores;
+        final int transposed;
+
+        Head(Tensor out, Update u, Recurrence r, State state, Batch.Span span, int head) {
+            this.out = out;
+            this.u = u;
+            this.r = r;
+            this.span = span;
+            this.head = head;
+            keyDim = r.keyDim();
+            valueDim = r.valueDim();
+            writes = r.writes();
+            s = values(state.pool());
+            int slot = slot(state, span);
+            int keyHead = head / (r.heads() / r.keyHeads());
+            matrix = slot + r.matrix(head);
+            storedKeys = slot + r.keys(keyHead);
+            pairValues = slot + r.values(head);
+            chunkDecay = slot + r.decays(head);
+            pairDecays = chunkDecay + r.decayWidth();
+            queryColumn = head / (r.heads() / r.queryHeads()) * keyDim;
+            keyColumn = keyHead * keyDim;
+            outColumn = head * valueDim;
+            gathered = 0;
+            queries = gathered + CHUNK * keyDim;
+            probes = queries + CHUNK * keyDim;
+            reads = probes + CHUNK * keyDim;
+            knowns = reads + CHUNK * valueDim;
+            scores = knowns + CHUNK * valueDim;
+            transposed = scores + 2 * CHUNK * r.pairs();
+            work = scratch(transposed + keyDim * r.pairs());
+            keys = r.decay() == Decay.KEY ? s : work;
+            keysAt = r.decay() == Decay.KEY ? storedKeys : gathered;
+        }
+
+        void run() {
+            int t = 0;
+            while (t < span.count()) {
+                int place = (span.past() + t) % CHUNK;
+                int n = Math.min(CHUNK - place, span.count() - t);
+                boolean isFirst = span.past() + t < CHUNK;
+                if (place == 0) {
+                    Arrays.fill(s, chunkDecay, chunkDecay + r.decayWidth(), 1);
+                }
+                if (r.decay() == Decay.KEY) {
+                    decayedKeys(span.first() + t, place, n, isFirst);
+                } else {
+                    sharedKeys(span.first() + t, place, n, isFirst);
+                }
+                if (place + n == CHUNK) {
+                    fold(isFirst);
+                }
+                t += n;
+            }
+        }
+
+        private int at(Tensor x, int token, int column) {
+            return offset(x) + (x.rows() == 1 ? 0 : token * x.width()) + column;
+        }
+
+        /** {@code out [n, valueDim] = x S}, or zeros while there is no S. */
+        private void readMatrix(float[] x, int xo, int xs, int n, int to, boolean isFirst) {
+            Arrays.fill(work, to, to + n * valueDim, 0);
+            if (!isFirst) {
+                lanes.weighted(x, xo, xs, n, s, matrix, valueDim, keyDim, valueDim, work, to, valueDim);
+            }
+        }
+
+        /** {@code work[to ..] += sum_j work[weights + j] value_j} over the first pairs. */
+        private void readPairs(int weights, int pairs, int to) {
+            lanes.weighted(work, weights, 0, 1, s, pairValues, valueDim, pairs, valueDim, work, to, valueDim);
+        }
+
+        private void scalePairs(int weights, int pairs) {
+            for (int j = 0; j < pairs; j++) {
+                work[weights + j] *= s[pairDecays + j];
+            }
+        }
+
+        private void emit(int token, int from) {
+            int to = offset(out) + token * out.width() + outColumn;
+            for (int d = 0; d < valueDim; d++) {
+                values(out)[to + d] = r.scale() * work[from + d];
+            }
+        }
+
+        /** A token's value, corrected by what the state knows of its key where the rule asks for it, as a new pair. */
+        private void keepValue(int token, int pair, int known) {
+            int from = at(u.value(), token, outColumn);
+            int to = pairValues + pair * valueDim;
+            if (r.rule() == Rule.DELTA) {
+                float beta = values(u.beta())[at(u.beta(), token, head)];
+                for (int d = 0; d < valueDim; d++) {
+                    s[to + d] = beta * (values(u.value())[from + d] - work[known + d]);
+                }
+            } else {
+                System.arraycopy(values(u.value()), from, s, to, valueDim);
+            }
+            s[pairDecays + pair] = 1;
+        }
+
+        private static void scaleBy(float[] x, int xo, float[] y, int yo, int n) {
+            for (int d = 0; d < n; d++) {
+                x[xo + d] *= y[yo + d];
+            }
+        }
+
+        /** The token's decay, on everything since the chunk began. */
+        private void decayPairs(int token, int pairs) {
+            Tensor decay = u.decay();
+            if (decay == null) {
+                return;
+            }
+            float[] w = values(decay);
+            switch (r.decay()) {
+                case NONE -> {}
+                case HEAD -> {
+                    float factor = w[at(decay, token, head)];
+                    s[chunkDecay] *= factor;
+                    for (int j = 0; j < pairs; j++) {
+                        s[pairDecays + j] *= factor;
+                    }
+                }
+                case KEY -> {
+                    int from = at(decay, token, head * keyDim);
+                    for (int j = 0; j < pairs; j++) {
+                        scaleBy(s, storedKeys + j * keyDim, w, from, keyDim);
+                    }
+                }
+                case VALUE -> {
+                    int from = at(decay, token, head * valueDim);
+                    scaleBy(s, chunkDecay, w, from, valueDim);
+                    for (int j = 0; j < pairs; j++) {
+                        scaleBy(s, pairValues + j * valueDim, w, from, valueDim);
+                    }
+                }
+            }
+        }
+
+        /** What was read from S has decayed with it since the chunk began. */
+        private void decayRead(int at) {
+            if (r.decay() == Decay.HEAD) {
+                for (int d = 0; d < valueDim; d++) {
+                    work[at + d] *= s[chunkDecay];
+                }
+            } else if (r.decay() == Decay.VALUE) {
+                scaleBy(work, at, s, chunkDecay, valueDim);
+            }
+        }
+
+        /** Tokens {@code token .. token + n} at {@code place} of a chunk whose keys do not change: all scores are products. */
+        private void sharedKeys(int token, int place, int n, boolean isFirst) {
+            int pairs = place + n;
+            System.arraycopy(s, storedKeys, work, gathered, place * keyDim);
+            for (int i = 0; i < n; i++) {
+                int from = at(u.key(), token + i, keyColumn);
+                System.arraycopy(values(u.key()), from, work, gathered + (place + i) * keyDim, keyDim);
+            }
+            float[] q = values(u.query());
+            int qo = at(u.query(), token, queryColumn);
+            int qs = u.query().width();
+            readMatrix(q, qo, qs, n, reads, isFirst);
+            lanes.dots(q, qo, qs, n, work, gathered, keyDim, pairs, keyDim, work, scores, CHUNK);
+            int overlaps = scores + CHUNK * CHUNK;
+            if (r.rule() == Rule.DELTA) {
+                int own = gathered + place * keyDim;
+                readMatrix(work, own, keyDim, n, knowns, isFirst);
+                lanes.dots(work, own, keyDim, n, work, gathered, keyDim, pairs, keyDim, work, overlaps, CHUNK);
+            }
+            for (int i = 0; i < n; i++) {
+                int pair = place + i;
+                decayPairs(token + i, pair);
+                if (r.rule() == Rule.DELTA) {
+                    decayRead(knowns + i * valueDim);
+                    scalePairs(overlaps + i * CHUNK, pair);
+                    readPairs(overlaps + i * CHUNK, pair, knowns + i * valueDim);
+                }
+                keepValue(token + i, pair, knowns + i * valueDim);
+                decayRead(reads + i * valueDim);
+                scalePairs(scores + i * CHUNK, pair + 1);
+                readPairs(scores + i * CHUNK, pair + 1, reads + i * valueDim);
+                emit(token + i, reads + i * valueDim);
+            }
+        }
+
+        /** {@code work[to ..] = x * the chunk's decay}, a row for S. */
+        private void decayed(Tensor x, int token, int column, int to) {
+            int from = at(x, token, column);
+            for (int d = 0; d < keyDim; d++) {
+                work[to + d] = values(x)[from + d] * s[chunkDecay + d];
+            }
+        }
+
+        private void readPairs(Tensor x, int token, int column, int pairs, int to) {
+            if (pairs > 0) {
+                int from = at(x, token, column);
+                lanes.dots(values(x), from, keyDim, 1, s, storedKeys, keyDim, pairs, keyDim, work, scores, pairs);
+                readPairs(scores, pairs, to);
+            }
+        }
+
+        /** The same where every key decays on its own: the kept keys are decayed in place, token by token. */
+        private void decayedKeys(int token, int place, int n, boolean isFirst) {
+            boolean readsBefore = u.bonus() != null;
+            boolean probesAfter = r.rule() == Rule.DELTA;
+            for (int i = 0; i < n; i++) {
+                if (readsBefore) {
+                    decayed(u.query(), token + i, queryColumn, queries + i * keyDim);
+                }
+                if (u.probe() != null) {
+                    decayed(u.probe(), token + i, keyColumn, probes + i * keyDim);
+                }
+                if (u.decay() != null) {
+                    scaleBy(s, chunkDecay, values(u.decay()), at(u.decay(), token + i, head * keyDim), keyDim);
+                }
+                if (!readsBefore) {
+                    decayed(u.query(), token + i, queryColumn, queries + i * keyDim);
+                }
+                if (probesAfter) {
+                    decayed(u.key(), token + i, keyColumn, probes + i * keyDim);
+                }
+            }
+            readMatrix(work, queries, keyDim, n, reads, isFirst);
+            if (probesAfter || u.probe() != null) {
+                readMatrix(work, probes, keyDim, n, knowns, isFirst);
+            }
+            for (int i = 0; i < n; i++) {
+                int row = token + i;
+                int pair = (place + i) * writes;
+                int read = reads + i * valueDim;
+                int known = knowns + i * valueDim;
+                if (u.probe() != null) {
+                    readPairs(u.probe(), row, keyColumn, pair, known);
+                }
+                if (readsBefore) {
+                    readPairs(u.query(), row, queryColumn, pair, read);
+                }
+                decayPairs(row, pair);
+                if (probesAfter) {
+                    readPairs(u.key(), row, keyColumn, pair, known);
+                }
+                if (u.erase() != null) {
+                    System.arraycopy(
+                            values(u.erase()), at(u.erase(), row, keyColumn), s, storedKeys + pair * keyDim, keyDim);
+                    System.arraycopy(work, known, s, pairValues + pair * valueDim, valueDim);
+                    pair++;
+                }
+                System.arraycopy(values(u.key()), at(u.key(), row, keyColumn), s, storedKeys + pair * keyDim, keyDim);
+                keepValue(row, pair, known);
+                if (readsBefore) {
+                    addBonus(row, pair, read);
+                } else {
+                    readPairs(u.query(), row, queryColumn, pair + 1, read);
+                }
+                emit(row, read);
+            }
+        }
+
+        private void addBonus(int token, int pair, int read) {
+            int q = at(u.query(), token, queryColumn);
+            int k = at(u.key(), token, keyColumn);
+            int b = offset(u.bonus()) + head * keyDim;
+            float weight = 0;
+            for (int d = 0; d < keyDim; d++) {
+                weight += values(u.query())[q + d] * values(u.bonus())[b + d] * values(u.key())[k + d];
+            }
+            for (int d = 0; d < valueDim; d++) {
+                work[read + d] += weight * s[pairValues + pair * valueDim + d];
+            }
+        }
+
+        /** {@code S = decay S + sum_j key_j value_j^T}. */
+        private void fold(boolean isFirst) {
+            int pairs = r.pairs();
+            for (int j = 0; j < pairs; j++) {
+                float factor = r.decay() == Decay.HEAD ? s[pairDecays + j] : 1;
+                for (int d = 0; d < keyDim; d++) {
+                    work[transposed + d * pairs + j] = factor * keys[keysAt + j * keyDim + d];
+                }
+            }
+            for (int d = 0; d < keyDim; d++) {
+                int row = matrix + d * valueDim;
+                if (isFirst) {
+                    Arrays.fill(s, row, row + valueDim, 0);
+                } else if (r.decay() == Decay.VALUE) {
+                    scaleBy(s, row, s, chunkDecay, valueDim);
+                } else if (r.decay() != Decay.NONE) {
+                    float factor = s[r.decay() == Decay.HEAD ? chunkDecay : chunkDecay + d];
+                    for (int v = 0; v < valueDim; v++) {
+                        s[row + v] *= factor;
+                    }
+                }
+            }
+            lanes.weighted(
+                    work, transposed, pairs, keyDim, s, pairValues, valueDim, pairs, valueDim, s, matrix, valueDim);
+        }
+    }
+
+    void trainAndRead(
+            Tensor out, Tensor query, Tensor key, Tensor value, Tensor rate, FastWeights m, State state, Batch batch) {
+        List<Batch.Span> spans = batch.spans();
+        workers.run(spans.size() * m.heads(), task -> {
+            Batch.Span span = spans.get(task / m.heads());
+            int head = task % m.heads();
+            int at = slot(state, span) + head * m.headWidth();
+            if (span.past() == 0) {
+                System.arraycopy(
+                        values(m.initial()),
+                        offset(m.initial()) + head * m.weightWidth(),
+                        values(state.pool()),
+                        at,
+                        m.weightWidth());
+            }
+            float[] work = scratch(HostFastModel.workWidth(m));
+            HostFastModel model = new HostFastModel(lanes, m, head, values(state.pool()), at, work);
+            for (int t = 0; t < span.count(); ) {
+                int place = (span.past() + t) % m.miniBatch();
+                int n = Math.min(m.miniBatch() - place, span.count() - t);
+                model.run(out, query, key, value, rate, span.first() + t, place, n);
+                t += n;
+            }
+        });
+    }
+}

@@ -1,0 +1,8 @@
+package io.nightmill.kernels;
+
+class VectorRecurrenceTest extends RecurrenceSuite {
+    @Override
+    Backend backend() {
+        return new HostBackend(2, VectorLanes.ifWide().orElseThrow(), null);
+    }
+}
