@@ -6,11 +6,13 @@ import io.nightmill.tensor.State;
 import io.nightmill.tensor.Tensor;
 import java.util.List;
 import java.util.Set;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Token ids to hidden rows to logits.
  *
  * @param embeddingScale factor on the embedded rows
+ * @param embeddingNorm of the embedded rows, or null
  * @param ropes the rotary tables that the layers share
  * @param logitScale factor on the logits
  * @param softcap {@code cap * tanh(logit / cap)}; 0 is none
@@ -18,6 +20,7 @@ import java.util.Set;
 public record Decoder(
         Matrix embedding,
         float embeddingScale,
+        @Nullable Norm embeddingNorm,
         List<Branch> branches,
         Set<Rope> ropes,
         Norm norm,
@@ -62,6 +65,10 @@ public record Decoder(
         ropes.forEach(step::prepare);
         Tensor x = step.rows(hidden());
         backend.embed(x, embedding, step.batch().tokens(), embeddingScale);
+        if (embeddingNorm != null) {
+            embeddingNorm.apply(backend, x, x);
+        }
+        step.carry(x);
         Tensor y = step.rows(hidden());
         Tensor normed = step.rows(hidden());
         for (int i = 0; i < branches.size(); i++) {
@@ -76,7 +83,11 @@ public record Decoder(
             if (branch.after() != null) {
                 branch.after().apply(backend, y, y);
             }
-            backend.add(x, x, y, branch.scale());
+            Tensor kept = branch.keepsNormed() ? in : x;
+            if (branch.keep() != 1) {
+                backend.scale(kept, kept, branch.keep());
+            }
+            backend.add(x, kept, y, branch.scale());
             step.scratch().release(mark);
         }
         norm.apply(backend, x, x);

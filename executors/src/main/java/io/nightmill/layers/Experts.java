@@ -12,6 +12,8 @@ import org.jspecify.annotations.Nullable;
 /**
  * The weights of a layer's experts.
  *
+ * <p>Without a gate, {@code projections} is one list of {@code [inner, hidden]}, and the activation of {@code glu} is all there is.
+ *
  * @param projections one list of {@code [inner, hidden]} per expert for gate and for up, or one of {@code [2 inner, hidden]}
  * @param biases {@code [experts, out]} for each projection, or empty
  * @param down {@code [hidden, inner]} per expert
@@ -30,7 +32,8 @@ public record Experts(
                 glu);
     }
 
-    private static List<Matrix> each(Weights weights, String leaf, int count, int out, int in) {
+    /** One weight of each expert. */
+    public static List<Matrix> each(Weights weights, String leaf, int count, int out, int in) {
         if (!weights.has("0." + leaf + ".weight")) {
             return weights.stack(leaf + ".weight", count, out, in);
         }
@@ -52,7 +55,8 @@ public record Experts(
      */
     void apply(Tensor out, Tensor x, int[] starts, Step step) {
         Backend backend = step.backend();
-        Tensor both = step.scratch().tensor(x.rows(), 2 * inner());
+        int width = projections.stream().mapToInt(list -> list.get(0).out()).sum();
+        Tensor both = step.scratch().tensor(x.rows(), width);
         int column = 0;
         for (int i = 0; i < projections.size(); i++) {
             Tensor bias = biases.isEmpty() ? null : biases.get(i);
@@ -60,7 +64,11 @@ public record Experts(
             column += projections.get(i).get(0).out();
         }
         Tensor h = step.scratch().tensor(x.rows(), inner());
-        backend.glu(h, both, glu);
+        if (width == inner()) {
+            backend.activate(h, both, glu.activation());
+        } else {
+            backend.glu(h, both, glu);
+        }
         backend.groupedMatmul(out, 0, h, down, starts, downBias);
     }
 }

@@ -5,7 +5,7 @@ import io.nightmill.tensor.Tensor;
 import io.nightmill.weights.Weights;
 
 /** {@code down(act(gate(x)) * up(x))} (Shazeer 2020, arXiv 2002.05202). */
-public record GatedMlp(Linear gate, Linear up, Linear down, Glu glu) implements FeedForward {
+public record GatedMlp(Projection gate, Projection up, Linear down, Glu glu) implements FeedForward {
 
     /** Reads {@code gate_proj}, {@code up_proj} and {@code down_proj}. */
     public static GatedMlp from(Weights weights, int hidden, int inner, Glu glu) {
@@ -20,8 +20,8 @@ public record GatedMlp(Linear gate, Linear up, Linear down, Glu glu) implements 
     public void apply(Tensor out, Tensor x, Step step) {
         int inner = gate.out();
         Tensor both = step.rows(2 * inner);
-        gate.apply(step.backend(), both, 0, x);
-        up.apply(step.backend(), both, inner, x);
+        gate.apply(both, 0, x, step);
+        up.apply(both, inner, x, step);
         Tensor h = step.rows(inner);
         step.backend().glu(h, both, glu);
         down.apply(step.backend(), out, h);

@@ -7,12 +7,17 @@ import io.nightmill.weights.Weights;
 import org.jspecify.annotations.Nullable;
 
 /** {@code y = x w^T + bias}. */
-public record Linear(Matrix weight, @Nullable Tensor bias) {
+public record Linear(Matrix weight, @Nullable Tensor bias) implements Projection {
 
     /** Reads {@code name.weight} and, where the checkpoint has it, {@code name.bias}. */
     public static Linear from(Weights weights, String name, int out, int in) {
         Tensor bias = weights.has(name + ".bias") ? weights.vector(name + ".bias", out) : null;
         return new Linear(weights.matrix(name + ".weight", out, in), bias);
+    }
+
+    /** The given rows of a projection {@code [out, in]} without bias, copied: for those that interleave their parts. */
+    public static Linear rowsOf(Weights weights, String name, int out, int in, int[] rows) {
+        return new Linear(weights.matrix(name + ".weight", out, in, rows), null);
     }
 
     /** Rows {@code first .. first + count} of a fused projection. */
@@ -21,6 +26,7 @@ public record Linear(Matrix weight, @Nullable Tensor bias) {
         return new Linear(weight.rows(first, count), cut);
     }
 
+    @Override
     public int out() {
         return weight.out();
     }
@@ -32,5 +38,10 @@ public record Linear(Matrix weight, @Nullable Tensor bias) {
     /** Writes from column {@code column} of a wider output on. */
     public void apply(Backend backend, Tensor out, int column, Tensor x) {
         backend.matmul(out, column, x, weight, bias);
+    }
+
+    @Override
+    public void apply(Tensor out, int column, Tensor x, Step step) {
+        apply(step.backend(), out, column, x);
     }
 }

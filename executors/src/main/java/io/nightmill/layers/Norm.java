@@ -9,6 +9,16 @@ import org.jspecify.annotations.Nullable;
 public sealed interface Norm {
     void apply(Backend backend, Tensor out, Tensor x);
 
+    /** {@code [rows, width]}: groups of {@code width} values are normalized, each with its row of weights. */
+    @Nullable
+    Tensor weight();
+
+    /** In place; of a row that is wider than the weights each group of values is a row. */
+    default void apply(Backend backend, Tensor x) {
+        Tensor groups = weight() == null ? x : x.reshape(weight().width());
+        apply(backend, groups, groups);
+    }
+
     /** Root mean square (Zhang and Sennrich 2019, arXiv 1910.07467). */
     record Rms(@Nullable Tensor weight, float eps) implements Norm {
         @Override

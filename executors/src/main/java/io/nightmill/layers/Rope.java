@@ -12,9 +12,15 @@ import java.util.function.IntUnaryOperator;
  * @param regime which frequencies a sequence of so many tokens has. When a growing sequence changes its regime, all its
  *     tokens are computed again: their keys were rotated otherwise
  * @param scale factor on cosines and sines
+ * @param period positions begin anew after so many tokens; 0 is never
  */
 public record Rope(
-        int rotary, boolean interleaved, IntFunction<float[]> frequencies, IntUnaryOperator regime, float scale) {
+        int rotary,
+        boolean interleaved,
+        IntFunction<float[]> frequencies,
+        IntUnaryOperator regime,
+        float scale,
+        int period) {
     public Rope {
         if (rotary < 2 || rotary % 2 != 0) {
             throw new IllegalArgumentException(
@@ -24,11 +30,15 @@ public record Rope(
 
     /** The same frequencies at every length. */
     public static Rope fixed(int rotary, boolean interleaved, float[] frequencies, float scale) {
-        return new Rope(rotary, interleaved, regime -> frequencies, length -> 0, scale);
+        return new Rope(rotary, interleaved, regime -> frequencies, length -> 0, scale, 0);
     }
 
     public Rope withInterleaved(boolean neighbours) {
-        return new Rope(rotary, neighbours, frequencies, regime, scale);
+        return new Rope(rotary, neighbours, frequencies, regime, scale, period);
+    }
+
+    public Rope withPeriod(int tokens) {
+        return new Rope(rotary, interleaved, frequencies, regime, scale, tokens);
     }
 
     /** Cosines and sines of the positions {@code from .. from + count} in a sequence of {@code length} tokens. */
@@ -36,9 +46,10 @@ public record Rope(
         float[] inverse = frequencies.apply(regime.applyAsInt(length));
         for (int t = 0; t < count; t++) {
             int row = at + t * rotary;
+            int position = period == 0 ? from + t : (from + t) % period;
             for (int i = 0; i < inverse.length; i++) {
                 // The reference multiplies in float32.
-                float angle = inverse[i] * (from + t);
+                float angle = inverse[i] * position;
                 out[row + i] = (float) Math.cos(angle) * scale;
                 out[row + inverse.length + i] = (float) Math.sin(angle) * scale;
             }

@@ -3,8 +3,10 @@ package io.nightmill.layers;
 import io.nightmill.kernels.Backend;
 import io.nightmill.tensor.Batch;
 import io.nightmill.tensor.Tensor;
+import java.util.Arrays;
 import java.util.HashMap;
 import java.util.Map;
+import org.jspecify.annotations.Nullable;
 
 /** One pass of a batch through the decoder: where to compute, what, and the rotary tables that its layers share. */
 public final class Step {
@@ -12,6 +14,8 @@ public final class Step {
     private final Batch batch;
     private final Scratch scratch;
     private final Map<Rope, Tensor> tables = new HashMap<>();
+    private @Nullable Tensor carried;
+    private @Nullable Tensor started;
 
     public Step(Backend backend, Batch batch, Scratch scratch) {
         this.backend = backend;
@@ -34,6 +38,26 @@ public final class Step {
     /** A scratch tensor with a row per token. */
     public Tensor rows(int width) {
         return scratch.tensor(batch.size(), width);
+    }
+
+    void carry(Tensor embedded) {
+        carried = rows(embedded.width());
+        backend.copyColumns(carried, 0, embedded, 0, embedded.width());
+        started = rows(1);
+        float[] values = new float[batch.size()];
+        Arrays.fill(values, 1);
+        batch.spans().stream().filter(span -> span.past() == 0).forEach(span -> values[span.first()] = 0);
+        backend.upload(started, values);
+    }
+
+    /** {@code [tokens, hidden]}: the embedded rows, until a layer leaves other rows here for those after it. */
+    public Tensor carried() {
+        return carried;
+    }
+
+    /** {@code [tokens, 1]}: 0 for the first token of a sequence, 1 for the others. */
+    public Tensor started() {
+        return started;
     }
 
     /** Makes the tables of a rope for the step's tokens; called before the first branch, so that they outlive it. */

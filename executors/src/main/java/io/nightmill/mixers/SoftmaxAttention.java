@@ -1,9 +1,11 @@
 package io.nightmill.mixers;
 
+import io.nightmill.kernels.Activation;
 import io.nightmill.kernels.Backend;
 import io.nightmill.kernels.Backend.Attention;
 import io.nightmill.layers.Linear;
 import io.nightmill.layers.Norm;
+import io.nightmill.layers.Projection;
 import io.nightmill.layers.Rope;
 import io.nightmill.layers.SequenceMixer;
 import io.nightmill.layers.Step;
@@ -18,18 +20,20 @@ import org.jspecify.annotations.Nullable;
  * 2305.13245).
  *
  * @param queryNorm over heads of {@code normWidth} values, which is a head or all of them; null is none
+ * @param gate {@code [heads * valueDim, hidden]}: the result is multiplied by its sigmoid; null is none
  * @param clip queries, keys and values are clamped to {@code -clip .. clip} after their norms; 0 is none
  */
 public record SoftmaxAttention(
-        Linear query,
-        Linear key,
-        Linear value,
+        Projection query,
+        Projection key,
+        Projection value,
         Linear output,
         @Nullable Norm queryNorm,
         @Nullable Norm keyNorm,
         @Nullable Rope rope,
         Attention attention,
-        float clip)
+        float clip,
+        @Nullable Linear gate)
         implements SequenceMixer {
 
     /** Reads {@code q_proj, k_proj, v_proj, o_proj}, with biases where the checkpoint has them. */
@@ -45,16 +49,22 @@ public record SoftmaxAttention(
                 null,
                 rope,
                 attention,
-                0);
+                0,
+                null);
     }
 
     /** The same with norms on queries and keys. */
     public SoftmaxAttention normed(Norm onQuery, Norm onKey) {
-        return new SoftmaxAttention(query, key, value, output, onQuery, onKey, rope, attention, clip);
+        return new SoftmaxAttention(query, key, value, output, onQuery, onKey, rope, attention, clip, gate);
     }
 
     public SoftmaxAttention clipped(float limit) {
-        return new SoftmaxAttention(query, key, value, output, queryNorm, keyNorm, rope, attention, limit);
+        return new SoftmaxAttention(query, key, value, output, queryNorm, keyNorm, rope, attention, limit, gate);
+    }
+
+    /** The same with its result multiplied by the sigmoid of a projection. */
+    public SoftmaxAttention gated(Linear by) {
+        return new SoftmaxAttention(query, key, value, output, queryNorm, keyNorm, rope, attention, clip, by);
     }
 
     @Override
@@ -65,11 +75,15 @@ public record SoftmaxAttention(
     @Override
     public void apply(Tensor out, Tensor x, List<State> states, Step step) {
         Backend backend = step.backend();
-        Tensor q = project(query, x, step);
-        Tensor k = project(key, x, step);
-        Tensor v = project(value, x, step);
-        norm(backend, queryNorm, q);
-        norm(backend, keyNorm, k);
+        Tensor q = query.of(x, step);
+        Tensor k = key.of(x, step);
+        Tensor v = value.of(x, step);
+        if (queryNorm != null) {
+            queryNorm.apply(backend, q);
+        }
+        if (keyNorm != null) {
+            keyNorm.apply(backend, k);
+        }
         if (clip > 0) {
             backend.clamp(q, -clip, clip);
             backend.clamp(k, -clip, clip);
@@ -83,22 +97,11 @@ public record SoftmaxAttention(
         backend.append(states.get(1), 0, v, step.batch());
         Tensor mixed = step.rows(attention.heads() * attention.valueDim());
         backend.attend(mixed, q, states.get(0), states.get(1), attention, step.batch());
-        output.apply(backend, out, mixed);
-    }
-
-    private Tensor project(Linear projection, Tensor x, Step step) {
-        Tensor y = step.rows(projection.out());
-        projection.apply(step.backend(), y, x);
-        return y;
-    }
-
-    /** A norm as wide as a head sees each head as a row; one as wide as the row sees the row. */
-    private void norm(Backend backend, @Nullable Norm norm, Tensor x) {
-        if (norm instanceof Norm.Rms rms && rms.weight() != null) {
-            Tensor rows = x.reshape(rms.weight().width());
-            norm.apply(backend, rows, rows);
-        } else if (norm != null) {
-            norm.apply(backend, x, x);
+        if (gate != null) {
+            Tensor factor = gate.of(x, step);
+            backend.activate(factor, factor, Activation.SIGMOID);
+            backend.multiply(mixed, mixed, factor);
         }
+        output.apply(backend, out, mixed);
     }
 }

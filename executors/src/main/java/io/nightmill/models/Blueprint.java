@@ -13,9 +13,11 @@ import io.nightmill.tensor.Matrix;
 import io.nightmill.weights.ConfigNode;
 import io.nightmill.weights.Weights;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Set;
+import org.jspecify.annotations.Nullable;
 
 /** What the families of Hugging Face's transformers share: the common keys, and the parts under their usual names. */
 final class Blueprint {
@@ -29,6 +31,13 @@ final class Blueprint {
     final float eps;
 
     private final float normOffset;
+    private String stem = "model";
+    private String embeddingName = "embed_tokens";
+    private String normName = "norm";
+    private double embeddingScale = 1;
+    private double logitScale = 1;
+    private double softcap = 0;
+    private @Nullable Norm embeddingNorm;
     private final List<Branch> branches = new ArrayList<>();
     private final Set<Rope> ropes = new LinkedHashSet<>();
 
@@ -42,15 +51,39 @@ final class Blueprint {
         this.weights = weights;
         this.layers = config.requireInt("num_hidden_layers");
         this.hidden = config.requireInt("hidden_size");
-        this.heads = config.requireInt("num_attention_heads");
+        this.heads = config.intOr("num_attention_heads", config.intOr("num_heads", 1));
         this.kvHeads = config.intOr("num_key_value_heads", heads);
         this.headDim = config.intOr("head_dim", hidden / heads);
-        this.eps = (float) config.doubleOr("rms_norm_eps", 1e-6);
+        this.eps = (float) config.doubleOr(
+                "rms_norm_eps",
+                config.doubleOr(
+                        "layer_norm_epsilon", config.doubleOr("norm_eps", config.doubleOr("block_norm_eps", 1e-6))));
         this.normOffset = (float) config.doubleOr("norm_weight_offset", normOffset);
     }
 
+    /** Where a family's names differ: its stem, and under it the embedding and the last norm. */
+    Blueprint named(String newStem, String embedding, String lastNorm) {
+        stem = newStem;
+        embeddingName = embedding;
+        normName = lastNorm;
+        return this;
+    }
+
+    /** Factors on embedded rows and on logits, and the logits' soft cap. */
+    Blueprint scaled(double onEmbedding, double onLogits, double cap) {
+        embeddingScale = onEmbedding;
+        logitScale = onLogits;
+        softcap = cap;
+        return this;
+    }
+
+    Blueprint embeddingNormed(Norm norm) {
+        embeddingNorm = norm;
+        return this;
+    }
+
     Weights layer(int i) {
-        return weights.in("model.layers." + i);
+        return weights.in(stem + ".layers." + i);
     }
 
     Norm norm(Weights scope, String name) {
@@ -101,21 +134,55 @@ final class Blueprint {
         return types.isEmpty() ? otherwise : types.get(i).equals("sliding_attention");
     }
 
+    /** Embedding, branches, last norm and head; the head is the embedding where the two are tied. */
     Decoder decoder() {
-        return decoder(1, 0);
+        return decoder(norm(weights, stem + "." + normName));
     }
 
-    /** Embedding, branches, {@code model.norm} and head; the head is the embedding where the two are tied. */
-    Decoder decoder(double embeddingScale, double softcap) {
+    Decoder decoder(Norm lastNorm) {
         int vocabulary = config.requireInt("vocab_size");
-        Matrix embedding = weights.matrix("model.embed_tokens.weight", vocabulary, hidden);
-        boolean tied = config.booleanOr("tie_word_embeddings", !weights.has("lm_head.weight"));
+        Matrix embedding = weights.matrix(stem + "." + embeddingName + ".weight", vocabulary, hidden);
+        boolean tied = config.booleanOr(
+                "tie_word_embeddings", config.booleanOr("tie_embedding", !weights.has("lm_head.weight")));
         Linear head = tied ? new Linear(embedding, null) : Linear.from(weights, "lm_head", vocabulary, hidden);
         if (tied) {
             weights.ignore("lm_head.weight");
         }
         weights.ignore("*rotary_emb.inv_freq");
-        Norm norm = norm(weights, "model.norm");
-        return new Decoder(embedding, (float) embeddingScale, branches, ropes, norm, head, 1, (float) softcap);
+        return new Decoder(
+                embedding,
+                (float) embeddingScale,
+                embeddingNorm,
+                branches,
+                ropes,
+                lastNorm,
+                head,
+                (float) logitScale,
+                (float) softcap);
+    }
+
+    /** {@code -exp(x)} of every value: the decay rates that checkpoints store as logarithms. */
+    static float[] negativeExp(float[] logs) {
+        float[] rates = new float[logs.length];
+        for (int i = 0; i < logs.length; i++) {
+            rates[i] = (float) -Math.exp(logs[i]);
+        }
+        return rates;
+    }
+
+    /** Each value {@code times} times in a row. */
+    static float[] repeated(float[] values, int times) {
+        float[] all = new float[values.length * times];
+        for (int i = 0; i < all.length; i++) {
+            all[i] = values[i / times];
+        }
+        return all;
+    }
+
+    /** A norm of rows to length 1. */
+    static Norm unit(Weights weights, int width, double eps) {
+        float[] factors = new float[width];
+        Arrays.fill(factors, (float) (1 / Math.sqrt(width)));
+        return new Norm.Rms(weights.upload(1, width, factors), (float) (eps / width));
     }
 }

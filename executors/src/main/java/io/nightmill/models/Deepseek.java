@@ -22,6 +22,7 @@ import io.nightmill.weights.Weights;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Set;
+import org.jspecify.annotations.Nullable;
 
 /** DeepSeek V2 (arXiv 2405.04434) and V3 (arXiv 2412.19437): latent attention, routed and shared experts. */
 final class Deepseek implements ModelFamily {
@@ -51,7 +52,8 @@ final class Deepseek implements ModelFamily {
         return model.decoder();
     }
 
-    private static LatentAttention attention(Blueprint model, Weights weights, Rope rope, int rotary) {
+    /** @param rope null is no positions */
+    static LatentAttention attention(Blueprint model, Weights weights, @Nullable Rope rope, int rotary) {
         ConfigNode config = model.config;
         int heads = model.heads;
         int rank = config.requireInt("kv_lora_rank");
@@ -116,7 +118,9 @@ final class Deepseek implements ModelFamily {
                 grouped ? config.intOr("topk_group", 1) : 1,
                 third ? GroupScore.SUM_OF_TOP_2 : GroupScore.MAX,
                 0,
-                (float) config.doubleOr("routed_scaling_factor", 1));
+                (float) config.doubleOr("routed_scaling_factor", 1),
+                false,
+                0);
         Glu glu = Glu.of(model.activation());
         return new MixtureOfExperts(
                 Linear.from(mlp, "gate", count, model.hidden),

@@ -15,7 +15,14 @@ public final class Families {
             new Mixtral(),
             new Deepseek(),
             new GptOss(),
-            new Phi3());
+            new Phi3(),
+            new MambaFamily(),
+            new Jamba(),
+            new Granite(),
+            new Bamba(),
+            new FalconH1(),
+            new NemotronH(),
+            new Zamba2());
 
     private Families() {}
 

@@ -58,11 +58,12 @@ final class Gemma implements ModelFamily {
                 model.add(sandwich(model, layer, "pre_feedforward_layernorm", mlp, "post_feedforward_layernorm"));
             }
         }
-        return model.decoder(Math.sqrt(model.hidden), config.doubleOr("final_logit_softcapping", 0));
+        model.scaled(Math.sqrt(model.hidden), 1, config.doubleOr("final_logit_softcapping", 0));
+        return model.decoder();
     }
 
     private static Branch sandwich(Blueprint model, Weights layer, String before, Layer middle, String after) {
-        return new Branch(model.norm(layer, before), middle, model.norm(layer, after), 1);
+        return Branch.of(model.norm(layer, before), middle, model.norm(layer, after), 1);
     }
 
     private static int pattern(ConfigNode config) {

@@ -37,8 +37,8 @@ final class Olmo implements ModelFamily {
                         model.norm(layer, "post_attention_layernorm"),
                         Qwen3.experts(model, layer.in("mlp"), config.requireInt("intermediate_size"))));
             } else {
-                model.add(new Branch(null, attention, model.norm(layer, "post_attention_layernorm"), 1));
-                model.add(new Branch(
+                model.add(Branch.of(null, attention, model.norm(layer, "post_attention_layernorm"), 1));
+                model.add(Branch.of(
                         null, model.mlp(layer.in("mlp")), model.norm(layer, "post_feedforward_layernorm"), 1));
             }
         }

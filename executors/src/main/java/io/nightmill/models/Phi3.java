@@ -41,7 +41,8 @@ final class Phi3 implements ModelFamily {
                             null,
                             rope,
                             attention,
-                            0)));
+                            0,
+                            null)));
             Linear gateUp = Linear.from(layer, "mlp.gate_up_proj", 2 * inner, model.hidden);
             Linear down = Linear.from(layer, "mlp.down_proj", model.hidden, inner);
             model.add(Branch.of(

@@ -161,7 +161,7 @@ final class Ropes {
             double stretch = factor * length / original - (factor - 1);
             return plain(theta * Math.pow(stretch, rotary / (rotary - 2.0)), rotary);
         };
-        return new Rope(rotary, interleaved, frequencies, length -> length <= original ? 0 : length, 1);
+        return new Rope(rotary, interleaved, frequencies, length -> length <= original ? 0 : length, 1, 0);
     }
 
     private static Rope longRope(
@@ -176,6 +176,6 @@ final class Ropes {
         double attention = factor <= 1 ? 1 : Math.sqrt(1 + Math.log(factor) / Math.log(original));
         float scale = (float) scaling.doubleOr("attention_factor", attention);
         return new Rope(
-                rotary, interleaved, regime -> regime == 0 ? near : far, length -> length > original ? 1 : 0, scale);
+                rotary, interleaved, regime -> regime == 0 ? near : far, length -> length > original ? 1 : 0, scale, 0);
     }
 }

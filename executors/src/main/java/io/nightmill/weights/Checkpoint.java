@@ -121,13 +121,16 @@ public final class Checkpoint implements Weights {
             throw new IllegalArgumentException("Cannot load model %s: tensor '%s' %s is missing"
                     .formatted(files.source, scope + name, Arrays.toString(shape)));
         }
-        boolean isRow = shape.length == 2 && shape[0] == 1 && Arrays.equals(tensor.shape(), new long[] {shape[1]});
-        if (!isRow && !Arrays.equals(tensor.shape(), shape)) {
+        if (!Arrays.equals(squeezed(tensor.shape()), squeezed(shape))) {
             throw new IllegalArgumentException("Cannot load model %s: tensor '%s' has shape %s, expected %s"
                     .formatted(files.source, scope + name, Arrays.toString(tensor.shape()), Arrays.toString(shape)));
         }
         files.read.add(scope + name);
         return tensor;
+    }
+
+    private static long[] squeezed(long[] shape) {
+        return Arrays.stream(shape).filter(extent -> extent != 1).toArray();
     }
 
     @Override
@@ -141,9 +144,14 @@ public final class Checkpoint implements Weights {
         for (int i = 0; i < read.length; i++) {
             read[i] += offset;
         }
-        Buffer buffer = files.backend.allocate(read.length);
+        return upload(rows, width, read);
+    }
+
+    @Override
+    public Tensor upload(int rows, int width, float[] values) {
+        Buffer buffer = files.backend.allocate(values.length);
         Tensor tensor = new Tensor(buffer, 0, rows, width);
-        files.backend.upload(tensor, read);
+        files.backend.upload(tensor, values);
         return tensor;
     }
 
@@ -151,6 +159,21 @@ public final class Checkpoint implements Weights {
     public Matrix matrix(String name, int out, int in) {
         Stored tensor = stored(name, out, in);
         return files.precision.apply(view(tensor, tensor.offset(), out, in, scales(name, out, in)));
+    }
+
+    @Override
+    public Matrix matrix(String name, int out, int in, int[] rows) {
+        Stored tensor = stored(name, out, in);
+        Matrix.Scales scales = scales(name, out, in);
+        if (scales != null) {
+            throw new IllegalArgumentException(
+                    "Cannot load model %s: the rows of '%s' must be sorted, and its FP8 scales cannot"
+                            .formatted(files.source, scope + name));
+        }
+        if (files.precision == Precision.SHAPES) {
+            return view(tensor, tensor.offset(), rows.length, in, null);
+        }
+        return files.precision.apply(Matrices.rows(view(tensor, tensor.offset(), out, in, null), rows));
     }
 
     private Matrix view(Stored tensor, long offset, int out, int in, Matrix.@Nullable Scales scales) {

@@ -32,6 +32,15 @@ public final class Matrices {
         return Matrix.of(narrow ? m.format() : Format.F32, m.in(), m.out(), to);
     }
 
+    /** The given rows of a matrix without scales. */
+    static Matrix rows(Matrix m, int[] rows) {
+        ByteBuffer to = ByteBuffer.allocateDirect(Math.multiplyExact(rows.length, m.rowBytes()));
+        for (int row : rows) {
+            to.put(m.panel(row).slice(m.rowOffset(row), m.rowBytes()));
+        }
+        return Matrix.of(m.format(), rows.length, m.in(), to.flip());
+    }
+
     /** The matrix rounded to bfloat16, to nearest even. */
     static Matrix bf16(Matrix m) {
         ByteBuffer to = ByteBuffer.allocateDirect(Math.multiplyExact(Math.multiplyExact(m.out(), m.in()), 2))

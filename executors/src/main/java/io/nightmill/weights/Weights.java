@@ -23,11 +23,17 @@ public interface Weights {
         return tensor(name, 0, 1, values);
     }
 
-    /** A small tensor's values, row-major. */
+    /** Values that a family computed, on the backend. */
+    Tensor upload(int rows, int width, float[] values);
+
+    /** A small tensor's values, row-major. Dimensions of 1 may be left out, here as everywhere. */
     float[] values(String name, int... shape);
 
     /** A weight {@code [out, in]}. */
     Matrix matrix(String name, int out, int in);
+
+    /** The given rows of a weight {@code [out, in]}, copied. */
+    Matrix matrix(String name, int out, int in, int[] rows);
 
     /** The slices of {@code [count, out, in]}, such as stacked experts. */
     List<Matrix> stack(String name, int count, int out, int in);

@@ -15,6 +15,7 @@ public enum Activation {
     /** {@code log(sigmoid(x))}. */
     LOG_SIGMOID,
     EXP,
+    ONE_MINUS,
     /** {@code sqrt(1 - x^2)}, the input's share where {@code x} is what a state keeps. */
     COMPLEMENT;
 

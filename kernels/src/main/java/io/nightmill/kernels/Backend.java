@@ -253,6 +253,8 @@ public interface Backend extends AutoCloseable {
      * @param groups experts are in so many equal groups, of which {@code topGroups} may be chosen from; 1 is none
      * @param maskedScore score of the experts outside the chosen groups
      * @param scale factor on the final weights
+     * @param keepsBias whether the bias of the choice stays in the weights
+     * @param jitter of the sparse mixer
      */
     record Router(
             int experts,
@@ -263,13 +265,20 @@ public interface Backend extends AutoCloseable {
             int topGroups,
             GroupScore groupScore,
             float maskedScore,
-            float scale) {
+            float scale,
+            boolean keepsBias,
+            float jitter) {
         public enum Scoring {
             /** Softmax over all experts, then the choice. */
             SOFTMAX,
             SIGMOID,
             /** The choice, then softmax over the chosen. */
-            SOFTMAX_OF_CHOSEN
+            SOFTMAX_OF_CHOSEN,
+            /**
+             * Each choice's weight is its softmax among the experts not chosen before it that are within twice the jitter
+             * of it, relatively (Liu et al. 2023, arXiv 2310.00811).
+             */
+            SPARSE_MIXER
         }
 
         public enum GroupScore {
@@ -285,7 +294,7 @@ public interface Backend extends AutoCloseable {
         }
 
         public static Router plain(int experts, int topK, Scoring scoring, boolean renormalize) {
-            return new Router(experts, topK, scoring, renormalize, 1, 1, GroupScore.MAX, 0, 1);
+            return new Router(experts, topK, scoring, renormalize, 1, 1, GroupScore.MAX, 0, 1, false, 0);
         }
     }
 }

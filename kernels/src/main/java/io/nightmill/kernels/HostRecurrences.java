@@ -337,7 +337,7 @@ final class HostRecurrences {
             int from = at(u.value(), token, outColumn);
             int to = pairValues + pair * valueDim;
             if (r.rule() == Rule.DELTA) {
-                float beta = values(u.beta())[at(u.beta(), token, head)];
+                float beta = u.beta() == null ? 1 : values(u.beta())[at(u.beta(), token, head)];
                 for (int d = 0; d < valueDim; d++) {
                     s[to + d] = beta * (values(u.value())[from + d] - work[known + d]);
                 }

@@ -501,7 +501,7 @@ public final class ReferenceBackend implements Backend {
                 for (int k = 0; k < keyDim; k++) {
                     known += s[k][v] * get(u.key(), t, kAt + k);
                 }
-                value[v] = get(u.beta(), t, head) * (value[v] - known);
+                value[v] = (u.beta() == null ? 1 : get(u.beta(), t, head)) * (value[v] - known);
             }
             for (int k = 0; k < keyDim; k++) {
                 s[k][v] += get(u.key(), t, kAt + k) * value[v];

@@ -19,12 +19,19 @@ final class Routing {
                 }
             }
             case SOFTMAX_OF_CHOSEN -> {}
+            case SPARSE_MIXER -> {
+                mixSparsely(scores, router, experts, weights, at);
+                return;
+            }
         }
         float[] choice = scores.clone();
         if (bias.length > 0) {
             for (int e = 0; e < n; e++) {
                 choice[e] += bias[e];
             }
+        }
+        if (router.keepsBias()) {
+            scores = choice.clone();
         }
         if (router.groups() > 1) {
             maskGroups(choice, router);
@@ -46,6 +53,24 @@ final class Routing {
         float factor = router.renormalize() ? router.scale() / (sum + 1e-20f) : router.scale();
         for (int j = 0; j < chosen.length; j++) {
             weights[at + j] = chosen[j] * factor;
+        }
+    }
+
+    private static void mixSparsely(float[] scores, Router router, int[] experts, float[] weights, int at) {
+        float[] left = scores.clone();
+        for (int j = 0; j < router.topK(); j++) {
+            int best = top(left, 0, left.length);
+            float max = left[best];
+            double sum = 0;
+            for (int e = 0; e < left.length; e++) {
+                float distance = (max - scores[e]) / Math.max(Math.abs(scores[e]), max);
+                if (distance <= 2 * router.jitter()) {
+                    sum += Math.exp((double) left[e] - max);
+                }
+            }
+            experts[at + j] = best;
+            weights[at + j] = (float) (1 / sum) * router.scale();
+            left[best] = Float.NEGATIVE_INFINITY;
         }
     }
 

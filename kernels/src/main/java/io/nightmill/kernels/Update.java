@@ -11,7 +11,7 @@ import org.jspecify.annotations.Nullable;
  * @param value {@code [tokens, heads * valueDim]}
  * @param decay factors from 0 to 1: {@code [tokens, heads]}, {@code [tokens, heads * keyDim]} or {@code [tokens, heads *
  *     valueDim]}; one row serves all tokens
- * @param beta {@code [tokens, heads]}, of the delta rule
+ * @param beta {@code [tokens, heads]}, of the delta rule; null is 1
  * @param probe {@code [tokens, heads * keyDim]}, of the low-rank rule
  * @param erase {@code [tokens, heads * keyDim]}, of the low-rank rule
  * @param bonus {@code [1, heads * keyDim]}: a token reads S as it was before, and its own pair weighted by this (RWKV-6,

@@ -308,7 +308,7 @@ abstract class BackendSuite {
         for (Router router : new Router[] {
             Router.plain(8, 3, Router.Scoring.SOFTMAX, true),
             Router.plain(8, 2, Router.Scoring.SOFTMAX_OF_CHOSEN, false),
-            new Router(8, 3, Router.Scoring.SIGMOID, true, 4, 2, Router.GroupScore.SUM_OF_TOP_2, 0, 2.5f)
+            new Router(8, 3, Router.Scoring.SIGMOID, true, 4, 2, Router.GroupScore.SUM_OF_TOP_2, 0, 2.5f, true, 0)
         }) {
             float[] logits = random(9 * 8);
             float[] bias = random(8);

@@ -1,0 +1,67 @@
+package io.nightmill.layers;
+
+import io.nightmill.kernels.Activation;
+import io.nightmill.tensor.Tensor;
+import org.jspecify.annotations.Nullable;
+
+/** Rows to rows of another width: a product, or two in a row. */
+public interface Projection {
+    int out();
+
+    /** Writes from column {@code column} of {@code out} on. */
+    void apply(Tensor out, int column, Tensor x, Step step);
+
+    /** A new tensor {@code [tokens, out]}. */
+    default Tensor of(Tensor x, Step step) {
+        Tensor y = step.scratch().tensor(x.rows(), out());
+        apply(y, 0, x, step);
+        return y;
+    }
+
+    /** {@code up(activation(down(x)))}. */
+    record LowRank(Linear down, @Nullable Activation between, Linear up) implements Projection {
+        @Override
+        public int out() {
+            return up.out();
+        }
+
+        @Override
+        public void apply(Tensor out, int column, Tensor x, Step step) {
+            Tensor inner = down.of(x, step);
+            if (between != null) {
+                step.backend().activate(inner, inner, between);
+            }
+            up.apply(step.backend(), out, column, inner);
+        }
+    }
+
+    /** {@code base(x) + adapter(x)}: weights that several layers share, and what one of them adds. */
+    record Adapted(Linear base, LowRank adapter) implements Projection {
+        @Override
+        public int out() {
+            return base.out();
+        }
+
+        @Override
+        public void apply(Tensor out, int column, Tensor x, Step step) {
+            Tensor sum = base.of(x, step);
+            step.backend().add(sum, sum, adapter.of(x, step), 1);
+            step.backend().copyColumns(out, column, sum, 0, out());
+        }
+    }
+
+    /** {@code factor * base(x)}. */
+    record Scaled(Projection base, float factor) implements Projection {
+        @Override
+        public int out() {
+            return base.out();
+        }
+
+        @Override
+        public void apply(Tensor out, int column, Tensor x, Step step) {
+            Tensor y = base.of(x, step);
+            step.backend().scale(y, y, factor);
+            step.backend().copyColumns(out, column, y, 0, out());
+        }
+    }
+}

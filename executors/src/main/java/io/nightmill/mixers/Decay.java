@@ -1,0 +1,71 @@
+package io.nightmill.mixers;
+
+import io.nightmill.kernels.Activation;
+import io.nightmill.kernels.Backend;
+import io.nightmill.layers.Projection;
+import io.nightmill.layers.Step;
+import io.nightmill.tensor.Tensor;
+
+/** What a linear mixer keeps of its state from one token to the next: factors from 0 to 1. */
+public sealed interface Decay {
+
+    /** {@code [tokens, width]}, or one row for all tokens. */
+    Tensor factors(Tensor x, Step step);
+
+    /** The same at every token (RetNet, Lightning). */
+    record Constant(Tensor factors) implements Decay {
+        @Override
+        public Tensor factors(Tensor x, Step step) {
+            return factors;
+        }
+    }
+
+    /**
+     * {@code exp(rate * softplus(f(x) + bias))} (Gated DeltaNet, KDA).
+     *
+     * @param rate {@code [1, width]}, negative
+     */
+    record Softplus(Projection f, Tensor bias, Tensor rate) implements Decay {
+        @Override
+        public Tensor factors(Tensor x, Step step) {
+            Backend backend = step.backend();
+            Tensor y = f.of(x, step);
+            backend.add(y, y, bias, 1);
+            backend.activate(y, y, Activation.SOFTPLUS);
+            backend.multiply(y, y, rate);
+            backend.activate(y, y, Activation.EXP);
+            return y;
+        }
+    }
+
+    /** {@code sigmoid(f(x))^power} (GLA, GSA). */
+    record SigmoidPower(Projection f, float power) implements Decay {
+        @Override
+        public Tensor factors(Tensor x, Step step) {
+            Backend backend = step.backend();
+            Tensor y = f.of(x, step);
+            backend.activate(y, y, Activation.LOG_SIGMOID);
+            backend.scale(y, y, power);
+            backend.activate(y, y, Activation.EXP);
+            return y;
+        }
+    }
+
+    /**
+     * {@code bound + (1 - bound) sigmoid(f(x))} (HGRN, HGRN2).
+     *
+     * @param bound {@code [1, width]}
+     * @param rest {@code 1 - bound}
+     */
+    record Bounded(Projection f, Tensor bound, Tensor rest) implements Decay {
+        @Override
+        public Tensor factors(Tensor x, Step step) {
+            Backend backend = step.backend();
+            Tensor y = f.of(x, step);
+            backend.activate(y, y, Activation.SIGMOID);
+            backend.multiply(y, y, rest);
+            backend.add(y, y, bound, 1);
+            return y;
+        }
+    }
+}

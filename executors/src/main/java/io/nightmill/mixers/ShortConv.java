@@ -1,0 +1,44 @@
+package io.nightmill.mixers;
+
+import io.nightmill.kernels.Activation;
+import io.nightmill.layers.Step;
+import io.nightmill.tensor.State;
+import io.nightmill.tensor.Tensor;
+import io.nightmill.weights.Weights;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * A short causal convolution of each column, and an activation: what most linear mixers put before their recurrence.
+ *
+ * @param weight {@code [width, kernel]}
+ */
+public record ShortConv(Tensor weight, @Nullable Tensor bias, @Nullable Activation activation) {
+
+    /** Reads {@code name.weight}, stored {@code [width, 1, kernel]}, and {@code name.bias} where it is. */
+    public static ShortConv from(Weights weights, String name, int width, int kernel, @Nullable Activation activation) {
+        return new ShortConv(
+                weights.tensor(name + ".weight", 0, width, kernel),
+                weights.has(name + ".bias") ? weights.vector(name + ".bias", width) : null,
+                activation);
+    }
+
+    /** The columns {@code first .. first + count}. */
+    public ShortConv columns(int first, int count) {
+        Tensor cut = bias == null ? null : new Tensor(bias.buffer(), bias.offset() + first, 1, count);
+        return new ShortConv(weight.rows(first, count), cut, activation);
+    }
+
+    /** The last {@code kernel - 1} inputs. */
+    State.Spec state() {
+        return new State.Spec.Fixed((weight.width() - 1) * weight.rows());
+    }
+
+    Tensor of(Tensor x, State tail, Step step) {
+        Tensor y = step.rows(x.width());
+        step.backend().causalConv(y, x, weight, bias, tail, step.batch());
+        if (activation != null) {
+            step.backend().activate(y, y, activation);
+        }
+        return y;
+    }
+}

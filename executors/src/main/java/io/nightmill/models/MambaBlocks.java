@@ -1,0 +1,148 @@
+package io.nightmill.models;
+
+import io.nightmill.kernels.Activation;
+import io.nightmill.kernels.Recurrence;
+import io.nightmill.layers.Linear;
+import io.nightmill.layers.Norm;
+import io.nightmill.mixers.Mamba;
+import io.nightmill.mixers.Mamba2;
+import io.nightmill.mixers.Readout;
+import io.nightmill.mixers.ShortConv;
+import io.nightmill.tensor.Tensor;
+import io.nightmill.weights.ConfigNode;
+import io.nightmill.weights.Weights;
+import java.util.Arrays;
+import java.util.List;
+import org.jspecify.annotations.Nullable;
+
+/** Mamba layers under the tensor names that all their families share. */
+final class MambaBlocks {
+    private MambaBlocks() {}
+
+    /**
+     * Sizes of a Mamba-2 layer.
+     *
+     * @param normGroups groups that the gated norm sees one by one; 0 is no norm
+     * @param gatesFirst whether the gate comes before the norm
+     * @param dtLow bound on dt
+     * @param inputScale factors on the outputs of {@code in_proj}, or null
+     */
+    record Sizes(
+            int hidden,
+            int heads,
+            int headDim,
+            int groups,
+            int stateSize,
+            int kernel,
+            float eps,
+            int normGroups,
+            boolean gatesFirst,
+            float dtLow,
+            float dtHigh,
+            float @Nullable [] inputScale) {
+        int inner() {
+            return heads * headDim;
+        }
+
+        int convolved() {
+            return inner() + 2 * groups * stateSize;
+        }
+
+        /** By the keys of Bamba, Granite and Falcon. */
+        static Sizes of(Blueprint model, boolean gatesFirst, int normGroups, float @Nullable [] inputScale) {
+            ConfigNode config = model.config;
+            int heads = config.requireInt("mamba_n_heads");
+            int inner = config.intOr("mamba_d_ssm", config.intOr("mamba_expand", 2) * model.hidden);
+            return new Sizes(
+                    model.hidden,
+                    heads,
+                    intOrAuto(config, "mamba_d_head", inner / heads),
+                    config.intOr("mamba_n_groups", 1),
+                    config.requireInt("mamba_d_state"),
+                    config.intOr("mamba_d_conv", 4),
+                    model.eps,
+                    normGroups,
+                    gatesFirst,
+                    low(config),
+                    high(config),
+                    inputScale);
+        }
+    }
+
+    /** "auto" is what is left for a head. */
+    private static int intOrAuto(ConfigNode config, String key, int otherwise) {
+        return config.json().path(key).isTextual() ? otherwise : config.intOr(key, otherwise);
+    }
+
+    static float low(ConfigNode config) {
+        List<Double> limit = config.doubles("time_step_limit");
+        return limit.isEmpty() ? 0 : limit.get(0).floatValue();
+    }
+
+    static float high(ConfigNode config) {
+        List<Double> limit = config.doubles("time_step_limit");
+        return limit.size() < 2 ? Float.POSITIVE_INFINITY : limit.get(1).floatValue();
+    }
+
+    static Mamba2 mamba2(Weights weights, Sizes sizes) {
+        int heads = sizes.heads;
+        int inner = sizes.inner();
+        Activation silu = Activation.SILU;
+        Norm norm = null;
+        if (sizes.normGroups > 0) {
+            Tensor weight = weights.vector("norm.weight", inner).reshape(inner / sizes.normGroups);
+            norm = new Norm.Rms(weight, sizes.eps);
+        }
+        return new Mamba2(
+                Linear.from(weights, "in_proj", inner + sizes.convolved() + heads, sizes.hidden),
+                sizes.inputScale == null ? null : weights.upload(1, sizes.inputScale.length, sizes.inputScale),
+                ShortConv.from(weights, "conv1d", sizes.convolved(), sizes.kernel, silu),
+                weights.vector("dt_bias", heads),
+                weights.upload(1, heads, Blueprint.negativeExp(weights.values("A_log", heads))),
+                weights.tensor("D", 0, heads, 1),
+                sizes.dtLow,
+                sizes.dtHigh,
+                new Recurrence(
+                        heads,
+                        sizes.groups,
+                        sizes.groups,
+                        sizes.stateSize,
+                        sizes.headDim,
+                        Recurrence.Decay.HEAD,
+                        Recurrence.Rule.ADD,
+                        1),
+                new Readout(norm, sizes.gatesFirst, silu, Linear.from(weights, "out_proj", sizes.hidden, inner)));
+    }
+
+    /** @param norms on dt, B and C, or null for none */
+    static Mamba mamba(
+            Weights weights, int hidden, int inner, int stateSize, int rank, int kernel, List<@Nullable Norm> norms) {
+        float[] logs = weights.values("A_log", inner, stateSize);
+        float[] rates = new float[logs.length];
+        for (int i = 0; i < logs.length; i++) {
+            rates[i % stateSize * inner + i / stateSize] = (float) -Math.exp(logs[i]);
+        }
+        return new Mamba(
+                Linear.from(weights, "in_proj", 2 * inner, hidden),
+                ShortConv.from(weights, "conv1d", inner, kernel, Activation.SILU),
+                Linear.from(weights, "x_proj", rank + 2 * stateSize, inner),
+                norms.get(0),
+                norms.get(1),
+                norms.get(2),
+                Linear.from(weights, "dt_proj", inner, rank),
+                weights.upload(stateSize, inner, rates),
+                weights.vector("D", inner),
+                Linear.from(weights, "out_proj", hidden, inner));
+    }
+
+    /** dt, B and C as they are. */
+    static List<@Nullable Norm> unnormed() {
+        return Arrays.asList(null, null, null);
+    }
+
+    /** "auto" is a sixteenth of the hidden size. */
+    static int rank(ConfigNode config, String key, int hidden) {
+        boolean auto = !config.has(key) || config.json().path(key).isTextual();
+        return auto ? (hidden + 15) / 16 : config.requireInt(key);
+    }
+}
