@@ -1,6 +1,7 @@
 package io.nightmill.layers;
 
 import java.util.function.IntFunction;
+import java.util.function.IntToDoubleFunction;
 import java.util.function.IntUnaryOperator;
 
 /**
@@ -11,7 +12,7 @@ import java.util.function.IntUnaryOperator;
  * @param frequencies inverse frequencies {@code [rotary / 2]} of a regime
  * @param regime which frequencies a sequence of so many tokens has. When a growing sequence changes its regime, all its
  *     tokens are computed again: their keys were rotated otherwise
- * @param scale factor on cosines and sines
+ * @param scale factor on cosines and sines in a regime
  * @param period positions begin anew after so many tokens; 0 is never
  */
 public record Rope(
@@ -19,7 +20,7 @@ public record Rope(
         boolean interleaved,
         IntFunction<float[]> frequencies,
         IntUnaryOperator regime,
-        float scale,
+        IntToDoubleFunction scale,
         int period) {
     public Rope {
         if (rotary < 2 || rotary % 2 != 0) {
@@ -30,7 +31,7 @@ public record Rope(
 
     /** The same frequencies at every length. */
     public static Rope fixed(int rotary, boolean interleaved, float[] frequencies, float scale) {
-        return new Rope(rotary, interleaved, regime -> frequencies, length -> 0, scale, 0);
+        return new Rope(rotary, interleaved, regime -> frequencies, length -> 0, regime -> scale, 0);
     }
 
     public Rope withInterleaved(boolean neighbours) {
@@ -43,15 +44,17 @@ public record Rope(
 
     /** Cosines and sines of the positions {@code from .. from + count} in a sequence of {@code length} tokens. */
     void write(int from, int count, int length, float[] out, int at) {
-        float[] inverse = frequencies.apply(regime.applyAsInt(length));
+        int current = regime.applyAsInt(length);
+        float[] inverse = frequencies.apply(current);
+        float factor = (float) scale.applyAsDouble(current);
         for (int t = 0; t < count; t++) {
             int row = at + t * rotary;
             int position = period == 0 ? from + t : (from + t) % period;
             for (int i = 0; i < inverse.length; i++) {
                 // The reference multiplies in float32.
                 float angle = inverse[i] * position;
-                out[row + i] = (float) Math.cos(angle) * scale;
-                out[row + inverse.length + i] = (float) Math.sin(angle) * scale;
+                out[row + i] = (float) Math.cos(angle) * factor;
+                out[row + inverse.length + i] = (float) Math.sin(angle) * factor;
             }
         }
     }

@@ -179,6 +179,15 @@ final class Blueprint {
         return all;
     }
 
+    /** Rows {@code first .. first + count} of each of so many groups of {@code size} rows. */
+    static int[] rows(int groups, int size, int first, int count) {
+        int[] rows = new int[groups * count];
+        for (int i = 0; i < rows.length; i++) {
+            rows[i] = i / count * size + first + i % count;
+        }
+        return rows;
+    }
+
     /** A norm of rows to length 1. */
     static Norm unit(Weights weights, int width, double eps) {
         float[] factors = new float[width];

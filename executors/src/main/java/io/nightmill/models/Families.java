@@ -22,7 +22,13 @@ public final class Families {
             new Bamba(),
             new FalconH1(),
             new NemotronH(),
-            new Zamba2());
+            new Zamba2(),
+            new Qwen3Next(),
+            new KimiLinear(),
+            new MiniMax(),
+            new Lfm2(),
+            new RecurrentGemma(),
+            new PhiMoe());
 
     private Families() {}
 

@@ -24,13 +24,8 @@ final class Mixtral implements ModelFamily {
     public Decoder build(ConfigNode config, Weights weights) {
         Blueprint model = new Blueprint(config, weights);
         Rope rope = model.rope();
-        int count = config.requireInt("num_local_experts");
-        int inner = config.requireInt("intermediate_size");
-        Router router = Router.plain(count, config.requireInt("num_experts_per_tok"), Router.Scoring.SOFTMAX, true);
-        Glu glu = Glu.of(model.activation());
         for (int i = 0; i < model.layers; i++) {
             Weights layer = model.layer(i);
-            Weights moe = layer.in("block_sparse_moe");
             model.add(Branch.of(
                     model.norm(layer, "input_layernorm"),
                     SoftmaxAttention.from(
@@ -39,15 +34,22 @@ final class Mixtral implements ModelFamily {
                             rope,
                             model.attention(config.intOr("sliding_window", 0)))));
             model.add(Branch.of(
-                    model.norm(layer, "post_attention_layernorm"),
-                    new MixtureOfExperts(
-                            Linear.from(moe, "gate", count, model.hidden),
-                            null,
-                            router,
-                            Experts.from(moe.in("experts"), count, model.hidden, inner, glu, "w1", "w3", "w2"),
-                            null,
-                            null)));
+                    model.norm(layer, "post_attention_layernorm"), experts(model, layer.in("block_sparse_moe"))));
         }
         return model.decoder();
+    }
+
+    static MixtureOfExperts experts(Blueprint model, Weights moe) {
+        int count = model.config.requireInt("num_local_experts");
+        int inner = model.config.requireInt("intermediate_size");
+        int topK = model.config.requireInt("num_experts_per_tok");
+        Glu glu = Glu.of(model.activation());
+        return new MixtureOfExperts(
+                Linear.from(moe, "gate", count, model.hidden),
+                null,
+                Router.plain(count, topK, Router.Scoring.SOFTMAX, true),
+                Experts.from(moe.in("experts"), count, model.hidden, inner, glu, "w1", "w3", "w2"),
+                null,
+                null);
     }
 }

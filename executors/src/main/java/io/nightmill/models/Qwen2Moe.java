@@ -31,13 +31,14 @@ final class Qwen2Moe implements ModelFamily {
                     model.norm(layer, "input_layernorm"),
                     SoftmaxAttention.from(layer.in("self_attn"), model.hidden, rope, model.attention(window))));
             FeedForward feedForward =
-                    Qwen3.isSparse(config, i) ? withShared(model, layer.in("mlp")) : model.mlp(layer.in("mlp"));
+                    Qwen3.isSparse(config, i) ? experts(model, layer.in("mlp")) : model.mlp(layer.in("mlp"));
             model.add(Branch.of(model.norm(layer, "post_attention_layernorm"), feedForward));
         }
         return model.decoder();
     }
 
-    private static FeedForward withShared(Blueprint model, Weights mlp) {
+    /** Routed experts, and a shared one behind a gate. */
+    static FeedForward experts(Blueprint model, Weights mlp) {
         MixtureOfExperts routed = Qwen3.experts(model, mlp, model.config.requireInt("moe_intermediate_size"));
         int inner = model.config.requireInt("shared_expert_intermediate_size");
         return new MixtureOfExperts(

@@ -161,7 +161,7 @@ final class Ropes {
             double stretch = factor * length / original - (factor - 1);
             return plain(theta * Math.pow(stretch, rotary / (rotary - 2.0)), rotary);
         };
-        return new Rope(rotary, interleaved, frequencies, length -> length <= original ? 0 : length, 1, 0);
+        return new Rope(rotary, interleaved, frequencies, length -> length <= original ? 0 : length, regime -> 1, 0);
     }
 
     private static Rope longRope(
@@ -174,8 +174,17 @@ final class Ropes {
                 ? (double) positions / original
                 : scaling.doubleOr("factor", (double) positions / original);
         double attention = factor <= 1 ? 1 : Math.sqrt(1 + Math.log(factor) / Math.log(original));
-        float scale = (float) scaling.doubleOr("attention_factor", attention);
+        double scale = scaling.doubleOr("attention_factor", attention);
+        // Phi-3.5-MoE gives the scales itself, and its reference keeps the short factors at every length.
+        boolean alwaysNear = scaling.has("short_mscale");
+        double nearScale = scaling.doubleOr("short_mscale", scale);
+        double farScale = scaling.doubleOr("long_mscale", scale);
         return new Rope(
-                rotary, interleaved, regime -> regime == 0 ? near : far, length -> length > original ? 1 : 0, scale, 0);
+                rotary,
+                interleaved,
+                regime -> regime == 0 || alwaysNear ? near : far,
+                length -> length > original ? 1 : 0,
+                regime -> regime == 0 ? nearScale : farScale,
+                0);
     }
 }

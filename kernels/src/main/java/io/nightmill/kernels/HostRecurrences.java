@@ -18,7 +18,6 @@ import org.jspecify.annotations.Nullable;
  */
 final class HostRecurrences {
     private static final int COLUMNS = 64;
-    private static final int CHUNK = Recurrence.CHUNK;
 
     private final Lanes lanes;
     private final Workers workers;
@@ -206,9 +205,9 @@ final class HostRecurrences {
     /** Keeps the undecayed keys of the chunk that the span ends in. */
     private static void keepKeys(Tensor key, Recurrence r, State state, Batch.Span span, int keyHead) {
         int end = span.past() + span.count();
-        for (int position = Math.max(span.past(), end - end % CHUNK); position < end; position++) {
+        for (int position = Math.max(span.past(), end - end % r.chunk()); position < end; position++) {
             int row = span.first() + position - span.past();
-            int to = slot(state, span) + r.keys(keyHead) + position % CHUNK * r.keyDim();
+            int to = slot(state, span) + r.keys(keyHead) + position % r.chunk() * r.keyDim();
             int from = offset(key) + row * key.width() + keyHead * r.keyDim();
             System.arraycopy(values(key), from, values(state.pool()), to, r.keyDim());
         }
@@ -223,6 +222,7 @@ final class HostRecurrences {
         final int head;
         final int keyDim;
         final int valueDim;
+        final int chunk;
         final int writes;
         final float[] s;
         /** Places in the state: the matrix, the pairs' keys and values, the chunk's decay so far, the pairs' decays. */
@@ -257,6 +257,7 @@ final class HostRecurrences {
             this.head = head;
             keyDim = r.keyDim();
             valueDim = r.valueDim();
+            chunk = r.chunk();
             writes = r.writes();
             s = values(state.pool());
             int slot = slot(state, span);
@@ -270,12 +271,12 @@ final class HostRecurrences {
             keyColumn = keyHead * keyDim;
             outColumn = head * valueDim;
             gathered = 0;
-            queries = gathered + CHUNK * keyDim;
-            probes = queries + CHUNK * keyDim;
-            reads = probes + CHUNK * keyDim;
-            knowns = reads + CHUNK * valueDim;
-            scores = knowns + CHUNK * valueDim;
-            transposed = scores + 2 * CHUNK * r.pairs();
+            queries = gathered + chunk * keyDim;
+            probes = queries + chunk * keyDim;
+            reads = probes + chunk * keyDim;
+            knowns = reads + chunk * valueDim;
+            scores = knowns + chunk * valueDim;
+            transposed = scores + 2 * chunk * r.pairs();
             work = scratch(transposed + keyDim * r.pairs());
             keys = r.decay() == Decay.KEY ? s : work;
             keysAt = r.decay() == Decay.KEY ? storedKeys : gathered;
@@ -284,9 +285,9 @@ final class HostRecurrences {
         void run() {
             int t = 0;
             while (t < span.count()) {
-                int place = (span.past() + t) % CHUNK;
-                int n = Math.min(CHUNK - place, span.count() - t);
-                boolean isFirst = span.past() + t < CHUNK;
+                int place = (span.past() + t) % chunk;
+                int n = Math.min(chunk - place, span.count() - t);
+                boolean isFirst = span.past() + t < chunk;
                 if (place == 0) {
                     Arrays.fill(s, chunkDecay, chunkDecay + r.decayWidth(), 1);
                 }
@@ -295,7 +296,7 @@ final class HostRecurrences {
                 } else {
                     sharedKeys(span.first() + t, place, n, isFirst);
                 }
-                if (place + n == CHUNK) {
+                if (place + n == chunk) {
                     fold(isFirst);
                 }
                 t += n;
@@ -361,7 +362,7 @@ final class HostRecurrences {
             }
             float[] w = values(decay);
             switch (r.decay()) {
-                case NONE -> {}
+                case NONE, TABLE -> {}
                 case HEAD -> {
                     float factor = w[at(decay, token, head)];
                     s[chunkDecay] *= factor;
@@ -385,9 +386,16 @@ final class HostRecurrences {
             }
         }
 
+        /** Factors from the head's table: of the first pairs, and of S. */
+        private void look(int first, int pairs, int onMatrix) {
+            int table = offset(u.decay()) + head * u.decay().width();
+            System.arraycopy(values(u.decay()), table + first, s, pairDecays, pairs);
+            s[chunkDecay] = values(u.decay())[table + onMatrix];
+        }
+
         /** What was read from S has decayed with it since the chunk began. */
         private void decayRead(int at) {
-            if (r.decay() == Decay.HEAD) {
+            if (r.decay() == Decay.HEAD || r.decay() == Decay.TABLE) {
                 for (int d = 0; d < valueDim; d++) {
                     work[at + d] *= s[chunkDecay];
                 }
@@ -408,25 +416,28 @@ final class HostRecurrences {
             int qo = at(u.query(), token, queryColumn);
             int qs = u.query().width();
             readMatrix(q, qo, qs, n, reads, isFirst);
-            lanes.dots(q, qo, qs, n, work, gathered, keyDim, pairs, keyDim, work, scores, CHUNK);
-            int overlaps = scores + CHUNK * CHUNK;
+            lanes.dots(q, qo, qs, n, work, gathered, keyDim, pairs, keyDim, work, scores, chunk);
+            int overlaps = scores + chunk * chunk;
             if (r.rule() == Rule.DELTA) {
                 int own = gathered + place * keyDim;
                 readMatrix(work, own, keyDim, n, knowns, isFirst);
-                lanes.dots(work, own, keyDim, n, work, gathered, keyDim, pairs, keyDim, work, overlaps, CHUNK);
+                lanes.dots(work, own, keyDim, n, work, gathered, keyDim, pairs, keyDim, work, overlaps, chunk);
             }
             for (int i = 0; i < n; i++) {
                 int pair = place + i;
                 decayPairs(token + i, pair);
                 if (r.rule() == Rule.DELTA) {
                     decayRead(knowns + i * valueDim);
-                    scalePairs(overlaps + i * CHUNK, pair);
-                    readPairs(overlaps + i * CHUNK, pair, knowns + i * valueDim);
+                    scalePairs(overlaps + i * chunk, pair);
+                    readPairs(overlaps + i * chunk, pair, knowns + i * valueDim);
                 }
                 keepValue(token + i, pair, knowns + i * valueDim);
+                if (r.decay() == Decay.TABLE) {
+                    look(pair * chunk, pair + 1, chunk * chunk + pair);
+                }
                 decayRead(reads + i * valueDim);
-                scalePairs(scores + i * CHUNK, pair + 1);
-                readPairs(scores + i * CHUNK, pair + 1, reads + i * valueDim);
+                scalePairs(scores + i * chunk, pair + 1);
+                readPairs(scores + i * chunk, pair + 1, reads + i * valueDim);
                 emit(token + i, reads + i * valueDim);
             }
         }
@@ -520,8 +531,12 @@ final class HostRecurrences {
         /** {@code S = decay S + sum_j key_j value_j^T}. */
         private void fold(boolean isFirst) {
             int pairs = r.pairs();
+            if (r.decay() == Decay.TABLE) {
+                look(chunk * chunk + chunk, pairs, chunk * chunk + 2 * chunk);
+            }
+            boolean whole = r.decay() == Decay.HEAD || r.decay() == Decay.TABLE;
             for (int j = 0; j < pairs; j++) {
-                float factor = r.decay() == Decay.HEAD ? s[pairDecays + j] : 1;
+                float factor = whole ? s[pairDecays + j] : 1;
                 for (int d = 0; d < keyDim; d++) {
                     work[transposed + d * pairs + j] = factor * keys[keysAt + j * keyDim + d];
                 }
@@ -533,7 +548,7 @@ final class HostRecurrences {
                 } else if (r.decay() == Decay.VALUE) {
                     scaleBy(s, row, s, chunkDecay, valueDim);
                 } else if (r.decay() != Decay.NONE) {
-                    float factor = s[r.decay() == Decay.HEAD ? chunkDecay : chunkDecay + d];
+                    float factor = s[whole ? chunkDecay : chunkDecay + d];
                     for (int v = 0; v < valueDim; v++) {
                         s[row + v] *= factor;
                     }

@@ -11,7 +11,7 @@ package io.nightmill.kernels;
  *   out = scale S^T q
  * </pre>
  *
- * <p>Chunked form (Yang et al. 2023, arXiv 2312.06635): positions are cut into chunks of {@link #CHUNK}. The state holds S
+ * <p>Chunked form (Yang et al. 2023, arXiv 2312.06635): positions are cut into chunks. The state holds S
  * as it was before the current chunk, and the writes since then as pairs of key and value, the value of a delta rule
  * already corrected. A token reads {@code S^T q} and the pairs; the last token of a chunk folds the pairs into S, as one
  * matrix product. So prompts are matrix products, a decoded token reads S without writing it, and a token's bits do not
@@ -19,17 +19,31 @@ package io.nightmill.kernels;
  *
  * @param queryHeads {@code heads / queryHeads} heads share a query
  * @param keyHeads {@code heads / keyHeads} heads share a key
+ * @param chunk positions of a chunk
  */
 public record Recurrence(
-        int heads, int queryHeads, int keyHeads, int keyDim, int valueDim, Decay decay, Rule rule, float scale) {
-    public static final int CHUNK = 16;
+        int heads,
+        int queryHeads,
+        int keyHeads,
+        int keyDim,
+        int valueDim,
+        Decay decay,
+        Rule rule,
+        float scale,
+        int chunk) {
+    private static final int CHUNK = 16;
 
     /** What D multiplies: nothing, the whole matrix, its rows, or its columns. */
     public enum Decay {
         NONE,
         HEAD,
         KEY,
-        VALUE
+        VALUE,
+        /**
+         * The whole matrix, by factors that a checkpoint lists for every distance within a chunk (MiniMax): rounded, they
+         * are no longer the powers of one factor. See {@link Recurrence#tableWidth}.
+         */
+        TABLE
     }
 
     public enum Rule {
@@ -43,10 +57,17 @@ public record Recurrence(
             throw new IllegalArgumentException(
                     "Cannot share %d queries and %d keys among %d heads".formatted(queryHeads, keyHeads, heads));
         }
-        if (decay == Decay.KEY && keyHeads != heads || rule == Rule.LOW_RANK && decay != Decay.KEY) {
+        if (decay == Decay.KEY && keyHeads != heads
+                || rule == Rule.LOW_RANK && decay != Decay.KEY
+                || rule != Rule.ADD && decay == Decay.TABLE) {
             throw new IllegalArgumentException("Cannot run rule %s with decay %s, %d heads and %d key heads"
                     .formatted(rule, decay, heads, keyHeads));
         }
+    }
+
+    public Recurrence(
+            int heads, int queryHeads, int keyHeads, int keyDim, int valueDim, Decay decay, Rule rule, float scale) {
+        this(heads, queryHeads, keyHeads, keyDim, valueDim, decay, rule, scale, CHUNK);
     }
 
     /** Heads that share nothing. */
@@ -60,17 +81,25 @@ public record Recurrence(
     }
 
     int pairs() {
-        return CHUNK * writes();
+        return chunk * writes();
     }
 
     /** Values of the product of a chunk's decays so far, per head. */
     int decayWidth() {
         return switch (decay) {
             case NONE -> 0;
-            case HEAD -> 1;
+            case HEAD, TABLE -> 1;
             case KEY -> keyDim;
             case VALUE -> valueDim;
         };
+    }
+
+    /**
+     * Values of a row of {@link Decay#TABLE}: {@code [chunk, chunk]} factors on a pair by the place of the token that reads
+     * it and its own; {@code [chunk]} on what S gives to a token; {@code [chunk]} on a pair as it is folded; 1 on S then.
+     */
+    public int tableWidth() {
+        return chunk * chunk + 2 * chunk + 1;
     }
 
     int matrix(int head) {

@@ -445,6 +445,10 @@ public final class ReferenceBackend implements Backend {
     /** Token by token, with S itself as the state. */
     @Override
     public void recur(Tensor out, Update u, Recurrence r, State state, Batch batch) {
+        if (r.decay() == Recurrence.Decay.TABLE) {
+            recurByTable(out, u, r, state, batch);
+            return;
+        }
         for (Batch.Span span : batch.spans()) {
             for (int head = 0; head < r.heads(); head++) {
                 double[][] s = new double[r.keyDim()][r.valueDim()];
@@ -460,6 +464,51 @@ public final class ReferenceBackend implements Backend {
                     for (int v = 0; v < r.valueDim(); v++) {
                         set(state.pool(), span.slot(), r.matrix(head) + k * r.valueDim() + v, s[k][v]);
                     }
+                }
+            }
+        }
+    }
+
+    /** S as it was before the chunk, and the chunk's pairs. */
+    private static void recurByTable(Tensor out, Update u, Recurrence r, State state, Batch batch) {
+        int n = r.chunk();
+        for (Batch.Span span : batch.spans()) {
+            for (int task = 0; task < r.heads() * span.count(); task++) {
+                int head = task / span.count();
+                int position = span.past() + task % span.count();
+                int t = span.first() + task % span.count();
+                int place = position % n;
+                int kAt = head / (r.heads() / r.keyHeads()) * r.keyDim();
+                int qAt = head / (r.heads() / r.queryHeads()) * r.keyDim();
+                int keys = r.keys(head / (r.heads() / r.keyHeads()));
+                for (int k = 0; k < r.keyDim(); k++) {
+                    set(state.pool(), span.slot(), keys + place * r.keyDim() + k, get(u.key(), t, kAt + k));
+                }
+                for (int v = 0; v < r.valueDim(); v++) {
+                    int value = r.values(head) + v;
+                    set(
+                            state.pool(),
+                            span.slot(),
+                            value + place * r.valueDim(),
+                            get(u.value(), t, head * r.valueDim() + v));
+                    double read = 0;
+                    for (int k = 0; k < r.keyDim(); k++) {
+                        double seen = 0;
+                        double folded = 0;
+                        for (int j = 0; j <= place; j++) {
+                            double pair = (double) get(state.pool(), span.slot(), keys + j * r.keyDim() + k)
+                                    * get(state.pool(), span.slot(), value + j * r.valueDim());
+                            seen += pair * get(u.decay(), head, place * n + j);
+                            folded += pair * get(u.decay(), head, n * n + n + j);
+                        }
+                        int at = r.matrix(head) + k * r.valueDim() + v;
+                        double matrix = position < n ? 0 : get(state.pool(), span.slot(), at);
+                        read += get(u.query(), t, qAt + k) * (seen + matrix * get(u.decay(), head, n * n + place));
+                        if (place == n - 1) {
+                            set(state.pool(), span.slot(), at, folded + matrix * get(u.decay(), head, n * n + 2 * n));
+                        }
+                    }
+                    set(out, t, head * r.valueDim() + v, r.scale() * read);
                 }
             }
         }
@@ -487,7 +536,7 @@ public final class ReferenceBackend implements Backend {
             for (int v = 0; v < valueDim; v++) {
                 int column =
                         switch (r.decay()) {
-                            case NONE -> -1;
+                            case NONE, TABLE -> -1;
                             case HEAD -> head;
                             case KEY -> kAt + k;
                             case VALUE -> head * valueDim + v;

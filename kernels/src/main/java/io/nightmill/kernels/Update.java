@@ -10,7 +10,7 @@ import org.jspecify.annotations.Nullable;
  * @param key {@code [tokens, keyHeads * keyDim]}
  * @param value {@code [tokens, heads * valueDim]}
  * @param decay factors from 0 to 1: {@code [tokens, heads]}, {@code [tokens, heads * keyDim]} or {@code [tokens, heads *
- *     valueDim]}; one row serves all tokens
+ *     valueDim]}; one row serves all tokens; {@code [heads, tableWidth]} for tables
  * @param beta {@code [tokens, heads]}, of the delta rule; null is 1
  * @param probe {@code [tokens, heads * keyDim]}, of the low-rank rule
  * @param erase {@code [tokens, heads * keyDim]}, of the low-rank rule

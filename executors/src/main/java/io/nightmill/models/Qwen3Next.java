@@ -1,0 +1,126 @@
+package io.nightmill.models;
+
+import io.nightmill.kernels.Activation;
+import io.nightmill.kernels.Recurrence;
+import io.nightmill.layers.Branch;
+import io.nightmill.layers.Decoder;
+import io.nightmill.layers.FeedForward;
+import io.nightmill.layers.Linear;
+import io.nightmill.layers.Norm;
+import io.nightmill.layers.Rope;
+import io.nightmill.layers.SequenceMixer;
+import io.nightmill.mixers.Decay;
+import io.nightmill.mixers.LinearAttention;
+import io.nightmill.mixers.LinearAttention.Input;
+import io.nightmill.mixers.Readout;
+import io.nightmill.mixers.ShortConv;
+import io.nightmill.mixers.SoftmaxAttention;
+import io.nightmill.weights.ConfigNode;
+import io.nightmill.weights.Weights;
+import java.util.List;
+import java.util.Set;
+
+/** Qwen3-Next (Qwen 2025): Gated DeltaNet three times, gated attention once, and experts in every layer. */
+final class Qwen3Next implements ModelFamily {
+    @Override
+    public Set<String> modelTypes() {
+        return Set.of("qwen3_next");
+    }
+
+    @Override
+    public Decoder build(ConfigNode config, Weights weights) {
+        Blueprint model = new Blueprint(config, weights, 1);
+        Rope rope = model.rope();
+        List<String> types = config.texts("layer_types");
+        int interval = config.intOr("full_attention_interval", 4);
+        for (int i = 0; i < model.layers; i++) {
+            Weights layer = model.layer(i);
+            boolean attends =
+                    types.isEmpty() ? (i + 1) % interval == 0 : types.get(i).equals("full_attention");
+            SequenceMixer mixer =
+                    attends ? attention(model, layer.in("self_attn"), rope) : delta(model, layer.in("linear_attn"));
+            model.add(Branch.of(model.norm(layer, "input_layernorm"), mixer));
+            FeedForward feedForward = config.intOr("num_experts", 0) > 0 && Qwen3.isSparse(config, i)
+                    ? Qwen2Moe.experts(model, layer.in("mlp"))
+                    : model.mlp(layer.in("mlp"));
+            model.add(Branch.of(model.norm(layer, "post_attention_layernorm"), feedForward));
+        }
+        weights.ignore("mtp.*");
+        return model.decoder();
+    }
+
+    /** Each head's query lies before its gate. */
+    private static SoftmaxAttention attention(Blueprint model, Weights weights, Rope rope) {
+        int width = model.heads * model.headDim;
+        int keys = model.kvHeads * model.headDim;
+        int[] queries = Blueprint.rows(model.heads, 2 * model.headDim, 0, model.headDim);
+        int[] gates = Blueprint.rows(model.heads, 2 * model.headDim, model.headDim, model.headDim);
+        return new SoftmaxAttention(
+                Linear.rowsOf(weights, "q_proj", 2 * width, model.hidden, queries),
+                Linear.from(weights, "k_proj", keys, model.hidden),
+                Linear.from(weights, "v_proj", keys, model.hidden),
+                Linear.from(weights, "o_proj", model.hidden, width),
+                model.norm(weights, "q_norm", model.headDim),
+                model.norm(weights, "k_norm", model.headDim),
+                rope,
+                model.attention(0),
+                0,
+                Linear.rowsOf(weights, "q_proj", 2 * width, model.hidden, gates));
+    }
+
+    /** Queries, keys, values and gates are interleaved by key head; so are the two small projections. */
+    private static LinearAttention delta(Blueprint model, Weights weights) {
+        ConfigNode config = model.config;
+        int keyHeads = config.requireInt("linear_num_key_heads");
+        int heads = config.requireInt("linear_num_value_heads");
+        int keyDim = config.requireInt("linear_key_head_dim");
+        int valueDim = config.requireInt("linear_value_head_dim");
+        int share = heads / keyHeads;
+        int keys = keyHeads * keyDim;
+        int values = heads * valueDim;
+        int group = 2 * keyDim + 2 * share * valueDim;
+        ShortConv conv = ShortConv.from(
+                weights, "conv1d", 2 * keys + values, config.intOr("linear_conv_kernel_dim", 4), Activation.SILU);
+        Norm unit = Blueprint.unit(weights, keyDim, 1e-6);
+        return new LinearAttention(
+                new Input(part(model, weights, group, 0, keyDim), conv.columns(0, keys), null, unit),
+                new Input(part(model, weights, group, keyDim, keyDim), conv.columns(keys, keys), null, unit),
+                new Input(
+                        part(model, weights, group, 2 * keyDim, share * valueDim),
+                        conv.columns(2 * keys, values),
+                        null,
+                        null),
+                null,
+                new Decay.Softplus(
+                        small(model, weights, heads, Blueprint.rows(keyHeads, 2 * share, share, share)),
+                        weights.vector("dt_bias", heads),
+                        weights.upload(1, heads, Blueprint.negativeExp(weights.values("A_log", heads)))),
+                small(model, weights, heads, Blueprint.rows(keyHeads, 2 * share, 0, share)),
+                1,
+                new Recurrence(
+                        heads,
+                        keyHeads,
+                        keyHeads,
+                        keyDim,
+                        valueDim,
+                        Recurrence.Decay.HEAD,
+                        Recurrence.Rule.DELTA,
+                        (float) (1 / Math.sqrt(keyDim))),
+                part(model, weights, group, 2 * keyDim + share * valueDim, share * valueDim),
+                new Readout(
+                        Norm.rms(weights, "norm", valueDim, model.eps, 0),
+                        false,
+                        Activation.SILU,
+                        Linear.from(weights, "out_proj", model.hidden, values)));
+    }
+
+    private static Linear part(Blueprint model, Weights weights, int group, int first, int count) {
+        int keyHeads = model.config.requireInt("linear_num_key_heads");
+        int[] rows = Blueprint.rows(keyHeads, group, first, count);
+        return Linear.rowsOf(weights, "in_proj_qkvz", keyHeads * group, model.hidden, rows);
+    }
+
+    private static Linear small(Blueprint model, Weights weights, int heads, int[] rows) {
+        return Linear.rowsOf(weights, "in_proj_ba", 2 * heads, model.hidden, rows);
+    }
+}
