@@ -28,7 +28,11 @@ public final class Families {
             new MiniMax(),
             new Lfm2(),
             new RecurrentGemma(),
-            new PhiMoe());
+            new PhiMoe(),
+            new Fla(),
+            new Rwkv(),
+            new RwkvNative(),
+            new Ttt());
 
     private Families() {}
 

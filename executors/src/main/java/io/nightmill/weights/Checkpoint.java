@@ -115,6 +115,16 @@ public final class Checkpoint implements Weights {
         return files.tensors.containsKey(scope + name);
     }
 
+    @Override
+    public int[] shape(String name) {
+        Stored tensor = files.tensors.get(scope + name);
+        if (tensor == null) {
+            throw new IllegalArgumentException(
+                    "Cannot load model %s: tensor '%s' is missing".formatted(files.source, scope + name));
+        }
+        return Arrays.stream(tensor.shape()).mapToInt(Math::toIntExact).toArray();
+    }
+
     private Stored stored(String name, long... shape) {
         Stored tensor = files.tensors.get(scope + name);
         if (tensor == null) {

@@ -15,6 +15,9 @@ public interface Weights {
 
     boolean has(String name);
 
+    /** Extents as stored, outermost first: for sizes that a configuration does not give. */
+    int[] shape(String name);
+
     /** A small tensor on the backend, with {@code offset} added to every value; a vector has one row. */
     Tensor tensor(String name, float offset, int rows, int width);
 

@@ -1,0 +1,346 @@
+package io.nightmill.models;
+
+import io.nightmill.kernels.Activation;
+import io.nightmill.kernels.Backend.Attention;
+import io.nightmill.kernels.Backend.Glu;
+import io.nightmill.kernels.Recurrence;
+import io.nightmill.kernels.Recurrence.Rule;
+import io.nightmill.layers.Branch;
+import io.nightmill.layers.Decoder;
+import io.nightmill.layers.GatedMlp;
+import io.nightmill.layers.Linear;
+import io.nightmill.layers.Norm;
+import io.nightmill.layers.Projection;
+import io.nightmill.layers.Projection.LowRank;
+import io.nightmill.layers.Rope;
+import io.nightmill.layers.SequenceMixer;
+import io.nightmill.mixers.Decay;
+import io.nightmill.mixers.GatedScan;
+import io.nightmill.mixers.GatedSlotAttention;
+import io.nightmill.mixers.LinearAttention;
+import io.nightmill.mixers.LinearAttention.Input;
+import io.nightmill.mixers.Readout;
+import io.nightmill.mixers.ShortConv;
+import io.nightmill.mixers.SoftmaxAttention;
+import io.nightmill.tensor.Tensor;
+import io.nightmill.weights.ConfigNode;
+import io.nightmill.weights.Weights;
+import java.util.Set;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The linear mixers of flash-linear-attention (github.com/fla-org) in its one frame of a decoder, alone or with layers of
+ * softmax attention among them.
+ */
+final class Fla implements ModelFamily {
+    @Override
+    public Set<String> modelTypes() {
+        return Set.of("retnet", "gla", "delta_net", "gated_deltanet", "kda", "gsa", "hgrn", "hgrn2");
+    }
+
+    @Override
+    public Decoder build(ConfigNode config, Weights weights) {
+        Blueprint model = new Blueprint(config, weights).named("model", "embeddings", "norm");
+        if (config.intOr("num_kv_heads", model.heads) != model.heads || config.has("clamp_min")) {
+            throw new IllegalArgumentException(
+                    "Cannot build %s: num_kv_heads other than num_heads and clamp_min are not supported"
+                            .formatted(config));
+        }
+        for (int i = 0; i < model.layers; i++) {
+            Weights layer = model.layer(i);
+            boolean attends = config.at("attn").ints("layers").contains(i);
+            SequenceMixer mixer = attends ? attention(model, layer.in("attn")) : mixer(model, layer.in("attn"), i);
+            model.add(Branch.of(model.norm(layer, "attn_norm"), mixer));
+            GatedMlp mlp = GatedMlp.from(
+                    layer.in("mlp"), model.hidden, inner(config, model.hidden), Glu.of(model.activation()));
+            model.add(Branch.of(model.norm(layer, "mlp_norm"), mlp));
+        }
+        return model.decoder();
+    }
+
+    /** Given, or two thirds of a multiple, in steps of 256. */
+    private static int inner(ConfigNode config, int hidden) {
+        int reduced = (int) (hidden * config.doubleOr("hidden_ratio", 4) * 2 / 3);
+        return config.intOr("intermediate_size", (reduced + 255) / 256 * 256);
+    }
+
+    private static SoftmaxAttention attention(Blueprint model, Weights weights) {
+        ConfigNode attn = model.config.at("attn");
+        int heads = attn.requireInt("num_heads");
+        int kvHeads = attn.intOr("num_kv_heads", heads);
+        int headDim = model.hidden / heads;
+        Rope rope = model.rope(Ropes.of(model.config, headDim, attn.doubleOr("rope_theta", 10000), attn));
+        float scale = (float) (1 / Math.sqrt(headDim));
+        int window = attn.intOr("window_size", 0);
+        SoftmaxAttention attention = SoftmaxAttention.from(
+                weights, model.hidden, rope, new Attention(heads, kvHeads, headDim, headDim, scale, window, 0, null));
+        return weights.has("q_norm.weight")
+                ? attention.normed(model.norm(weights, "q_norm", headDim), model.norm(weights, "k_norm", headDim))
+                : attention;
+    }
+
+    private static SequenceMixer mixer(Blueprint model, Weights weights, int layer) {
+        String type = model.config.requireText("model_type");
+        return switch (type) {
+            case "retnet" -> retention(model, weights);
+            case "gla" -> gated(model, weights);
+            case "delta_net" -> delta(model, weights);
+            case "gated_deltanet", "kda" -> gatedDelta(model, weights, type.equals("kda"));
+            case "gsa" -> slots(model, weights);
+            case "hgrn" -> scan(model, weights, layer);
+            case "hgrn2" -> expanded(model, weights, layer);
+            default -> throw new IllegalStateException(type);
+        };
+    }
+
+    private static Linear linear(Blueprint model, Weights weights, String name, int out) {
+        return Linear.from(weights, name, out, model.hidden);
+    }
+
+    /** Query, key or value, with its convolution where the configuration has one. */
+    private static Input input(
+            Blueprint model,
+            Weights weights,
+            String name,
+            int out,
+            @Nullable Activation activation,
+            boolean convolves) {
+        ShortConv conv = null;
+        Activation after = activation;
+        if (model.config.booleanOr("use_short_conv", convolves)) {
+            int kernel = model.config.intOr("conv_size", 4);
+            conv = ShortConv.from(weights, name + "_conv1d", out, kernel, Activation.SILU);
+            after = convolves ? null : activation;
+        }
+        return new Input(linear(model, weights, name + "_proj", out), conv, after, null);
+    }
+
+    private static @Nullable Activation featureMap(Blueprint model) {
+        return model.config.has("feature_map") ? Activation.of(model.config.requireText("feature_map")) : null;
+    }
+
+    private static int expanded(Blueprint model, String key, double otherwise) {
+        return (int) (model.hidden * model.config.doubleOr(key, otherwise));
+    }
+
+    /** The norm of each head, a gate, and the output. */
+    private static Readout readout(Blueprint model, Weights weights, String norm, int headDim, int width) {
+        return new Readout(
+                model.norm(weights, norm, headDim),
+                false,
+                Activation.SILU,
+                Linear.from(weights, "o_proj", model.hidden, width));
+    }
+
+    private static float rootScale(int keyDim) {
+        return (float) (1 / Math.sqrt(keyDim));
+    }
+
+    private static LinearAttention retention(Blueprint model, Weights weights) {
+        int heads = model.heads;
+        int keys = expanded(model, "expand_k", 1);
+        int values = expanded(model, "expand_v", 2);
+        float[] decay = new float[heads];
+        for (int h = 0; h < heads; h++) {
+            decay[h] = (float) (1 - Math.pow(2, -5.0 - h));
+        }
+        boolean gates = model.config.booleanOr("use_output_gate", true);
+        Rope rope = model.rope(Ropes.of(model.config, keys / heads));
+        return new LinearAttention(
+                input(model, weights, "q", keys, featureMap(model), false),
+                input(model, weights, "k", keys, featureMap(model), false),
+                input(model, weights, "v", values, null, false),
+                rope,
+                new Decay.Constant(weights.upload(1, heads, decay)),
+                null,
+                1,
+                recurrence(heads, keys, values, Recurrence.Decay.HEAD, Rule.ADD),
+                gates ? linear(model, weights, "g_proj", values) : null,
+                readout(model, weights, gates ? "g_norm_swish_gate" : "g_norm", values / heads, values));
+    }
+
+    private static Recurrence recurrence(int heads, int keys, int values, Recurrence.Decay decay, Rule rule) {
+        return Recurrence.of(heads, keys / heads, values / heads, decay, rule, rootScale(keys / heads));
+    }
+
+    private static LinearAttention gated(Blueprint model, Weights weights) {
+        ConfigNode config = model.config;
+        int keys = expanded(model, "expand_k", 0.5);
+        int values = expanded(model, "expand_v", 1);
+        boolean gates = config.booleanOr("use_output_gate", true);
+        return new LinearAttention(
+                input(model, weights, "q", keys, featureMap(model), false),
+                input(model, weights, "k", keys, featureMap(model), false),
+                input(model, weights, "v", values, null, false),
+                null,
+                new Decay.SigmoidPower(
+                        lowRank(model, weights, "gk_proj", config.intOr("gate_low_rank_dim", 16), keys),
+                        (float) (1 / config.doubleOr("gate_logit_normalizer", 16))),
+                null,
+                1,
+                recurrence(model.heads, keys, values, Recurrence.Decay.KEY, Rule.ADD),
+                gates ? linear(model, weights, "g_proj", values) : null,
+                readout(model, weights, gates ? "g_norm_swish_gate" : "g_norm", values / model.heads, values));
+    }
+
+    private static LowRank lowRank(Blueprint model, Weights weights, String name, int rank, int out) {
+        return new LowRank(
+                linear(model, weights, name + ".0", rank), null, Linear.from(weights, name + ".1", out, rank));
+    }
+
+    private static LinearAttention delta(Blueprint model, Weights weights) {
+        ConfigNode config = model.config;
+        int keys = expanded(model, "expand_k", 1);
+        int values = expanded(model, "expand_v", 1);
+        String map = config.textOr("qk_activation", "silu");
+        Activation activation = map.equals("identity") ? null : Activation.of(map);
+        boolean convolves = config.booleanOr("use_short_conv", true);
+        if (convolves && activation != Activation.SILU
+                || !config.textOr("qk_norm", "l2").equals("l2")) {
+            throw new IllegalArgumentException(
+                    "Cannot build %s: expected qk_activation 'silu' and qk_norm 'l2'".formatted(config));
+        }
+        Norm unit = Blueprint.unit(weights, keys / model.heads, 1e-6);
+        boolean gates = config.booleanOr("use_gate", false);
+        return new LinearAttention(
+                normed(input(model, weights, "q", keys, activation, true), unit),
+                normed(input(model, weights, "k", keys, activation, true), unit),
+                input(model, weights, "v", values, Activation.SILU, true),
+                null,
+                null,
+                config.booleanOr("use_beta", true) ? linear(model, weights, "b_proj", model.heads) : null,
+                config.booleanOr("allow_neg_eigval", false) ? 2 : 1,
+                recurrence(model.heads, keys, values, Recurrence.Decay.NONE, Rule.DELTA),
+                gates ? linear(model, weights, "g_proj", values) : null,
+                readout(model, weights, "o_norm", values / model.heads, values));
+    }
+
+    private static Input normed(Input input, Norm norm) {
+        return new Input(input.projection(), input.conv(), input.activation(), norm);
+    }
+
+    /** Gated DeltaNet decays whole heads; Kimi Delta Attention each channel, and its gate is a sigmoid. */
+    private static LinearAttention gatedDelta(Blueprint model, Weights weights, boolean kimi) {
+        ConfigNode config = model.config;
+        int keyHeads = config.requireInt("num_heads");
+        int heads = config.intOr("num_v_heads", keyHeads);
+        int keyDim = config.requireInt("head_dim");
+        int valueDim = (int) (keyDim * config.doubleOr("expand_v", kimi ? 1 : 2));
+        int width = heads * valueDim;
+        float[] rates = Blueprint.negativeExp(weights.values("A_log", heads));
+        Decay decay = kimi
+                ? new Decay.Softplus(
+                        lowRank(model, weights, "f_proj", valueDim, heads * keyDim),
+                        weights.vector("dt_bias", heads * keyDim),
+                        weights.upload(1, heads * keyDim, Blueprint.repeated(rates, keyDim)))
+                : new Decay.Softplus(
+                        linear(model, weights, "a_proj", heads),
+                        weights.vector("dt_bias", heads),
+                        weights.upload(1, heads, rates));
+        Projection gate = kimi
+                ? lowRank(model, weights, "g_proj", valueDim, width)
+                : config.booleanOr("use_gate", true) ? linear(model, weights, "g_proj", width) : null;
+        Norm unit = Blueprint.unit(weights, keyDim, 1e-6);
+        return new LinearAttention(
+                normed(input(model, weights, "q", keyHeads * keyDim, Activation.SILU, true), unit),
+                normed(input(model, weights, "k", keyHeads * keyDim, Activation.SILU, true), unit),
+                input(model, weights, "v", width, Activation.SILU, true),
+                null,
+                decay,
+                linear(model, weights, "b_proj", heads),
+                config.booleanOr("allow_neg_eigval", false) ? 2 : 1,
+                new Recurrence(
+                        heads,
+                        keyHeads,
+                        keyHeads,
+                        keyDim,
+                        valueDim,
+                        kimi ? Recurrence.Decay.KEY : Recurrence.Decay.HEAD,
+                        Rule.DELTA,
+                        rootScale(keyDim)),
+                gate,
+                new Readout(
+                        model.norm(weights, "o_norm", valueDim),
+                        false,
+                        kimi ? Activation.SIGMOID : Activation.SILU,
+                        Linear.from(weights, "o_proj", model.hidden, width)));
+    }
+
+    private static GatedSlotAttention slots(Blueprint model, Weights weights) {
+        ConfigNode config = model.config;
+        int heads = model.heads;
+        int keys = expanded(model, "expand_k", 1);
+        int values = expanded(model, "expand_v", 1);
+        int slots = config.intOr("num_slots", keys / heads);
+        Activation map = Activation.of(config.textOr("feature_map", "swish"));
+        return new GatedSlotAttention(
+                plain(model, weights, "q", keys, map),
+                plain(model, weights, "k", keys, map),
+                plain(model, weights, "v", values, Activation.SILU),
+                new Decay.SigmoidPower(linear(model, weights, "f_proj", heads * slots), (float)
+                        (1 / config.doubleOr("gate_logit_normalizer", 8))),
+                Recurrence.of(heads, keys / heads, slots, Recurrence.Decay.VALUE, Rule.ADD, 1),
+                Recurrence.of(heads, slots, values / heads, Recurrence.Decay.KEY, Rule.ADD, 1),
+                // The reference leaves this norm its own epsilon, whatever norm_eps says.
+                new Readout(
+                        Norm.rms(weights, "g_norm", values, 1e-5f, 0),
+                        false,
+                        Activation.SILU,
+                        Linear.from(weights, "o_proj", model.hidden, values)));
+    }
+
+    private static Input plain(Blueprint model, Weights weights, String name, int out, Activation activation) {
+        return new Input(linear(model, weights, name + "_proj", out), null, activation, null);
+    }
+
+    private static GatedScan scan(Blueprint model, Weights weights, int layer) {
+        int width = model.hidden * model.config.intOr("expand_ratio", 1);
+        return new GatedScan(
+                linear(model, weights, "i_proj", width),
+                forget(model, weights, width, layer),
+                linear(model, weights, "g_proj", width),
+                readout(model, weights, "g_norm", width, width));
+    }
+
+    private static LinearAttention expanded(Blueprint model, Weights weights, int layer) {
+        ConfigNode config = model.config;
+        int keyDim = config.intOr("expand_ratio", config.has("num_heads") ? model.hidden / model.heads : 128);
+        int heads = config.intOr("num_heads", model.hidden / keyDim);
+        int keys = heads * keyDim;
+        return new LinearAttention(
+                plain(model, weights, "q", keys, Activation.SILU),
+                null,
+                Input.of(linear(model, weights, "i_proj", model.hidden)),
+                null,
+                forget(model, weights, keys, layer),
+                null,
+                1,
+                recurrence(heads, keys, model.hidden, Recurrence.Decay.KEY, Rule.ADD),
+                null,
+                readout(model, weights, "g_norm", model.hidden, model.hidden));
+    }
+
+    /** Bounded from below by the softmax over layers of learned bounds, summed over the layers before. */
+    private static Decay forget(Blueprint model, Weights weights, int width, int layer) {
+        float[] bound = new float[width];
+        if (model.config.booleanOr("use_lower_bound", true)) {
+            float[] learned = model.weights.values("model.lower_bounds", model.layers, width);
+            for (int d = 0; d < width; d++) {
+                double sum = 0;
+                double before = 0;
+                for (int i = 0; i < model.layers; i++) {
+                    double share = Math.exp(learned[i * width + d]);
+                    sum += share;
+                    before += i > 0 && i <= layer ? share : 0;
+                }
+                bound[d] = (float) (before / sum);
+            }
+        }
+        float[] rest = new float[width];
+        for (int d = 0; d < width; d++) {
+            rest[d] = 1 - bound[d];
+        }
+        Tensor low = weights.upload(1, width, bound);
+        return new Decay.Bounded(linear(model, weights, "f_proj", width), low, weights.upload(1, width, rest));
+    }
+}
