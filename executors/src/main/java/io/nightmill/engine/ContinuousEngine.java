@@ -9,6 +9,7 @@ import io.nightmill.engine.Scheduler.Share;
 import io.nightmill.kernels.Backend;
 import io.nightmill.kernels.Backend.Picks;
 import io.nightmill.layers.Decoder;
+import io.nightmill.layers.ExpertLoad;
 import io.nightmill.layers.Scratch;
 import io.nightmill.layers.Step;
 import io.nightmill.tensor.Tensor;
@@ -39,6 +40,7 @@ public final class ContinuousEngine implements Engine {
     private final Memory memory;
     private final Scheduler scheduler;
     private final Scratch scratch;
+    private final ExpertLoad load = new ExpertLoad();
     private final Map<Request, Job> jobs = new IdentityHashMap<>();
     private final List<Completion> done = new ArrayList<>();
     private float[] row = new float[0];
@@ -133,7 +135,14 @@ public final class ContinuousEngine implements Engine {
                 scheduler.running(),
                 scheduler.waiting(),
                 memory.pages(),
-                memory.freePages());
+                memory.freePages(),
+                memory.slots(),
+                memory.freeSlots());
+    }
+
+    @Override
+    public long[][] expertLoad() {
+        return load.counts();
     }
 
     @Override
@@ -160,7 +169,7 @@ public final class ContinuousEngine implements Engine {
             s.job.started = s.job.started == 0 ? now : s.job.started;
         }
         Scratch.Mark mark = scratch.mark();
-        Step step = new Step(backend, Scheduler.batch(shares), scratch);
+        Step step = new Step(backend, Scheduler.batch(shares), scratch, load);
         Tensor hidden = decoder.forward(memory.states(), step);
         List<Reading> readings = new ArrayList<>();
         int first = 0;

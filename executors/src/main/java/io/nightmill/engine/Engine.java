@@ -17,6 +17,9 @@ public interface Engine extends AutoCloseable {
 
     Counters counters();
 
+    /** Choices of each expert so far, {@code [layers with experts][experts]}. */
+    long[][] expertLoad();
+
     @Override
     void close();
 
@@ -30,5 +33,7 @@ public interface Engine extends AutoCloseable {
             int running,
             int waiting,
             int pages,
-            int freePages) {}
+            int freePages,
+            int slots,
+            int freeSlots) {}
 }

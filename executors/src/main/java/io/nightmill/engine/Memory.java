@@ -117,13 +117,6 @@ final class Memory {
                 .orElse(1);
     }
 
-    /** Bytes that a sequence of so many tokens takes. */
-    static long bytesPerSequence(List<List<Spec>> specs, int tokens) {
-        long perToken = bytes(specs, Spec.Paged.class);
-        long paged = (long) (tokens + PAGE_TOKENS - 1) / PAGE_TOKENS * PAGE_TOKENS * perToken;
-        return paged + bytes(specs, Spec.Fixed.class);
-    }
-
     /** Pages for so many tokens; none where no state grows. */
     int pagesFor(int tokens) {
         return pages.holders.length == 0 ? 0 : (tokens + PAGE_TOKENS - 1) / PAGE_TOKENS;

@@ -54,6 +54,21 @@ public record Decoder(
         return branches.stream().map(branch -> branch.layer().states()).toList();
     }
 
+    public StateCost stateCost() {
+        long perToken = 0;
+        long perSequence = 0;
+        for (List<State.Spec> specs : states()) {
+            for (State.Spec spec : specs) {
+                if (spec instanceof State.Spec.Paged) {
+                    perToken += spec.width() * (long) Float.BYTES;
+                } else {
+                    perSequence += spec.width() * (long) Float.BYTES;
+                }
+            }
+        }
+        return new StateCost(perToken, perSequence);
+    }
+
     /**
      * Advances the states by the step's tokens.
      *
@@ -73,6 +88,7 @@ public record Decoder(
         Tensor normed = step.rows(hidden());
         for (int i = 0; i < branches.size(); i++) {
             Branch branch = branches.get(i);
+            step.enter(i);
             Scratch.Mark mark = step.scratch().mark();
             Tensor in = x;
             if (branch.before() != null) {

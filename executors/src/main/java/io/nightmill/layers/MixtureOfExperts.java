@@ -30,6 +30,7 @@ public record MixtureOfExperts(
         gate.apply(backend, logits, x);
         Routes routes = Routes.of(x.rows(), router.topK());
         backend.route(routes, logits, choiceBias, router);
+        step.countExperts(routes.experts(), router.experts());
 
         int[] starts = starts(routes);
         int[] place = new int[routes.experts().length];

@@ -14,10 +14,13 @@ public final class Step {
     private final Batch batch;
     private final Scratch scratch;
     private final Map<Rope, Tensor> tables = new HashMap<>();
+    private final ExpertLoad load;
+    private int layer;
     private @Nullable Tensor carried;
     private @Nullable Tensor started;
 
-    public Step(Backend backend, Batch batch, Scratch scratch) {
+    public Step(Backend backend, Batch batch, Scratch scratch, ExpertLoad load) {
+        this.load = load;
         this.backend = backend;
         this.batch = batch;
         this.scratch = scratch;
@@ -38,6 +41,15 @@ public final class Step {
     /** A scratch tensor with a row per token. */
     public Tensor rows(int width) {
         return scratch.tensor(batch.size(), width);
+    }
+
+    void enter(int branch) {
+        layer = branch;
+    }
+
+    /** Notes which experts the layer at hand chose. */
+    void countExperts(int[] chosen, int experts) {
+        load.count(layer, chosen, experts);
     }
 
     void carry(Tensor embedded) {

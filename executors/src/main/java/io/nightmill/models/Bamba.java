@@ -18,6 +18,11 @@ final class Bamba implements ModelFamily {
     }
 
     @Override
+    public String layers(String modelType) {
+        return "Mamba-2 and partly rotated attention, dense";
+    }
+
+    @Override
     public Decoder build(ConfigNode config, Weights weights) {
         Blueprint model = new Blueprint(config, weights).named("model", "embed_tokens", "final_layernorm");
         int rotary = config.intOr("attn_rotary_emb", (int) (model.headDim

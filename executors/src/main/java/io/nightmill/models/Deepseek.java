@@ -32,6 +32,11 @@ final class Deepseek implements ModelFamily {
     }
 
     @Override
+    public String layers(String modelType) {
+        return "latent attention (MLA), grouped experts with shared ones";
+    }
+
+    @Override
     public Decoder build(ConfigNode config, Weights weights) {
         Blueprint model = new Blueprint(config, weights);
         int rotary = config.requireInt("qk_rope_head_dim");

@@ -24,6 +24,11 @@ final class FalconH1 implements ModelFamily {
     }
 
     @Override
+    public String layers(String modelType) {
+        return "Mamba-2 and attention side by side in each layer, dense";
+    }
+
+    @Override
     public Decoder build(ConfigNode config, Weights weights) {
         Blueprint model = new Blueprint(config, weights)
                 .named("model", "embed_tokens", "final_layernorm")

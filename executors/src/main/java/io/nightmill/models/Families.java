@@ -34,18 +34,29 @@ public final class Families {
             new RwkvNative(),
             new Ttt());
 
+    /**
+     * What a user should know of a model type.
+     *
+     * @param gguf GGUF architectures that become it
+     * @param isProven see {@link ModelFamily#isProven}
+     */
+    public record Listing(String modelType, String layers, List<String> gguf, boolean isProven) {}
+
     private Families() {}
+
+    /** Every model type, sorted. */
+    public static List<Listing> listings() {
+        return modelTypes().stream()
+                .map(type ->
+                        new Listing(type, of(type).layers(type), GgufModel.architectures(type), of(type).isProven()))
+                .toList();
+    }
 
     /** Every {@code model_type} that a family builds, sorted. */
     public static List<String> modelTypes() {
         TreeSet<String> types = new TreeSet<>();
         ALL.forEach(family -> types.addAll(family.modelTypes()));
         return List.copyOf(types);
-    }
-
-    /** Every GGUF architecture that is read, sorted. */
-    public static List<String> ggufArchitectures() {
-        return List.copyOf(GgufModel.architectures());
     }
 
     /** @throws IllegalArgumentException listing what is supported */

@@ -39,6 +39,22 @@ final class Fla implements ModelFamily {
     }
 
     @Override
+    public String layers(String modelType) {
+        String mixer =
+                switch (modelType) {
+                    case "retnet" -> "retention";
+                    case "gla" -> "gated linear attention";
+                    case "delta_net" -> "DeltaNet";
+                    case "gated_deltanet" -> "Gated DeltaNet";
+                    case "kda" -> "Kimi Delta Attention";
+                    case "gsa" -> "gated slot attention";
+                    case "hgrn" -> "HGRN's gated scan";
+                    default -> "HGRN2's expanded states";
+                };
+        return mixer + ", alone or with attention, dense";
+    }
+
+    @Override
     public Decoder build(ConfigNode config, Weights weights) {
         Blueprint model = new Blueprint(config, weights).named("model", "embeddings", "norm");
         if (config.intOr("num_kv_heads", model.heads) != model.heads || config.has("clamp_min")) {

@@ -23,6 +23,11 @@ final class Gemma implements ModelFamily {
     }
 
     @Override
+    public String layers(String modelType) {
+        return "full and sliding attention, sandwich norms, soft caps, dense";
+    }
+
+    @Override
     public Decoder build(ConfigNode config, Weights weights) {
         Blueprint model = new Blueprint(config, weights, 1);
         String type = config.requireText("model_type");

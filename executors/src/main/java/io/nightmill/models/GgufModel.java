@@ -39,6 +39,9 @@ final class GgufModel {
             Map.entry("gpt-oss", "gpt_oss"),
             Map.entry("phi3", "phi3"));
 
+    /** Model types that share an architecture with another and are told apart by the file's keys. */
+    private static final Map<String, String> BECOMES = Map.of("mixtral", "llama", "deepseek_v3", "deepseek_v2");
+
     private static final Map<String, String> OUTER = Map.of(
             "token_embd.weight", "model.embed_tokens.weight",
             "output_norm.weight", "model.norm.weight",
@@ -92,8 +95,14 @@ final class GgufModel {
                 : architecture.equals("deepseek2") && biased ? "deepseek_v3" : known;
     }
 
-    static Set<String> architectures() {
-        return new TreeSet<>(TYPES.keySet());
+    /** The architectures that become a model type, sorted. */
+    static List<String> architectures(String type) {
+        String written = BECOMES.getOrDefault(type, type);
+        return TYPES.entrySet().stream()
+                .filter(entry -> entry.getValue().equals(written))
+                .map(Map.Entry::getKey)
+                .sorted()
+                .toList();
     }
 
     Checkpoint checkpoint(Backend backend, Precision precision) {

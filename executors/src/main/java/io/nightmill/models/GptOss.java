@@ -28,6 +28,11 @@ final class GptOss implements ModelFamily {
     }
 
     @Override
+    public String layers(String modelType) {
+        return "full and sliding attention with sinks, experts (BF16 or MXFP4)";
+    }
+
+    @Override
     public Decoder build(ConfigNode config, Weights weights) {
         Blueprint model = new Blueprint(config, weights);
         Rope rope = model.rope();

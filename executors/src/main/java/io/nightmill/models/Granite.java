@@ -27,6 +27,11 @@ final class Granite implements ModelFamily {
     }
 
     @Override
+    public String layers(String modelType) {
+        return "Mamba-2 and attention, experts with a shared feed-forward";
+    }
+
+    @Override
     public Decoder build(ConfigNode config, Weights weights) {
         Blueprint model = new Blueprint(config, weights)
                 .scaled(config.doubleOr("embedding_multiplier", 1), 1 / config.doubleOr("logits_scaling", 1), 0);

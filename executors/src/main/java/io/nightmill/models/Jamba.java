@@ -23,6 +23,11 @@ final class Jamba implements ModelFamily {
     }
 
     @Override
+    public String layers(String modelType) {
+        return "Mamba and attention without positions, experts in every other layer";
+    }
+
+    @Override
     public Decoder build(ConfigNode config, Weights weights) {
         Blueprint model = new Blueprint(config, weights).named("model", "embed_tokens", "final_layernorm");
         int count = config.intOr("num_experts", 1);

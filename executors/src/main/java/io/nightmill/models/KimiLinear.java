@@ -32,6 +32,11 @@ final class KimiLinear implements ModelFamily {
     }
 
     @Override
+    public String layers(String modelType) {
+        return "Kimi Delta Attention and latent attention, grouped experts";
+    }
+
+    @Override
     public Decoder build(ConfigNode config, Weights weights) {
         Blueprint model = new Blueprint(config, weights);
         ConfigNode linear = config.at("linear_attn_config");

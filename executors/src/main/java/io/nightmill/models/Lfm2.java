@@ -28,6 +28,11 @@ final class Lfm2 implements ModelFamily {
     }
 
     @Override
+    public String layers(String modelType) {
+        return "gated short convolutions and attention, dense or experts";
+    }
+
+    @Override
     public Decoder build(ConfigNode config, Weights weights) {
         Blueprint model = new Blueprint(config, weights).named("model", "embed_tokens", "embedding_norm");
         Rope rope = model.rope();

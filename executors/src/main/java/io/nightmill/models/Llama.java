@@ -16,6 +16,11 @@ final class Llama implements ModelFamily {
     }
 
     @Override
+    public String layers(String modelType) {
+        return "full or sliding attention, dense";
+    }
+
+    @Override
     public Decoder build(ConfigNode config, Weights weights) {
         Blueprint model = new Blueprint(config, weights);
         Rope rope = model.rope();

@@ -19,6 +19,11 @@ final class MambaFamily implements ModelFamily {
     }
 
     @Override
+    public String layers(String modelType) {
+        return (modelType.equals("mamba2") ? "Mamba-2" : "Mamba") + ", nothing else";
+    }
+
+    @Override
     public Decoder build(ConfigNode config, Weights weights) {
         Blueprint model = new Blueprint(config, weights).named("backbone", "embeddings", "norm_f");
         for (int i = 0; i < model.layers; i++) {

@@ -27,6 +27,11 @@ final class MiniMax implements ModelFamily {
     }
 
     @Override
+    public String layers(String modelType) {
+        return "lightning attention and softmax attention, experts";
+    }
+
+    @Override
     public Decoder build(ConfigNode config, Weights weights) {
         Blueprint model = new Blueprint(config, weights);
         Rope rope = model.rope();

@@ -21,6 +21,11 @@ final class Mixtral implements ModelFamily {
     }
 
     @Override
+    public String layers(String modelType) {
+        return "sliding attention, experts";
+    }
+
+    @Override
     public Decoder build(ConfigNode config, Weights weights) {
         Blueprint model = new Blueprint(config, weights);
         Rope rope = model.rope();

@@ -9,6 +9,17 @@ import java.util.Set;
 interface ModelFamily {
     Set<String> modelTypes();
 
+    /** What a model type is made of, in a line. */
+    String layers(String modelType);
+
+    /**
+     * Whether its outputs are held to those of its reference implementation. Where no reference could be run, a family is
+     * built from its publication, and users are told.
+     */
+    default boolean isProven() {
+        return true;
+    }
+
     /** @throws IllegalArgumentException naming the key or tensor that does not fit */
     Decoder build(ConfigNode config, Weights weights);
 }

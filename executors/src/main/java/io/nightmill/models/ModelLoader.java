@@ -3,6 +3,7 @@ package io.nightmill.models;
 import io.nightmill.kernels.Backend;
 import io.nightmill.kernels.HostBackend;
 import io.nightmill.layers.Decoder;
+import io.nightmill.layers.StateCost;
 import io.nightmill.weights.Checkpoint;
 import io.nightmill.weights.Gguf;
 import io.nightmill.weights.Precision;
@@ -38,11 +39,12 @@ public final class ModelLoader {
      * Checks that a model can be loaded: that its architecture is known, and its tensors are there in the right shapes. Reads
      * headers only; the weights may be missing from the files.
      *
+     * @return what a running sequence will remember
      * @throws IllegalArgumentException as {@link #load} does
      */
-    public static void check(Path path) {
+    public static StateCost check(Path path) {
         try (Backend backend = new HostBackend(1)) {
-            load(path, backend, Precision.SHAPES);
+            return load(path, backend, Precision.SHAPES).decoder().stateCost();
         }
     }
 

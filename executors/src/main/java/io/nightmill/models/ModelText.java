@@ -5,6 +5,7 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.nightmill.text.ChatTemplate;
 import io.nightmill.text.HuggingFaceTokenizer;
+import io.nightmill.text.RwkvTokenizer;
 import io.nightmill.text.SentencePieceModel;
 import io.nightmill.text.Tokenizer;
 import io.nightmill.weights.ConfigNode;
@@ -36,6 +37,7 @@ public record ModelText(
         int contextLength,
         int vocabulary) {
 
+    private static final String RWKV_VOCABULARY = "rwkv_vocab_v20230424.txt";
     private static final List<String> SPECIAL = List.of("bos_token", "eos_token", "unk_token", "pad_token");
 
     /** @throws IllegalArgumentException if there is no template, or it is not one */
@@ -100,6 +102,9 @@ public record ModelText(
                 byte[] model = Files.readAllBytes(folder.resolve("tokenizer.model"));
                 boolean begins = config.booleanOr("add_bos_token", true);
                 return new HuggingFaceTokenizer(SentencePieceModel.toTokenizerJson(model, begins), vocabulary);
+            }
+            if (Files.exists(folder.resolve(RWKV_VOCABULARY))) {
+                return new RwkvTokenizer(Files.readAllLines(folder.resolve(RWKV_VOCABULARY)), vocabulary);
             }
             return null;
         } catch (IOException e) {

@@ -25,6 +25,11 @@ final class NemotronH implements ModelFamily {
     }
 
     @Override
+    public String layers(String modelType) {
+        return "Mamba-2, attention, feed-forward or experts, one per block";
+    }
+
+    @Override
     public Decoder build(ConfigNode config, Weights weights) {
         boolean single = weights.has("backbone.embedding.weight");
         Blueprint model =

@@ -19,6 +19,11 @@ final class Olmo implements ModelFamily {
     }
 
     @Override
+    public String layers(String modelType) {
+        return "full attention, norms after the layers, dense or experts";
+    }
+
+    @Override
     public Decoder build(ConfigNode config, Weights weights) {
         Blueprint model = new Blueprint(config, weights);
         boolean sparse = config.requireText("model_type").equals("olmoe");

@@ -20,6 +20,11 @@ final class Phi3 implements ModelFamily {
     }
 
     @Override
+    public String layers(String modelType) {
+        return "full or sliding attention, LongRoPE, partly rotated heads, dense";
+    }
+
+    @Override
     public Decoder build(ConfigNode config, Weights weights) {
         Blueprint model = new Blueprint(config, weights);
         Rope rope = model.rope();

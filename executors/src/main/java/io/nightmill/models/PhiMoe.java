@@ -22,6 +22,11 @@ final class PhiMoe implements ModelFamily {
     }
 
     @Override
+    public String layers(String modelType) {
+        return "full attention, LongRoPE, experts behind a sparse mixer";
+    }
+
+    @Override
     public Decoder build(ConfigNode config, Weights weights) {
         Blueprint model = new Blueprint(config, weights);
         Rope rope = model.rope();

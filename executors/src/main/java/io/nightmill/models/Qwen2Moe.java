@@ -21,6 +21,11 @@ final class Qwen2Moe implements ModelFamily {
     }
 
     @Override
+    public String layers(String modelType) {
+        return "full attention, experts with a gated shared one";
+    }
+
+    @Override
     public Decoder build(ConfigNode config, Weights weights) {
         Blueprint model = new Blueprint(config, weights);
         Rope rope = model.rope();

@@ -22,6 +22,11 @@ final class Qwen3 implements ModelFamily {
     }
 
     @Override
+    public String layers(String modelType) {
+        return "full attention with normed heads, dense or experts";
+    }
+
+    @Override
     public Decoder build(ConfigNode config, Weights weights) {
         Blueprint model = new Blueprint(config, weights);
         Rope rope = model.rope();

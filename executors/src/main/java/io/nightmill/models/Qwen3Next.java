@@ -28,6 +28,11 @@ final class Qwen3Next implements ModelFamily {
     }
 
     @Override
+    public String layers(String modelType) {
+        return "Gated DeltaNet and gated attention, experts with a shared one";
+    }
+
+    @Override
     public Decoder build(ConfigNode config, Weights weights) {
         Blueprint model = new Blueprint(config, weights, 1);
         Rope rope = model.rope();

@@ -25,6 +25,11 @@ final class RecurrentGemma implements ModelFamily {
     }
 
     @Override
+    public String layers(String modelType) {
+        return "real-gated linear recurrent units and sliding attention, dense";
+    }
+
+    @Override
     public Decoder build(ConfigNode config, Weights weights) {
         Blueprint model = new Blueprint(config, weights, 1).named("model", "embed_tokens", "final_norm");
         boolean scales = config.booleanOr("embeddings_scale_by_sqrt_dim", true);

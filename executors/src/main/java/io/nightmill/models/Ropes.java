@@ -41,9 +41,13 @@ final class Ropes {
         };
     }
 
-    /** Tokens of context, by vLLM's rule: a rope that stretches positions stretches the context. */
+    /**
+     * Tokens of context, by vLLM's rule: a rope that stretches positions stretches the context. Models without attention
+     * name no limit, and have none but this.
+     */
     static int contextLength(ConfigNode config) {
-        int positions = config.intOr("max_position_embeddings", 2048);
+        int unnamed = config.has("num_attention_heads") ? 2048 : 1 << 20;
+        int positions = config.intOr("max_position_embeddings", config.intOr("model_max_length", unnamed));
         ConfigNode parameters = config.at("rope_parameters");
         ConfigNode scaling = parameters.isPresent() ? parameters : config.at("rope_scaling");
         if (config.textOr("model_type", "").startsWith("gemma3")) {

@@ -30,6 +30,11 @@ final class Rwkv implements ModelFamily {
     }
 
     @Override
+    public String layers(String modelType) {
+        return "RWKV time and channel mixing (flash-linear-attention names)";
+    }
+
+    @Override
     public Decoder build(ConfigNode config, Weights weights) {
         Blueprint model = new Blueprint(config, weights).named("model", "embeddings", "norm");
         boolean seventh = config.requireText("model_type").equals("rwkv7");

@@ -35,6 +35,11 @@ final class RwkvNative implements ModelFamily {
     }
 
     @Override
+    public String layers(String modelType) {
+        return "RWKV time and channel mixing (BlinkDL names)";
+    }
+
+    @Override
     public Decoder build(ConfigNode config, Weights weights) {
         int hidden = config.requireInt("n_embd");
         int vocabulary = config.requireInt("vocab_size");

@@ -23,6 +23,11 @@ final class Ttt implements ModelFamily {
     }
 
     @Override
+    public String layers(String modelType) {
+        return "TTT-Linear or TTT-MLP, dense";
+    }
+
+    @Override
     public Decoder build(ConfigNode config, Weights weights) {
         Blueprint model = new Blueprint(config, weights);
         int miniBatch = config.intOr("mini_batch_size", 16);

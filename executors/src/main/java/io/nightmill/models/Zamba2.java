@@ -26,6 +26,11 @@ final class Zamba2 implements ModelFamily {
     }
 
     @Override
+    public String layers(String modelType) {
+        return "Mamba-2 and shared attention blocks with adapters";
+    }
+
+    @Override
     public Decoder build(ConfigNode config, Weights weights) {
         Blueprint model = new Blueprint(config, weights).named("model", "embed_tokens", "final_layernorm");
         int headDim = config.intOr("attention_head_dim", 2 * model.hidden / model.heads);

@@ -50,6 +50,8 @@ public final class ExecutorRuntime implements AutoCloseable {
     private volatile boolean closed;
     private volatile @Nullable Throwable broken;
     private volatile Engine.Counters counters;
+    private volatile long[][] expertLoad = new long[0][];
+    private long[][] reportedLoad = new long[0][];
 
     private ExecutorRuntime(ModelSpec spec, Path path, ModelText text) {
         long start = System.nanoTime();
@@ -63,13 +65,14 @@ public final class ExecutorRuntime implements AutoCloseable {
         this.counters = engine.counters();
         this.backendName = backend.name();
         LOG.info(
-                "Runtime for {} on {} with {} threads: {} parameters, {} bytes of weights, {} pages, ready in {} ms",
+                "Runtime for {} on {} with {} threads: {} parameters, {} bytes of weights, {} pages, {} slots, ready in {} ms",
                 spec.path(),
                 backendName,
                 threads,
                 model.parameters(),
                 model.weightBytes(),
                 counters.pages(),
+                counters.slots(),
                 (System.nanoTime() - start) / 1_000_000);
         this.thread = new Thread(this::run, "nightmill-engine");
         thread.setDaemon(true);
@@ -133,6 +136,20 @@ public final class ExecutorRuntime implements AutoCloseable {
         return counters;
     }
 
+    /** Choices of each expert since the last call, {@code [layers with experts][experts]}: each is reported once. */
+    public synchronized long[][] takeExpertLoad() {
+        long[][] now = expertLoad;
+        long[][] taken = new long[now.length][];
+        for (int layer = 0; layer < now.length; layer++) {
+            taken[layer] = now[layer].clone();
+            for (int e = 0; layer < reportedLoad.length && e < taken[layer].length; e++) {
+                taken[layer][e] -= reportedLoad[layer][e];
+            }
+        }
+        reportedLoad = now;
+        return taken;
+    }
+
     public void submit(Request request, Receiver receiver) {
         inbox.add(new Entry(request, receiver));
         Throwable reason = broken;
@@ -155,6 +172,7 @@ public final class ExecutorRuntime implements AutoCloseable {
                 }
                 List<Completion> completions = engine.step();
                 counters = engine.counters();
+                expertLoad = engine.expertLoad();
                 for (Completion completion : completions) {
                     Receiver receiver = receivers.remove(completion.request());
                     if (receiver != null) {

@@ -15,7 +15,8 @@ final class Golden {
 
     static Stream<Path> folders() {
         List<String> supported = Families.modelTypes();
-        Stream<Path> real = Stream.of("stories260K-hf", "aidreams260K").map(root().resolveSibling("real")::resolve);
+        Stream<Path> real = Stream.of("stories260K-hf", "aidreams260K", "stories-hybrid-moe")
+                .map(root().resolveSibling("real")::resolve);
         try (Stream<Path> list = Files.list(root())) {
             return Stream.concat(list, real)
                     .filter(folder ->

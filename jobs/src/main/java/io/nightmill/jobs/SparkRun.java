@@ -1,10 +1,15 @@
 package io.nightmill.jobs;
 
+import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.nightmill.layers.StateCost;
 import io.nightmill.pipeline.Inference;
 import io.nightmill.pipeline.NightmillKryo;
 import io.nightmill.pipeline.NightmillPlugin;
 import io.nightmill.pipeline.RunConfig;
+import java.util.Arrays;
+import java.util.Locale;
+import java.util.stream.StreamSupport;
 import org.apache.spark.SparkConf;
 import org.apache.spark.sql.SparkSession;
 
@@ -13,7 +18,7 @@ final class SparkRun {
     private SparkRun() {}
 
     static int run(String name, RunConfig config) {
-        Inference.check(config);
+        StateCost state = Inference.check(config);
         SparkConf conf = new SparkConf()
                 .setIfMissing("spark.app.name", name)
                 .setIfMissing("spark.master", "local[*]")
@@ -26,7 +31,7 @@ final class SparkRun {
                 .set(NightmillPlugin.MODEL_KEY, config.model().format());
         SparkSession spark = SparkSession.builder().config(conf).getOrCreate();
         try {
-            ObjectNode report = Inference.run(spark, config);
+            ObjectNode report = Inference.run(spark, config, state);
             summarize(config, report);
             return 0;
         } finally {
@@ -47,6 +52,25 @@ final class SparkRun {
                 report.at("/tokens_per_second/completion").doubleValue());
         if (report.at("/rows/error").asLong() > 0) {
             System.err.println("Failed rows by code: " + report.at("/rows/errors"));
+        }
+        if (report.at("/state_bytes/per_token").asLong() == 0) {
+            System.err.printf(
+                    "A row's state takes %s bytes, however long it is%n", report.at("/state_bytes/per_sequence"));
+        }
+        JsonNode load = report.path("expert_load");
+        for (int i = 0; i < load.size(); i++) {
+            long[] counts = StreamSupport.stream(load.get(i).spliterator(), false)
+                    .mapToLong(JsonNode::asLong)
+                    .sorted()
+                    .toArray();
+            double percent = 100.0 / Math.max(1, Arrays.stream(counts).sum());
+            System.err.printf(
+                    Locale.ROOT,
+                    "Expert load, layer %d: %d experts took %.1f to %.1f %% of the choices%n",
+                    i + 1,
+                    counts.length,
+                    counts[0] * percent,
+                    counts[counts.length - 1] * percent);
         }
         System.err.println("Result: " + config.output() + " (report: " + config.output() + "/_nightmill/report.json)");
     }

@@ -65,7 +65,11 @@ record InferTask(Plan plan, RunCounters counters)
         @Override
         public boolean hasNext() {
             fill();
-            return !ready.isEmpty() || !flying.isEmpty();
+            boolean more = !ready.isEmpty() || !flying.isEmpty();
+            if (!more) {
+                counters.expertLoad().add(runtime.takeExpertLoad());
+            }
+            return more;
         }
 
         @Override

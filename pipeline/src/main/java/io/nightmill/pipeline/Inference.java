@@ -1,7 +1,9 @@
 package io.nightmill.pipeline;
 
 import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.nightmill.layers.StateCost;
 import io.nightmill.models.ModelLoader;
 import io.nightmill.runtime.SamplingJson;
 import java.time.Instant;
@@ -27,19 +29,20 @@ public final class Inference {
     /**
      * Looks for what would make the whole run fail, before Spark starts anything.
      *
+     * @return what a running row will take of the executors' memory
      * @throws IllegalArgumentException saying what was found, what was expected and what to do
      */
-    public static void check(RunConfig config) {
+    public static StateCost check(RunConfig config) {
         Tables.requireReadable(config);
         Tables.requireWritable(config);
-        ModelLoader.check(ModelFiles.sketch(config.model().path()));
         if (config.sampling() != null) {
             SamplingJson.parse(config.sampling(), null);
         }
+        return ModelLoader.check(ModelFiles.sketch(config.model().path()));
     }
 
-    /** Runs to the end and returns the report, which also lies in the output's {@code _nightmill/report.json}. */
-    public static ObjectNode run(SparkSession spark, RunConfig config) {
+    /** Runs a checked job to the end and returns the report, which also lies in the output's {@code _nightmill/report.json}. */
+    public static ObjectNode run(SparkSession spark, RunConfig config, StateCost state) {
         long start = System.nanoTime();
         Dataset<Row> input = Tables.read(spark, config.input(), config.inputFormat());
         boolean scores = config.sampling() == null;
@@ -95,6 +98,7 @@ public final class Inference {
                     .formatted(rows, written, config.output()));
         }
         ObjectNode report = report(config, rows, shards, counters, planned - start, end - planned);
+        report.putObject("state_bytes").put("per_token", state.perToken()).put("per_sequence", state.perSequence());
         report.put("spark_version", spark.version());
         if (!config.outputFormat().equals("table")) {
             Tables.writeReport(config.output(), report.toPrettyString());
@@ -147,6 +151,14 @@ public final class Inference {
         report.putObject("tokens").put("prompt", prompt).put("completion", completion);
         report.putObject("seconds").put("tokenize_and_plan", planNanos / 1e9).put("infer_and_write", seconds);
         report.putObject("tokens_per_second").put("prompt", prompt / seconds).put("completion", completion / seconds);
+        long[][] load = counters.expertLoad().value();
+        if (load.length > 0) {
+            ArrayNode layers = report.putArray("expert_load");
+            for (long[] layer : load) {
+                ArrayNode experts = layers.addArray();
+                Arrays.stream(layer).forEach(experts::add);
+            }
+        }
         return report;
     }
 }

@@ -44,7 +44,9 @@ public final class NightmillPlugin implements SparkPlugin {
             int running,
             int waiting,
             int pages,
-            int freePages)
+            int freePages,
+            int slots,
+            int freeSlots)
             implements Serializable {}
 
     /** The latest counters of every executor that has sent any. */
@@ -96,6 +98,8 @@ public final class NightmillPlugin implements SparkPlugin {
             gauge(context.metricRegistry(), "waiting", Counters::waiting);
             gauge(context.metricRegistry(), "kvPages", Counters::pages);
             gauge(context.metricRegistry(), "kvPagesFree", Counters::freePages);
+            gauge(context.metricRegistry(), "stateSlots", Counters::slots);
+            gauge(context.metricRegistry(), "stateSlotsFree", Counters::freeSlots);
             gauge(context.metricRegistry(), "preemptions", Counters::preemptions);
             String spec = context.conf().get(MODEL_KEY, "");
             if (!spec.isEmpty()) {
@@ -141,7 +145,9 @@ public final class NightmillPlugin implements SparkPlugin {
                         counters.running(),
                         counters.waiting(),
                         counters.pages(),
-                        counters.freePages()));
+                        counters.freePages(),
+                        counters.slots(),
+                        counters.freeSlots()));
             } catch (IOException e) {
                 LOG.debug("The driver is not listening", e);
             }

@@ -75,12 +75,17 @@ final class ProgressLine implements AutoCloseable {
         Collection<Progress> executors = NightmillPlugin.latest().values();
         long pages = executors.stream().mapToLong(Progress::pages).sum();
         long free = executors.stream().mapToLong(Progress::freePages).sum();
+        long slots = executors.stream().mapToLong(Progress::slots).sum();
+        long freeSlots = executors.stream().mapToLong(Progress::freeSlots).sum();
+        String kv = pages == 0 ? "" : "KV " + 100 * (pages - free) / pages + "%  ";
+        String states = slots == 0 ? "" : "states " + 100 * (slots - freeSlots) / slots + "%  ";
         return String.format(
                 Locale.ROOT,
-                "%d running  %d waiting  KV %d%%  ",
+                "%d running  %d waiting  %s%s",
                 executors.stream().mapToInt(Progress::running).sum(),
                 executors.stream().mapToInt(Progress::waiting).sum(),
-                pages == 0 ? 0 : 100 * (pages - free) / pages);
+                kv,
+                states);
     }
 
     @Override

@@ -15,6 +15,7 @@ record RunCounters(
         LongAccumulator rows,
         LongAccumulator promptTokens,
         LongAccumulator completionTokens,
+        ExpertLoadSum expertLoad,
         EnumMap<Failure.Code, LongAccumulator> failures)
         implements Serializable {
 
@@ -25,10 +26,13 @@ record RunCounters(
                     code,
                     spark.longAccumulator("nightmill errors " + code.name().toLowerCase(Locale.ROOT)));
         }
+        ExpertLoadSum expertLoad = new ExpertLoadSum();
+        spark.register(expertLoad, "nightmill expert load");
         return new RunCounters(
                 spark.longAccumulator("nightmill rows"),
                 spark.longAccumulator("nightmill prompt tokens"),
                 spark.longAccumulator("nightmill completion tokens"),
+                expertLoad,
                 failures);
     }
 

@@ -97,7 +97,7 @@ class ClusterIT {
 
     @Test
     void killedExecutorCostsNoRow() throws IOException, InterruptedException {
-        Path model = Jobs.ROOT.resolve("conf/demo/stories260K.gguf");
+        Path model = Jobs.ROOT.resolve("conf/demo/stories-hybrid-moe");
         List<ObjectNode> rows = new ArrayList<>();
         for (int i = 0; i < 240; i++) {
             rows.add(Jobs.row().put("id", "story-" + i).put("prompt", "Once upon a time there were " + i));

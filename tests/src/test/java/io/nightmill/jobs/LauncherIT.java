@@ -47,7 +47,7 @@ class LauncherIT {
                 1,
                 "generate",
                 "--model",
-                Jobs.ROOT.resolve("conf/demo/stories260K.gguf").toString(),
+                Jobs.ROOT.resolve("conf/demo/stories-hybrid-moe").toString(),
                 "--input",
                 input.toString(),
                 "--output",
