@@ -9,6 +9,7 @@ import io.nightmill.engine.ContinuousEngine;
 import io.nightmill.engine.Limits;
 import io.nightmill.engine.Request;
 import io.nightmill.engine.TestSampling;
+import io.nightmill.engine.TokenScores;
 import io.nightmill.kernels.Backend;
 import io.nightmill.kernels.HostBackend;
 import io.nightmill.kernels.ReferenceBackend;
@@ -40,6 +41,42 @@ class GoldenTest {
     @MethodSource("folders")
     void referenceBackendMatchesReferenceImplementation(Path folder) {
         check(folder, folder, new ReferenceBackend(), new Limits(1 << 24, 8, 512));
+    }
+
+    /** Whole prompts, chunks and single tokens: the same bits. */
+    @ParameterizedTest
+    @MethodSource("folders")
+    void prefillDoesNotDependOnChunks(Path folder) {
+        List<Float> whole = logprobs(folder, new Limits(1 << 24, 8, 1024));
+        assertThat(logprobs(folder, new Limits(1 << 24, 2, 23))).isEqualTo(whole);
+        assertThat(logprobs(folder, new Limits(1 << 24, 1, 1))).isEqualTo(whole);
+    }
+
+    private static List<Float> logprobs(Path folder, Limits limits) {
+        Backend backend = new HostBackend(1);
+        Model model = ModelLoader.load(folder, backend, Precision.F32);
+        JsonNode cases = ConfigNode.read(folder.resolve("golden.json")).json().path("cases");
+        Map<String, Completion> results = new HashMap<>();
+        try (ContinuousEngine engine = new ContinuousEngine(
+                backend, model.decoder(), null, Set.of(), model.text().contextLength(), limits)) {
+            for (JsonNode goldenCase : cases) {
+                engine.submit(new Request(
+                        goldenCase.path("name").asText(),
+                        Golden.ints(goldenCase.path("input_ids")),
+                        new Request.Ask.Score(List.of(), 0)));
+            }
+            while (!engine.idle()) {
+                engine.step().forEach(done -> results.put(done.request().id(), done));
+            }
+        }
+        List<Float> all = new ArrayList<>();
+        for (JsonNode goldenCase : cases) {
+            TokenScores scores = results.get(goldenCase.path("name").asText()).prompt();
+            for (int i = 0; i < scores.size(); i++) {
+                all.add(scores.logprob(i));
+            }
+        }
+        return all;
     }
 
     /** The cases of a folder on another file of the same weights. */

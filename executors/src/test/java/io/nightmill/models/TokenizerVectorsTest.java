@@ -6,6 +6,7 @@ import com.fasterxml.jackson.databind.JsonNode;
 import io.nightmill.text.Detokenizer;
 import io.nightmill.text.HuggingFaceTokenizer;
 import io.nightmill.text.PreTokenizers;
+import io.nightmill.text.RwkvTokenizer;
 import io.nightmill.text.SentencePieceModel;
 import io.nightmill.text.Tokenizer;
 import io.nightmill.text.TokenizerJson;
@@ -96,6 +97,22 @@ class TokenizerVectorsTest {
         Tokenizer tokenizer =
                 new HuggingFaceTokenizer(Files.readAllBytes(ROOT.resolve("neox20b/tokenizer.json")), 50277);
         assertJsonVectors(tokenizer, ROOT.resolve("neox20b/tokenizer.vectors.json"));
+    }
+
+    @Test
+    void rwkvVocabularyMatchesItsAuthors() throws IOException {
+        Tokenizer tokenizer =
+                new RwkvTokenizer(Files.readAllLines(ROOT.resolve("rwkv/rwkv_vocab_v20230424.txt")), 65536);
+        JsonNode vectors = ConfigNode.read(ROOT.resolve("rwkv/rwkv_world.vectors.json"))
+                .json()
+                .path("vectors");
+        assertThat(vectors).isNotEmpty();
+        for (JsonNode vector : vectors) {
+            int[] ids = Golden.ints(vector.path("ids"));
+            assertThat(tokenizer.encode(vector.path("text").asText(), false)).containsExactly(ids);
+            assertThat(tokenizer.decode(ids, false))
+                    .isEqualTo(vector.path("text").asText());
+        }
     }
 
     @Test
