@@ -38,6 +38,7 @@ public final class ContinuousEngine implements Engine {
     private final int contextLength;
     private final Admission admission;
     private final Memory memory;
+    private final PrefixCache prefixes;
     private final Scheduler scheduler;
     private final Scratch scratch;
     private final ExpertLoad load = new ExpertLoad();
@@ -70,7 +71,8 @@ public final class ContinuousEngine implements Engine {
         int mostSlots = limits.maxNumSeqs() + limits.maxNumSeqs() / 2 + 1;
         this.memory = new Memory(backend, decoder.states(), limits.kvBytes(), mostPages, mostSlots);
         this.admission = new Admission(decoder.vocabulary(), contextLength, memory, tokenizer);
-        this.scheduler = new Scheduler(memory, limits);
+        this.prefixes = new PrefixCache(memory);
+        this.scheduler = new Scheduler(memory, prefixes, limits);
         this.scratch = new Scratch(backend);
     }
 
@@ -98,6 +100,7 @@ public final class ContinuousEngine implements Engine {
         Sequence prompt = new Sequence(job, -1, request.prompt(), request.prompt().length);
         prompt.toScore = judgesPrompt(request.ask()) ? 1 : Integer.MAX_VALUE;
         prompt.count -= continues(prompt) ? 0 : 1;
+        prompt.regime = decoder.regime(prompt.known);
         if (prompt.count == 0) {
             end(prompt, Finish.SCORED, null);
         } else {
@@ -165,7 +168,6 @@ public final class ContinuousEngine implements Engine {
         long now = System.nanoTime();
         for (Share share : shares) {
             Sequence s = share.sequence();
-            s.regime = decoder.regime(s.known);
             s.job.started = s.job.started == 0 ? now : s.job.started;
         }
         Scratch.Mark mark = scratch.mark();
@@ -183,6 +185,7 @@ public final class ContinuousEngine implements Engine {
                 }
             }
             s.computed += share.tokens();
+            prefixes.reached(s);
             promptTokens += Math.max(0, Math.min(s.promptLength, s.computed) - (s.computed - share.tokens()));
             first += share.tokens();
         }
@@ -283,10 +286,10 @@ public final class ContinuousEngine implements Engine {
                 System.arraycopy(continuation, 0, tokens, prompt.known, continuation.length);
             }
             Sequence output = new Sequence(job, index, tokens, prompt.known);
-            if (decoder.regime(output.known) == prompt.regime) {
+            output.regime = decoder.regime(output.known);
+            if (output.regime == prompt.regime) {
                 scheduler.share(prompt, output);
             }
-            output.regime = prompt.regime;
             output.toScore = Integer.MAX_VALUE;
             outputs.add(output);
         }
@@ -339,6 +342,7 @@ public final class ContinuousEngine implements Engine {
         s.append(token);
         if (decoder.regime(s.count) != s.regime) {
             scheduler.restart(s);
+            s.regime = decoder.regime(s.count);
         }
         return ended(s, token, sampling);
     }
@@ -444,7 +448,7 @@ public final class ContinuousEngine implements Engine {
                 (now - job.submitted) / 1_000_000);
         List<Output> outputs = failure == null ? List.of(job.outputs) : List.of();
         TokenScores prompt = failure == null && judgesPrompt(job.request.ask()) ? job.prompt : null;
-        done.add(new Completion(job.request, outputs, prompt, 0, failure, timing));
+        done.add(new Completion(job.request, outputs, prompt, job.cachedTokens, failure, timing));
     }
 
     @Override

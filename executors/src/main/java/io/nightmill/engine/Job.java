@@ -1,5 +1,6 @@
 package io.nightmill.engine;
 
+import java.util.Arrays;
 import java.util.List;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
@@ -18,6 +19,10 @@ final class Job {
     /** Logits of the prompt's last row were read and the outputs begun. */
     boolean forked;
 
+    /** Prompt tokens whose states came from another request. */
+    int cachedTokens;
+
+    private PrefixCache.Prefix @Nullable [] prefixes;
     int open;
     long started;
     long firstToken;
@@ -29,5 +34,16 @@ final class Job {
         this.open = outputs;
         this.ends = ends;
         this.banned = banned;
+    }
+
+    /** The beginnings that the prompt shares, ascending. */
+    PrefixCache.Prefix[] prefixes() {
+        if (prefixes == null) {
+            prefixes = Arrays.stream(request.shared())
+                    .filter(length -> length > 0 && length <= request.prompt().length)
+                    .mapToObj(length -> new PrefixCache.Prefix(request.prompt(), length))
+                    .toArray(PrefixCache.Prefix[]::new);
+        }
+        return prefixes;
     }
 }

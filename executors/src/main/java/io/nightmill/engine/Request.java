@@ -7,8 +7,12 @@ import java.util.List;
  *
  * @param id names the row in results and fixes its random stream
  * @param prompt token ids, at least one
+ * @param shared lengths of the prompt's beginnings that other requests have too, ascending: places worth remembering
  */
-public record Request(String id, int[] prompt, Ask ask) {
+public record Request(String id, int[] prompt, Ask ask, int[] shared) {
+    public Request(String id, int[] prompt, Ask ask) {
+        this(id, prompt, ask, new int[0]);
+    }
 
     public sealed interface Ask {
         record Generate(Sampling sampling) implements Ask {}

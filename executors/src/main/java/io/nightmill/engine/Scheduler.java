@@ -4,6 +4,7 @@ import io.nightmill.tensor.Batch;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Iterator;
 import java.util.List;
 
 /**
@@ -16,13 +17,15 @@ final class Scheduler {
     record Share(Sequence sequence, int tokens) {}
 
     private final Memory memory;
+    private final PrefixCache prefixes;
     private final Limits limits;
     private final ArrayDeque<Sequence> waiting = new ArrayDeque<>();
     private final List<Sequence> running = new ArrayList<>();
     private long preemptions;
 
-    Scheduler(Memory memory, Limits limits) {
+    Scheduler(Memory memory, PrefixCache prefixes, Limits limits) {
         this.memory = memory;
+        this.prefixes = prefixes;
         this.limits = limits;
     }
 
@@ -60,6 +63,7 @@ final class Scheduler {
     }
 
     private void release(Sequence sequence) {
+        prefixes.stopped(sequence);
         for (int i = 0; i < sequence.pageCount; i++) {
             memory.givePage(sequence.pages[i]);
         }
@@ -108,7 +112,7 @@ final class Scheduler {
             if (budget == 0 || !running.contains(sequence)) {
                 continue;
             }
-            int tokens = Math.min(budget, sequence.count - sequence.computed);
+            int tokens = tokens(sequence, budget);
             while (running.contains(sequence) && !reserve(sequence, tokens)) {
                 preempt(shares);
                 preempted = true;
@@ -118,24 +122,52 @@ final class Scheduler {
                 budget -= tokens;
             }
         }
-        while (!preempted && budget > 0 && !waiting.isEmpty() && running.size() < limits.maxNumSeqs()) {
-            Sequence sequence = waiting.peek();
-            int needed = memory.pagesFor(sequence.count) - sequence.pageCount + 1;
-            if (needed > memory.freePages() && !running.isEmpty()) {
-                break;
+        Iterator<Sequence> next = waiting.iterator();
+        while (!preempted && budget > 0 && next.hasNext() && running.size() < limits.maxNumSeqs()) {
+            Sequence sequence = next.next();
+            if (sequence.computed == 0 && prefixes.isUnderway(sequence)) {
+                continue;
             }
-            int tokens = Math.min(budget, sequence.count - sequence.computed);
-            if (!reserve(sequence, tokens)) {
+            boolean begins = sequence.computed == 0;
+            if (begins) {
+                prefixes.begin(sequence);
+            }
+            int tokens = tokens(sequence, budget);
+            if (!admits(sequence) || !reserve(sequence, tokens)) {
+                if (begins) {
+                    release(sequence);
+                }
                 if (running.isEmpty() && reclaimFromWaiting(sequence)) {
+                    next = waiting.iterator();
                     continue;
                 }
                 break;
             }
-            running.add(waiting.remove());
+            next.remove();
+            running.add(sequence);
+            prefixes.started(sequence);
+            if (begins) {
+                sequence.job.cachedTokens = Math.max(sequence.job.cachedTokens, sequence.computed);
+            }
             shares.add(new Share(sequence, tokens));
             budget -= tokens;
         }
         return shares;
+    }
+
+    private int tokens(Sequence sequence, int budget) {
+        return prefixes.untilNext(sequence, Math.min(budget, sequence.count - sequence.computed));
+    }
+
+    /** Whether a sequence may join those that run: with pages for all that it has, and one to grow into. */
+    private boolean admits(Sequence sequence) {
+        int needed = memory.pagesFor(sequence.count) - sequence.pageCount + 1;
+        while (needed > memory.freePages() && memory.pages() > 0 && !running.isEmpty()) {
+            if (!prefixes.evict()) {
+                return false;
+            }
+        }
+        return true;
     }
 
     private static boolean isReading(Sequence sequence) {
@@ -144,25 +176,40 @@ final class Scheduler {
 
     /** Makes room for the next tokens: new pages, a copy of a shared last page, a slot of its own. */
     private boolean reserve(Sequence sequence, int tokens) {
-        int needed = memory.pagesFor(sequence.computed + tokens) - sequence.pageCount;
-        int partial = sequence.computed / Memory.PAGE_TOKENS;
-        boolean copies = partial < sequence.pageCount
-                && sequence.computed % Memory.PAGE_TOKENS != 0
-                && memory.isSharedPage(sequence.pages[partial]);
-        boolean wantsSlot = memory.hasSlots() && (sequence.slot < 0 || memory.isSharedSlot(sequence.slot));
-        if (needed + (copies ? 1 : 0) > memory.freePages() || wantsSlot && memory.freeSlots() == 0) {
-            return false;
+        while (!fits(sequence, tokens)) {
+            if (!prefixes.evict()) {
+                return false;
+            }
         }
-        if (copies) {
+        int partial = sequence.computed / Memory.PAGE_TOKENS;
+        if (sharesLast(sequence)) {
             sequence.pages[partial] = memory.ownPage(sequence.pages[partial]);
         }
-        for (int i = 0; i < needed; i++) {
+        while (sequence.pageCount < memory.pagesFor(sequence.computed + tokens)) {
             sequence.addPage(memory.takePage());
         }
-        if (wantsSlot) {
+        if (wantsSlot(sequence)) {
             sequence.slot = sequence.slot < 0 ? memory.takeSlot() : memory.ownSlot(sequence.slot);
         }
         return true;
+    }
+
+    private boolean fits(Sequence sequence, int tokens) {
+        int needed = memory.pagesFor(sequence.computed + tokens) - sequence.pageCount;
+        boolean pagesFit = needed + (sharesLast(sequence) ? 1 : 0) <= memory.freePages();
+        return pagesFit && (!wantsSlot(sequence) || memory.freeSlots() > 0);
+    }
+
+    /** Whether the page that the next token goes to is held by others too. */
+    private boolean sharesLast(Sequence sequence) {
+        int partial = sequence.computed / Memory.PAGE_TOKENS;
+        return partial < sequence.pageCount
+                && sequence.computed % Memory.PAGE_TOKENS != 0
+                && memory.isSharedPage(sequence.pages[partial]);
+    }
+
+    private boolean wantsSlot(Sequence sequence) {
+        return memory.hasSlots() && (sequence.slot < 0 || memory.isSharedSlot(sequence.slot));
     }
 
     /** The youngest running sequence gives up its states and waits at the front. */

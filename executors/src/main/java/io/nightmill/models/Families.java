@@ -40,7 +40,20 @@ public final class Families {
      * @param gguf GGUF architectures that become it
      * @param isProven see {@link ModelFamily#isProven}
      */
-    public record Listing(String modelType, String layers, List<String> gguf, boolean isProven) {}
+    public record Listing(String modelType, String layers, List<String> gguf, boolean isProven) {
+        public String formats() {
+            return "safetensors" + (gguf.isEmpty() ? "" : ", GGUF " + String.join(" ", gguf));
+        }
+
+        public String proof() {
+            return isProven ? "reference logits" : "UNPROVEN: built from its paper";
+        }
+
+        /** A row of docs/MODELS.md. */
+        public String toMarkdown() {
+            return "| `%s` | %s | %s | %s |".formatted(modelType, layers, formats(), proof());
+        }
+    }
 
     private Families() {}
 

@@ -9,6 +9,7 @@ import io.nightmill.runtime.SamplingJson;
 import java.util.ArrayDeque;
 import java.util.IdentityHashMap;
 import java.util.Iterator;
+import java.util.List;
 import java.util.Map;
 import java.util.NoSuchElementException;
 import java.util.concurrent.LinkedBlockingQueue;
@@ -48,6 +49,7 @@ record InferTask(Plan plan, RunCounters counters)
         private final TaskContext task = TaskContext.get();
         private final LinkedBlockingQueue<Answer> answers = new LinkedBlockingQueue<>();
         private final Map<Request, PlannedRow> flying = new IdentityHashMap<>();
+        private final Map<PlannedRow, int[]> shared = new IdentityHashMap<>();
         private final ArrayDeque<PlannedRow> waiting = new ArrayDeque<>();
         private final ArrayDeque<Row> ready = new ArrayDeque<>();
 
@@ -90,10 +92,22 @@ record InferTask(Plan plan, RunCounters counters)
                         for (int i = 0; i < batch.size(); i++) {
                             waiting.add(batch.row(i));
                         }
+                        plan(waiting);
                     }
                     continue;
                 }
                 start(waiting.remove());
+            }
+        }
+
+        /** Finds what the waiting rows share, so that the engine computes it once. */
+        private void plan(ArrayDeque<PlannedRow> rows) {
+            List<PlannedRow> list =
+                    rows.stream().filter(row -> row.failure() == null).toList();
+            int[][] lengths =
+                    SharedPrefixes.of(list.stream().map(PlannedRow::prompt).toList());
+            for (int i = 0; i < lengths.length; i++) {
+                shared.put(list.get(i), lengths[i]);
             }
         }
 
@@ -105,7 +119,7 @@ record InferTask(Plan plan, RunCounters counters)
             Ask ask = plan.kind() == Plan.Kind.GENERATE
                     ? new Ask.Generate(SamplingJson.parse(plan.sampling(), row.sampling()))
                     : new Ask.Score(row.continuations(), plan.topLogprobs());
-            Request request = new Request(row.id(), row.prompt(), ask);
+            Request request = new Request(row.id(), row.prompt(), ask, shared.remove(row));
             flying.put(request, row);
             runtime.submit(request, new ExecutorRuntime.Receiver() {
                 @Override

@@ -405,4 +405,53 @@ class JobsIT {
                 "--mode",
                 "overwrite");
     }
+
+    /** Rows that begin alike: computed once, the same bits, and said in the usage; the report knows the experts' load. */
+    @Test
+    void hybridRowsShareTheirBeginning() throws IOException {
+        Path model = Jobs.ROOT.resolve("conf/demo/stories-hybrid-moe");
+        String header = "Once upon a time there was a little girl who lived in a big house. ";
+        List<String> rows = new ArrayList<>();
+        for (String rest : List.of("She had a dog", "Her name was Lily", "One day she went out", "The house was red")) {
+            rows.add(Jobs.row().put("prompt", header + rest).toString());
+        }
+        Path input = input(rows.toArray(new String[0]));
+        run("generate", input, "--model", model.toString(), "--max-tokens", "12", "--logprobs", "1");
+        List<JsonNode> together = List.copyOf(Jobs.results(out).values());
+        assertThat(together).hasSize(4);
+        assertThat(together.stream()
+                        .filter(row -> row.at("/usage/cached_tokens").asInt() > 10))
+                .hasSize(3);
+        JsonNode report = Jobs.report(out);
+        assertThat(report.path("expert_load")).hasSize(6);
+        for (JsonNode layer : report.path("expert_load")) {
+            long choices = 0;
+            for (JsonNode count : layer) {
+                choices += count.asLong();
+            }
+            assertThat(layer).hasSize(8);
+            // Two choices for every token computed: each prompt but for what it shares, and all outputs but their last.
+            long computed = 0;
+            for (JsonNode row : together) {
+                computed += row.at("/usage/prompt_tokens").asLong()
+                        - row.at("/usage/cached_tokens").asLong()
+                        + row.at("/usage/completion_tokens").asLong()
+                        - 1;
+            }
+            assertThat(choices).isEqualTo(2 * computed);
+        }
+        assertThat(report.at("/state_bytes/per_token").asLong()).isPositive();
+        assertThat(report.at("/state_bytes/per_sequence").asLong()).isPositive();
+        for (int i = 0; i < rows.size(); i++) {
+            Path alone = temp.resolve("alone-" + i);
+            Path one = Files.writeString(temp.resolve("one-" + i + ".jsonl"), rows.get(i));
+            out = alone;
+            run("generate", one, "--model", model.toString(), "--max-tokens", "12", "--logprobs", "1");
+            JsonNode row = Jobs.results(alone).values().iterator().next();
+            assertThat(row.at("/usage/cached_tokens").asInt()).isZero();
+            assertThat(together.stream().filter(other -> other.path("id").equals(row.path("id"))))
+                    .hasSize(1)
+                    .allSatisfy(other -> assertThat(other.path("outputs")).isEqualTo(row.path("outputs")));
+        }
+    }
 }
