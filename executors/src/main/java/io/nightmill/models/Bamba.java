@@ -33,8 +33,7 @@ final class Bamba implements ModelFamily {
         List<String> types = config.texts("layer_types");
         for (int i = 0; i < model.layers; i++) {
             Weights layer = model.layer(i);
-            boolean attends =
-                    types.isEmpty() ? attending.contains(i) : types.get(i).contains("attention");
+            boolean attends = types.isEmpty() ? attending.contains(i) : Blueprint.attends(types.get(i));
             SequenceMixer mixer = attends
                     ? SoftmaxAttention.from(layer.in("self_attn"), model.hidden, rope, model.attention(0))
                     : MambaBlocks.mamba2(layer.in("mamba"), MambaBlocks.Sizes.of(model, true, 1, null));

@@ -49,7 +49,8 @@ final class Blueprint {
     Blueprint(ConfigNode config, Weights weights, float normOffset) {
         this.config = config;
         this.weights = weights;
-        this.layers = config.requireInt("num_hidden_layers");
+        int listed = config.texts("layers_block_type").size();
+        this.layers = listed > 0 ? config.intOr("num_hidden_layers", listed) : config.requireInt("num_hidden_layers");
         this.hidden = config.requireInt("hidden_size");
         this.heads = config.intOr("num_attention_heads", config.intOr("num_heads", 1));
         this.kvHeads = config.intOr("num_key_value_heads", heads);
@@ -132,6 +133,11 @@ final class Blueprint {
     boolean slides(int i, boolean otherwise) {
         List<String> types = config.texts("layer_types");
         return types.isEmpty() ? otherwise : types.get(i).equals("sliding_attention");
+    }
+
+    /** Whether a kind of layer is softmax attention; transformers 5 calls every other mixer linear attention. */
+    static boolean attends(String kind) {
+        return kind.equals("attention") || kind.equals("full_attention");
     }
 
     /** Embedding, branches, last norm and head; the head is the embedding where the two are tied. */

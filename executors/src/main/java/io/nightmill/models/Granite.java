@@ -40,7 +40,7 @@ final class Granite implements ModelFamily {
         float residual = (float) config.doubleOr("residual_multiplier", 1);
         for (int i = 0; i < model.layers; i++) {
             Weights layer = model.layer(i);
-            boolean attends = !types.isEmpty() && types.get(i).equals("attention");
+            boolean attends = !types.isEmpty() && Blueprint.attends(types.get(i));
             SequenceMixer mixer = attends
                     ? SoftmaxAttention.from(layer.in("self_attn"), model.hidden, rope, attention(model))
                     : MambaBlocks.mamba2(layer.in("mamba"), MambaBlocks.Sizes.of(model, true, 1, null));

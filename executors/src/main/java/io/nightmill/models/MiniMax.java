@@ -42,7 +42,7 @@ final class MiniMax implements ModelFamily {
             Weights scope = layer.in("self_attn");
             boolean attends = types.isEmpty()
                     ? (codes.isEmpty() ? i % 2 == 1 : codes.get(i) == 1)
-                    : types.get(i).equals("full_attention");
+                    : Blueprint.attends(types.get(i));
             Layer mixer = attends
                     ? SoftmaxAttention.from(
                             scope, model.hidden, rope, model.attention(config.intOr("sliding_window", 0)))

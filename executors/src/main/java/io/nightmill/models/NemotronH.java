@@ -39,8 +39,9 @@ final class NemotronH implements ModelFamily {
             Weights mixer = layer.in("mixer");
             Layer block =
                     switch (kind(config, i)) {
-                        case "M", "mamba" -> MambaBlocks.mamba2(mixer, sizes(model));
-                        case "*", "attention" -> SoftmaxAttention.from(mixer, model.hidden, null, model.attention(0));
+                        case "M", "mamba", "linear_attention" -> MambaBlocks.mamba2(mixer, sizes(model));
+                        case "*", "attention", "full_attention" -> SoftmaxAttention.from(
+                                mixer, model.hidden, null, model.attention(0));
                         case "-", "mlp" -> mlp(mixer, model, config.requireInt("intermediate_size"));
                         case "E", "moe" -> experts(mixer, model);
                         default -> throw new IllegalArgumentException(

@@ -40,8 +40,7 @@ final class Qwen3Next implements ModelFamily {
         int interval = config.intOr("full_attention_interval", 4);
         for (int i = 0; i < model.layers; i++) {
             Weights layer = model.layer(i);
-            boolean attends =
-                    types.isEmpty() ? (i + 1) % interval == 0 : types.get(i).equals("full_attention");
+            boolean attends = types.isEmpty() ? (i + 1) % interval == 0 : Blueprint.attends(types.get(i));
             SequenceMixer mixer =
                     attends ? attention(model, layer.in("self_attn"), rope) : delta(model, layer.in("linear_attn"));
             model.add(Branch.of(model.norm(layer, "input_layernorm"), mixer));

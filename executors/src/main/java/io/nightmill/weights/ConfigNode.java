@@ -120,10 +120,15 @@ public final class ConfigNode {
             values.add(list.doubleValue());
         }
         for (JsonNode value : list) {
-            if (!value.isNumber()) {
+            // Transformers 5 writes what JSON has no number for as {"__float__": "Infinity"}.
+            JsonNode named = value.path("__float__");
+            if (named.isTextual()) {
+                values.add(Double.parseDouble(named.textValue()));
+            } else if (value.isNumber()) {
+                values.add(value.doubleValue());
+            } else {
                 throw wrong(key, "a list of numbers");
             }
-            values.add(value.doubleValue());
         }
         return values;
     }
