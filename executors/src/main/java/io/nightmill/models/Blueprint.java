@@ -167,11 +167,14 @@ final class Blueprint {
                 (float) softcap);
     }
 
-    /** {@code -exp(x)} of every value: the decay rates that checkpoints store as logarithms. */
-    static float[] negativeExp(float[] logs) {
-        float[] rates = new float[logs.length];
-        for (int i = 0; i < logs.length; i++) {
-            rates[i] = (float) -Math.exp(logs[i]);
+    /** Decay rates, negative: stored as the logarithms {@code A_log} of their sizes, or in GGUF as {@code A}. */
+    static float[] rates(Weights weights, int... shape) {
+        if (!weights.has("A_log")) {
+            return weights.values("A", shape);
+        }
+        float[] rates = weights.values("A_log", shape);
+        for (int i = 0; i < rates.length; i++) {
+            rates[i] = (float) -Math.exp(rates[i]);
         }
         return rates;
     }

@@ -243,7 +243,7 @@ final class Fla implements ModelFamily {
         int keyDim = config.requireInt("head_dim");
         int valueDim = (int) (keyDim * config.doubleOr("expand_v", kimi ? 1 : 2));
         int width = heads * valueDim;
-        float[] rates = Blueprint.negativeExp(weights.values("A_log", heads));
+        float[] rates = Blueprint.rates(weights, heads);
         Decay decay = kimi
                 ? new Decay.Softplus(
                         lowRank(model, weights, "f_proj", valueDim, heads * keyDim),

@@ -65,7 +65,11 @@ final class Granite implements ModelFamily {
         return count == 0 ? shared : experts(model, layer.in("block_sparse_moe"), count, glu, shared);
     }
 
+    /** Gate and up in one, or apart as in GGUF. */
     private static FeedForward mlp(Weights weights, int hidden, int inner, Glu glu) {
+        if (weights.has("gate_proj.weight")) {
+            return GatedMlp.from(weights, hidden, inner, glu);
+        }
         Linear both = Linear.from(weights, "input_linear", 2 * inner, hidden);
         Linear down = Linear.from(weights, "output_linear", hidden, inner);
         return new GatedMlp(both.rows(0, inner), both.rows(inner, inner), down, glu);
@@ -74,16 +78,19 @@ final class Granite implements ModelFamily {
     private static FeedForward experts(Blueprint model, Weights moe, int count, Glu glu, @Nullable FeedForward shared) {
         int inner = model.config.requireInt("intermediate_size");
         int topK = model.config.requireInt("num_experts_per_tok");
-        return new MixtureOfExperts(
-                Linear.from(moe, "router.layer", count, model.hidden),
-                null,
-                Router.plain(count, topK, Router.Scoring.SOFTMAX_OF_CHOSEN, false),
-                new Experts(
+        Experts experts = moe.has("gate_proj.weight")
+                ? Experts.from(moe, count, model.hidden, inner, glu, "gate_proj", "up_proj", "down_proj")
+                : new Experts(
                         List.of(moe.stack("input_linear.weight", count, 2 * inner, model.hidden)),
                         List.of(),
                         moe.stack("output_linear.weight", count, model.hidden, inner),
                         null,
-                        glu),
+                        glu);
+        return new MixtureOfExperts(
+                Linear.from(moe, "router.layer", count, model.hidden),
+                null,
+                Router.plain(count, topK, Router.Scoring.SOFTMAX_OF_CHOSEN, false),
+                experts,
                 shared,
                 null);
     }

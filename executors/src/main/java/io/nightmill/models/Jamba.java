@@ -31,9 +31,10 @@ final class Jamba implements ModelFamily {
     public Decoder build(ConfigNode config, Weights weights) {
         Blueprint model = new Blueprint(config, weights).named("model", "embed_tokens", "final_layernorm");
         int count = config.intOr("num_experts", 1);
+        List<String> types = config.texts("layer_types");
         for (int i = 0; i < model.layers; i++) {
             Weights layer = model.layer(i);
-            boolean attends = isOne(config, i, "attn_layer", 8, 4);
+            boolean attends = types.isEmpty() ? isOne(config, i, "attn_layer", 8, 4) : Blueprint.attends(types.get(i));
             SequenceMixer mixer = attends
                     ? SoftmaxAttention.from(
                             layer.in("self_attn"),
@@ -43,7 +44,10 @@ final class Jamba implements ModelFamily {
                     : mamba(model, layer.in("mamba"));
             model.add(Branch.of(model.norm(layer, "input_layernorm"), mixer));
             Weights scope = layer.in("feed_forward");
-            boolean sparse = count > 1 && isOne(config, i, "expert_layer", 2, 1);
+            boolean sparse = count > 1
+                    && (config.has("mlp_only_layers")
+                            ? !config.ints("mlp_only_layers").contains(i)
+                            : isOne(config, i, "expert_layer", 2, 1));
             FeedForward feedForward = sparse ? experts(model, scope, count) : model.mlp(scope);
             model.add(Branch.of(model.norm(layer, "pre_ff_layernorm"), feedForward));
         }
@@ -61,7 +65,7 @@ final class Jamba implements ModelFamily {
         return MambaBlocks.mamba(
                 weights,
                 model.hidden,
-                config.intOr("mamba_expand", 2) * model.hidden,
+                config.intOr("mamba_d_ssm", config.intOr("mamba_expand", 2) * model.hidden),
                 stateSize,
                 rank,
                 config.intOr("mamba_d_conv", 4),

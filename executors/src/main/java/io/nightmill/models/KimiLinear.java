@@ -72,10 +72,7 @@ final class KimiLinear implements ModelFamily {
                 new Decay.Softplus(
                         lowRank(model, weights, "f", headDim, width),
                         weights.vector("dt_bias", width),
-                        weights.upload(
-                                1,
-                                width,
-                                Blueprint.repeated(Blueprint.negativeExp(weights.values("A_log", heads)), headDim))),
+                        weights.upload(1, width, Blueprint.repeated(Blueprint.rates(weights, heads), headDim))),
                 Linear.from(weights, "b_proj", heads, model.hidden),
                 1,
                 Recurrence.of(heads, headDim, headDim, Recurrence.Decay.KEY, Recurrence.Rule.DELTA, (float)

@@ -90,7 +90,12 @@ final class MambaBlocks {
         Activation silu = Activation.SILU;
         Norm norm = null;
         if (sizes.normGroups > 0) {
-            Tensor weight = weights.vector("norm.weight", inner).reshape(inner / sizes.normGroups);
+            // GGUF says the groups in the shape.
+            int[] shape = weights.shape("norm.weight");
+            boolean grouped = shape.length == 2;
+            Tensor weight = grouped
+                    ? weights.tensor("norm.weight", 0, shape[0], inner / shape[0])
+                    : weights.vector("norm.weight", inner).reshape(inner / sizes.normGroups);
             norm = new Norm.Rms(weight, sizes.eps);
         }
         return new Mamba2(
@@ -98,7 +103,7 @@ final class MambaBlocks {
                 sizes.inputScale == null ? null : weights.upload(1, sizes.inputScale.length, sizes.inputScale),
                 ShortConv.from(weights, "conv1d", sizes.convolved(), sizes.kernel, silu),
                 weights.vector("dt_bias", heads),
-                weights.upload(1, heads, Blueprint.negativeExp(weights.values("A_log", heads))),
+                weights.upload(1, heads, Blueprint.rates(weights, heads)),
                 weights.tensor("D", 0, heads, 1),
                 sizes.dtLow,
                 sizes.dtHigh,
@@ -117,10 +122,10 @@ final class MambaBlocks {
     /** @param norms on dt, B and C, or null for none */
     static Mamba mamba(
             Weights weights, int hidden, int inner, int stateSize, int rank, int kernel, List<@Nullable Norm> norms) {
-        float[] logs = weights.values("A_log", inner, stateSize);
-        float[] rates = new float[logs.length];
-        for (int i = 0; i < logs.length; i++) {
-            rates[i % stateSize * inner + i / stateSize] = (float) -Math.exp(logs[i]);
+        float[] byChannel = Blueprint.rates(weights, inner, stateSize);
+        float[] rates = new float[byChannel.length];
+        for (int i = 0; i < rates.length; i++) {
+            rates[i % stateSize * inner + i / stateSize] = byChannel[i];
         }
         return new Mamba(
                 Linear.from(weights, "in_proj", 2 * inner, hidden),

@@ -17,6 +17,7 @@ import io.nightmill.mixers.ShortConv;
 import io.nightmill.mixers.SoftmaxAttention;
 import io.nightmill.weights.ConfigNode;
 import io.nightmill.weights.Weights;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Set;
 
@@ -72,7 +73,7 @@ final class Qwen3Next implements ModelFamily {
                 Linear.rowsOf(weights, "q_proj", 2 * width, model.hidden, gates));
     }
 
-    /** Queries, keys, values and gates are interleaved by key head; so are the two small projections. */
+    /** The two small projections are interleaved by key head. */
     private static LinearAttention delta(Blueprint model, Weights weights) {
         ConfigNode config = model.config;
         int keyHeads = config.requireInt("linear_num_key_heads");
@@ -82,23 +83,19 @@ final class Qwen3Next implements ModelFamily {
         int share = heads / keyHeads;
         int keys = keyHeads * keyDim;
         int values = heads * valueDim;
-        int group = 2 * keyDim + 2 * share * valueDim;
+        List<Linear> parts = parts(model, weights, keyHeads, keyDim, share * valueDim);
         ShortConv conv = ShortConv.from(
                 weights, "conv1d", 2 * keys + values, config.intOr("linear_conv_kernel_dim", 4), Activation.SILU);
         Norm unit = Blueprint.unit(weights, keyDim, 1e-6);
         return new LinearAttention(
-                new Input(part(model, weights, group, 0, keyDim), conv.columns(0, keys), null, unit),
-                new Input(part(model, weights, group, keyDim, keyDim), conv.columns(keys, keys), null, unit),
-                new Input(
-                        part(model, weights, group, 2 * keyDim, share * valueDim),
-                        conv.columns(2 * keys, values),
-                        null,
-                        null),
+                new Input(parts.get(0), conv.columns(0, keys), null, unit),
+                new Input(parts.get(1), conv.columns(keys, keys), null, unit),
+                new Input(parts.get(2), conv.columns(2 * keys, values), null, null),
                 null,
                 new Decay.Softplus(
                         small(model, weights, heads, Blueprint.rows(keyHeads, 2 * share, share, share)),
                         weights.vector("dt_bias", heads),
-                        weights.upload(1, heads, Blueprint.negativeExp(weights.values("A_log", heads)))),
+                        weights.upload(1, heads, Blueprint.rates(weights, heads))),
                 small(model, weights, heads, Blueprint.rows(keyHeads, 2 * share, 0, share)),
                 1,
                 new Recurrence(
@@ -110,7 +107,7 @@ final class Qwen3Next implements ModelFamily {
                         Recurrence.Decay.HEAD,
                         Recurrence.Rule.DELTA,
                         (float) (1 / Math.sqrt(keyDim))),
-                part(model, weights, group, 2 * keyDim + share * valueDim, share * valueDim),
+                parts.get(3),
                 new Readout(
                         Norm.rms(weights, "norm", valueDim, model.eps, 0),
                         false,
@@ -118,10 +115,26 @@ final class Qwen3Next implements ModelFamily {
                         Linear.from(weights, "out_proj", model.hidden, values)));
     }
 
-    private static Linear part(Blueprint model, Weights weights, int group, int first, int count) {
-        int keyHeads = model.config.requireInt("linear_num_key_heads");
-        int[] rows = Blueprint.rows(keyHeads, group, first, count);
-        return Linear.rowsOf(weights, "in_proj_qkvz", keyHeads * group, model.hidden, rows);
+    /** Projections to queries, keys, values and gates: interleaved by key head, or sorted as in GGUF. */
+    private static List<Linear> parts(Blueprint model, Weights weights, int keyHeads, int keyWidth, int valueWidth) {
+        int keys = keyHeads * keyWidth;
+        int values = keyHeads * valueWidth;
+        if (weights.has("in_proj_qkv.weight")) {
+            Linear sorted = Linear.from(weights, "in_proj_qkv", 2 * keys + values, model.hidden);
+            return List.of(
+                    sorted.rows(0, keys),
+                    sorted.rows(keys, keys),
+                    sorted.rows(2 * keys, values),
+                    Linear.from(weights, "in_proj_z", values, model.hidden));
+        }
+        int group = 2 * keyWidth + 2 * valueWidth;
+        int[] firsts = {0, keyWidth, 2 * keyWidth, 2 * keyWidth + valueWidth};
+        List<Linear> parts = new ArrayList<>();
+        for (int i = 0; i < firsts.length; i++) {
+            int[] rows = Blueprint.rows(keyHeads, group, firsts[i], i < 2 ? keyWidth : valueWidth);
+            parts.add(Linear.rowsOf(weights, "in_proj_qkvz", keyHeads * group, model.hidden, rows));
+        }
+        return parts;
     }
 
     private static Linear small(Blueprint model, Weights weights, int heads, int[] rows) {

@@ -26,7 +26,6 @@ import org.jspecify.annotations.Nullable;
 
 /** RWKV-6 and RWKV-7 under the tensor names of their author's checkpoints (github.com/BlinkDL/RWKV-LM). */
 final class RwkvNative implements ModelFamily {
-    private static final float EPS = 1e-5f;
     private static final float HEAD_EPS = 64e-5f;
 
     @Override
@@ -44,29 +43,38 @@ final class RwkvNative implements ModelFamily {
         int hidden = config.requireInt("n_embd");
         int vocabulary = config.requireInt("vocab_size");
         boolean seventh = config.requireText("model_type").startsWith("rwkv7");
+        float eps = (float) config.doubleOr("layer_norm_epsilon", 1e-5);
+        int rescale = config.intOr("rescale_every_n_layers", 0);
         List<Branch> branches = new ArrayList<>();
         for (int i = 0; i < config.requireInt("n_layer"); i++) {
             Weights block = weights.in("blocks." + i);
             SequenceMixer mixer = seventh
                     ? seventh(block.in("att"), hidden, config.intOr("head_size", 64), i)
                     : sixth(block.in("att"), hidden, config.intOr("head_size", 64));
-            branches.add(Branch.of(Rwkv.norm(block, "ln1", hidden, EPS), mixer));
-            branches.add(Branch.of(Rwkv.norm(block, "ln2", hidden, EPS), channels(block.in("ffn"), hidden, seventh)));
+            branches.add(Branch.of(Rwkv.norm(block, "ln1", hidden, eps), mixer));
+            // Where a GGUF file has halved the last weights of its layers, the stream is halved every so many layers.
+            float keep = rescale > 0 && (i + 1) % rescale == 0 ? 0.5f : 1;
+            Norm norm = Rwkv.norm(block, "ln2", hidden, eps);
+            branches.add(new Branch(norm, channels(block.in("ffn"), hidden, seventh), null, keep, keep, false));
         }
         return new Decoder(
                 weights.matrix("emb.weight", vocabulary, hidden),
                 1,
-                Rwkv.norm(weights, "blocks.0.ln0", hidden, EPS),
+                Rwkv.norm(weights, "blocks.0.ln0", hidden, eps),
                 branches,
                 Set.of(),
-                Rwkv.norm(weights, "ln_out", hidden, EPS),
+                Rwkv.norm(weights, "ln_out", hidden, eps),
                 Linear.from(weights, "head", vocabulary, hidden),
                 1,
                 0);
     }
 
-    /** A weight stored {@code [in, out]}. */
+    /** A weight stored {@code [in, out]}; GGUF has it {@code [out, in]} and calls it a weight. */
     private static Linear transposed(Weights weights, String name, @Nullable Tensor bias) {
+        if (weights.has(name + ".weight")) {
+            int[] outIn = weights.shape(name + ".weight");
+            return new Linear(weights.matrix(name + ".weight", outIn[0], outIn[1]), bias);
+        }
         int[] shape = weights.shape(name);
         return new Linear(weights.stackTransposed(name, 1, shape[1], shape[0]).get(0), bias);
     }
@@ -79,7 +87,10 @@ final class RwkvNative implements ModelFamily {
     private static Rwkv6TimeMix sixth(Weights weights, int hidden, int headDim) {
         int heads = hidden / headDim;
         Linear down = transposed(weights, "time_maa_w1", null);
-        List<Matrix> ups = weights.stackTransposed("time_maa_w2", 5, hidden, down.out() / 5);
+        int rank = down.out() / 5;
+        List<Matrix> ups = weights.has("time_maa_w2.weight")
+                ? weights.stack("time_maa_w2.weight", 5, hidden, rank)
+                : weights.stackTransposed("time_maa_w2", 5, hidden, rank);
         LowRank decay = new LowRank(
                 transposed(weights, "time_decay_w1", null),
                 Activation.TANH,
@@ -105,8 +116,16 @@ final class RwkvNative implements ModelFamily {
         return Linear.from(weights, name, hidden, hidden);
     }
 
+    /** How much of the last token one of the inputs takes; GGUF may have all of them, in their order, in one tensor. */
+    private static Tensor amount(Weights weights, String prefix, String order, String name, int hidden) {
+        return weights.has(prefix + order)
+                ? weights.tensor(prefix + order, 0, order.length(), hidden).rows(order.indexOf(name), 1)
+                : weights.vector(prefix + name, hidden);
+    }
+
     private static Mixed mixed(Weights weights, List<Matrix> ups, int part, String name, Projection projection) {
-        Tensor learned = weights.vector("time_maa_" + name, ups.get(part).out());
+        Tensor learned =
+                amount(weights, "time_maa_", "wkvrg", name, ups.get(part).out());
         return new Mixed(part, new Linear(ups.get(part), learned), projection);
     }
 
@@ -115,17 +134,17 @@ final class RwkvNative implements ModelFamily {
         Norm unit = Blueprint.unit(weights, headDim, 1e-24);
         if (layer == 0) {
             weights.ignore("v0");
-            weights.ignore("v1");
-            weights.ignore("v2");
+            weights.ignore("v1*");
+            weights.ignore("v2*");
         }
         return new Rwkv7TimeMix(
                 new Rwkv7TimeMix.Mixes(
-                        weights.vector("x_r", hidden),
-                        weights.vector("x_w", hidden),
-                        weights.vector("x_k", hidden),
-                        weights.vector("x_v", hidden),
-                        weights.vector("x_a", hidden),
-                        weights.vector("x_g", hidden)),
+                        amount(weights, "x_", "rwkvag", "r", hidden),
+                        amount(weights, "x_", "rwkvag", "w", hidden),
+                        amount(weights, "x_", "rwkvag", "k", hidden),
+                        amount(weights, "x_", "rwkvag", "v", hidden),
+                        amount(weights, "x_", "rwkvag", "a", hidden),
+                        amount(weights, "x_", "rwkvag", "g", hidden)),
                 square(weights, "receptance", hidden),
                 square(weights, "key", hidden),
                 square(weights, "value", hidden),

@@ -110,6 +110,11 @@ public final class Gguf {
         return value(key, Boolean.class);
     }
 
+    /** A string, Long, Double, Boolean or a list of these. */
+    public Optional<Object> value(String key) {
+        return Optional.ofNullable(metadata.get(key));
+    }
+
     /** A list's elements, or a single value as a list of one; empty where the key is absent. */
     public <T> List<T> list(String key, Class<T> type) {
         Object value = metadata.get(key);

@@ -47,7 +47,7 @@ public final class GgufWriter {
         return bytes;
     }
 
-    /** A string, Long, Double, Boolean, or a list of strings. */
+    /** A string, Long, Double, Boolean, or a list of strings or Longs. */
     public GgufWriter put(String key, Object value) {
         metadata.put(key, value);
         return this;
@@ -135,10 +135,17 @@ public final class GgufWriter {
             u32(out, 7);
             out.write(flag ? 1 : 0);
         } else if (value instanceof List<?> list) {
+            boolean texts = list.isEmpty() || list.get(0) instanceof String;
             u32(out, 9);
-            u32(out, 8);
+            u32(out, texts ? 8 : 10);
             u64(out, list.size());
-            list.forEach(text -> string(out, (String) text));
+            list.forEach(element -> {
+                if (texts) {
+                    string(out, (String) element);
+                } else {
+                    u64(out, (Long) element);
+                }
+            });
         } else {
             throw new IllegalArgumentException("Cannot write " + value);
         }

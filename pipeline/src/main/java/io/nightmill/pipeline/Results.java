@@ -44,16 +44,17 @@ final class Results {
             .add("stop_reason", StringType)
             .add("cumulative_logprob", DoubleType, false)
             .add("logprobs", createArrayType(TOKEN, false));
-    private static final StructType USAGE = new StructType()
-            .add("prompt_tokens", IntegerType, false)
-            .add("completion_tokens", IntegerType, false)
-            .add("cached_tokens", IntegerType, false);
+    private static final StructType USAGE =
+            new StructType().add("prompt_tokens", IntegerType, false).add("completion_tokens", IntegerType, false);
     private static final StructType ERROR =
             new StructType().add("code", StringType, false).add("message", StringType, false);
+    /** What this run did for the row: the only column that another run may fill otherwise. */
     private static final StructType TIMING = new StructType()
+            .add("cached_tokens", IntegerType, false)
             .add("queued_ms", LongType, false)
             .add("first_token_ms", LongType, false)
             .add("total_ms", LongType, false);
+
     private static final StructType SCORE = new StructType()
             .add("logprob", DoubleType, false)
             .add("is_greedy", BooleanType, false)
@@ -158,11 +159,11 @@ final class Results {
         TokenScores prompt = completion.prompt();
         values.add(prompt != null || plan.returnTokenIds() ? box(row.prompt()) : null);
         values.add(prompt == null ? null : tokens(row.prompt(), prompt, 1));
-        values.add(RowFactory.create(row.prompt().length, generated, completion.cachedTokens()));
+        values.add(RowFactory.create(row.prompt().length, generated));
         values.add("ok");
         values.add(null);
         Completion.Timing timing = completion.timing();
-        values.add(RowFactory.create(timing.queued(), timing.firstToken(), timing.total()));
+        values.add(RowFactory.create(completion.cachedTokens(), timing.queued(), timing.firstToken(), timing.total()));
     }
 
     private static Object[] box(int[] values) {

@@ -44,10 +44,14 @@ class JobsIT {
     }
 
     private String[] args(String command, Path input, String... more) {
+        return argsOn(MODEL, command, input, more);
+    }
+
+    private String[] argsOn(String model, String command, Path input, String... more) {
         List<String> args = new ArrayList<>(List.of(
                 command,
                 "--model",
-                MODEL,
+                model,
                 "--input",
                 input.toString(),
                 "--output",
@@ -409,18 +413,18 @@ class JobsIT {
     /** Rows that begin alike: computed once, the same bits, and said in the usage; the report knows the experts' load. */
     @Test
     void hybridRowsShareTheirBeginning() throws IOException {
-        Path model = Jobs.ROOT.resolve("conf/demo/stories-hybrid-moe");
+        String model = Jobs.ROOT.resolve("conf/demo/stories-hybrid-moe").toString();
         String header = "Once upon a time there was a little girl who lived in a big house. ";
         List<String> rows = new ArrayList<>();
         for (String rest : List.of("She had a dog", "Her name was Lily", "One day she went out", "The house was red")) {
             rows.add(Jobs.row().put("prompt", header + rest).toString());
         }
         Path input = input(rows.toArray(new String[0]));
-        run("generate", input, "--model", model.toString(), "--max-tokens", "12", "--logprobs", "1");
+        Jobs.run(argsOn(model, "generate", input, "--max-tokens", "12", "--logprobs", "1"));
         List<JsonNode> together = List.copyOf(Jobs.results(out).values());
         assertThat(together).hasSize(4);
         assertThat(together.stream()
-                        .filter(row -> row.at("/usage/cached_tokens").asInt() > 10))
+                        .filter(row -> row.at("/timing/cached_tokens").asInt() > 10))
                 .hasSize(3);
         JsonNode report = Jobs.report(out);
         assertThat(report.path("expert_load")).hasSize(6);
@@ -434,7 +438,7 @@ class JobsIT {
             long computed = 0;
             for (JsonNode row : together) {
                 computed += row.at("/usage/prompt_tokens").asLong()
-                        - row.at("/usage/cached_tokens").asLong()
+                        - row.at("/timing/cached_tokens").asLong()
                         + row.at("/usage/completion_tokens").asLong()
                         - 1;
             }
@@ -446,9 +450,9 @@ class JobsIT {
             Path alone = temp.resolve("alone-" + i);
             Path one = Files.writeString(temp.resolve("one-" + i + ".jsonl"), rows.get(i));
             out = alone;
-            run("generate", one, "--model", model.toString(), "--max-tokens", "12", "--logprobs", "1");
+            Jobs.run(argsOn(model, "generate", one, "--max-tokens", "12", "--logprobs", "1"));
             JsonNode row = Jobs.results(alone).values().iterator().next();
-            assertThat(row.at("/usage/cached_tokens").asInt()).isZero();
+            assertThat(row.at("/timing/cached_tokens").asInt()).isZero();
             assertThat(together.stream().filter(other -> other.path("id").equals(row.path("id"))))
                     .hasSize(1)
                     .allSatisfy(other -> assertThat(other.path("outputs")).isEqualTo(row.path("outputs")));
