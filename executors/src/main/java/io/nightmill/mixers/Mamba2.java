@@ -22,6 +22,8 @@ import org.jspecify.annotations.Nullable;
  * @param dtBias {@code [1, heads]}
  * @param rate {@code [1, heads]}: A, negative
  * @param skip {@code [heads, 1]}: D
+ * @param levels {@code [1, heads * levels]}: log-linear Mamba-2 (arXiv 2506.04761), whose input has as many columns more;
+ *     their softplus under these factors weighs the state's levels; null is one state
  * @param dtLow bound on dt
  * @param dtHigh bound on dt
  */
@@ -32,6 +34,7 @@ public record Mamba2(
         Tensor dtBias,
         Tensor rate,
         Tensor skip,
+        @Nullable Tensor levels,
         float dtLow,
         float dtHigh,
         Recurrence recurrence,
@@ -40,14 +43,15 @@ public record Mamba2(
 
     @Override
     public List<State.Spec> states() {
-        return List.of(conv.state(), new State.Spec.Fixed(recurrence.stateWidth()));
+        int matrices = recurrence.keyDim() * recurrence.valueDim();
+        int width = levels == null ? recurrence.stateWidth() : levels.width() * matrices;
+        return List.of(conv.state(), new State.Spec.Fixed(width));
     }
 
     @Override
     public void apply(Tensor out, Tensor x, List<State> states, Step step) {
         Backend backend = step.backend();
-        int headDim = recurrence.valueDim();
-        int inner = recurrence.heads() * headDim;
+        int inner = recurrence.heads() * recurrence.valueDim();
         int keys = recurrence.keyHeads() * recurrence.keyDim();
         Tensor all = input.of(x, step);
         if (inputScale != null) {
@@ -63,17 +67,50 @@ public record Mamba2(
         backend.add(dt, dt, dtBias, 1);
         backend.activate(dt, dt, Activation.SOFTPLUS);
         backend.clamp(dt, dtLow, dtHigh);
+        Tensor weights = null;
+        if (levels != null) {
+            weights = columns(all, 2 * inner + 2 * keys + recurrence.heads(), levels.width(), step);
+            backend.multiply(weights, weights, levels);
+            backend.activate(weights, weights, Activation.SOFTPLUS);
+        }
+        Tensor y = space(query, key, value, dt, rate, skip, weights, recurrence, states.get(1), step);
+        readout.apply(out, y, gate, step);
+    }
+
+    /**
+     * The state space itself: {@code S = exp(dt rate) S + dt B x^T; y = S^T C + skip x}.
+     *
+     * @param dt {@code [tokens, heads]}
+     * @param weights of the levels of a log-linear state, or null
+     */
+    static Tensor space(
+            Tensor query,
+            Tensor key,
+            Tensor value,
+            Tensor dt,
+            Tensor rate,
+            Tensor skip,
+            @Nullable Tensor weights,
+            Recurrence recurrence,
+            State state,
+            Step step) {
+        Backend backend = step.backend();
+        int headDim = recurrence.valueDim();
         Tensor decay = step.rows(recurrence.heads());
         backend.multiply(decay, dt, rate);
         backend.activate(decay, decay, Activation.EXP);
-        Tensor skipped = step.rows(inner);
+        Tensor skipped = step.rows(value.width());
         backend.multiply(skipped.reshape(headDim), value.reshape(headDim), skip);
         backend.multiply(value.reshape(headDim), value.reshape(headDim), dt.reshape(1));
-
-        Tensor y = step.rows(inner);
-        backend.recur(y, Update.add(query, key, value, decay), recurrence, states.get(1), step.batch());
+        Tensor y = step.rows(value.width());
+        Update update = Update.add(query, key, value, decay);
+        if (weights == null) {
+            backend.recur(y, update, recurrence, state, step.batch());
+        } else {
+            backend.recurByLevel(y, update, weights, recurrence, state, step.batch());
+        }
         backend.add(y, y, skipped, 1);
-        readout.apply(out, y, gate, step);
+        return y;
     }
 
     static Tensor columns(Tensor from, int first, int count, Step step) {

@@ -32,7 +32,11 @@ public final class Families {
             new Fla(),
             new Rwkv(),
             new RwkvNative(),
-            new Ttt());
+            new Ttt(),
+            new MesaNet(),
+            new LogLinearMamba2(),
+            new XLstm(),
+            new Plamo2());
 
     /**
      * What a user should know of a model type.

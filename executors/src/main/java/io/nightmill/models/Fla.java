@@ -56,16 +56,27 @@ final class Fla implements ModelFamily {
 
     @Override
     public Decoder build(ConfigNode config, Weights weights) {
-        Blueprint model = new Blueprint(config, weights).named("model", "embeddings", "norm");
-        if (config.intOr("num_kv_heads", model.heads) != model.heads || config.has("clamp_min")) {
+        if (config.has("num_kv_heads") && config.requireInt("num_kv_heads") != config.requireInt("num_heads")
+                || config.has("clamp_min")) {
             throw new IllegalArgumentException(
                     "Cannot build %s: num_kv_heads other than num_heads and clamp_min are not supported"
                             .formatted(config));
         }
+        return decoder(config, weights, Fla::mixer);
+    }
+
+    /** What a layer mixes with where it is not softmax attention. */
+    interface Mixers {
+        SequenceMixer of(Blueprint model, Weights weights, int layer);
+    }
+
+    /** The frame that all of them share. */
+    static Decoder decoder(ConfigNode config, Weights weights, Mixers mixers) {
+        Blueprint model = new Blueprint(config, weights).named("model", "embeddings", "norm");
         for (int i = 0; i < model.layers; i++) {
             Weights layer = model.layer(i);
             boolean attends = config.at("attn").ints("layers").contains(i);
-            SequenceMixer mixer = attends ? attention(model, layer.in("attn")) : mixer(model, layer.in("attn"), i);
+            SequenceMixer mixer = attends ? attention(model, layer.in("attn")) : mixers.of(model, layer.in("attn"), i);
             model.add(Branch.of(model.norm(layer, "attn_norm"), mixer));
             GatedMlp mlp = GatedMlp.from(
                     layer.in("mlp"), model.hidden, inner(config, model.hidden), Glu.of(model.activation()));

@@ -281,6 +281,27 @@ record GgufArchitecture(String name, String type, Map<String, String> tensors, M
                             + LATENT
                             + NUMBERED),
             of(
+                    "plamo2",
+                    "plamo2",
+                    """
+                    blk model.layers.layers
+                    attn_norm pre_mixer_norm
+                    post_attention_norm post_mixer_norm
+                    ffn_norm pre_mlp_norm
+                    post_ffw_norm post_mlp_norm
+                    attn_qkv mixer.qkv_proj
+                    attn_q_norm.weight mixer.q_weight
+                    attn_k_norm.weight mixer.k_weight
+                    attn_output mixer.o_proj
+                    ssm_dt.bias mixer.dt_bias
+                    ssm_dt_norm.weight mixer.dt_norm_weight
+                    ssm_b_norm.weight mixer.B_norm_weight
+                    ssm_c_norm.weight mixer.C_norm_weight
+                    ffn_up mlp.gate_up_proj
+                    """
+                            + mamba("mixer").replace("x_proj", "bcdt_proj"),
+                    MAMBA2_KEYS + "mamba_num_heads ssm.time_step_rank\n"),
+            of(
                     "rwkv6",
                     "rwkv6-native-pth-names",
                     RWKV

@@ -26,6 +26,7 @@ final class MambaBlocks {
      * @param gatesFirst whether the gate comes before the norm
      * @param dtLow bound on dt
      * @param inputScale factors on the outputs of {@code in_proj}, or null
+     * @param levels of a log-linear state; 0 is one state
      */
     record Sizes(
             int hidden,
@@ -39,13 +40,80 @@ final class MambaBlocks {
             boolean gatesFirst,
             float dtLow,
             float dtHigh,
-            float @Nullable [] inputScale) {
+            float @Nullable [] inputScale,
+            int levels) {
+        /** Of one state. */
+        Sizes(
+                int hidden,
+                int heads,
+                int headDim,
+                int groups,
+                int stateSize,
+                int kernel,
+                float eps,
+                int normGroups,
+                boolean gatesFirst,
+                float dtLow,
+                float dtHigh,
+                float @Nullable [] inputScale) {
+            this(
+                    hidden,
+                    heads,
+                    headDim,
+                    groups,
+                    stateSize,
+                    kernel,
+                    eps,
+                    normGroups,
+                    gatesFirst,
+                    dtLow,
+                    dtHigh,
+                    inputScale,
+                    0);
+        }
+
+        /** With a state of so many levels. */
+        Sizes withLevels(int count) {
+            return new Sizes(
+                    hidden,
+                    heads,
+                    headDim,
+                    groups,
+                    stateSize,
+                    kernel,
+                    eps,
+                    normGroups,
+                    gatesFirst,
+                    dtLow,
+                    dtHigh,
+                    inputScale,
+                    count);
+        }
+
         int inner() {
             return heads * headDim;
         }
 
         int convolved() {
             return inner() + 2 * groups * stateSize;
+        }
+
+        /** By the keys of Mamba-2's own family. */
+        static Sizes pure(Blueprint model) {
+            ConfigNode config = model.config;
+            return new Sizes(
+                    model.hidden,
+                    config.requireInt("num_heads"),
+                    config.requireInt("head_dim"),
+                    config.intOr("n_groups", 1),
+                    config.requireInt("state_size"),
+                    config.intOr("conv_kernel", 4),
+                    model.eps,
+                    1,
+                    true,
+                    low(config),
+                    high(config),
+                    null);
         }
 
         /** By the keys of Bamba, Granite and Falcon. */
@@ -99,12 +167,15 @@ final class MambaBlocks {
             norm = new Norm.Rms(weight, sizes.eps);
         }
         return new Mamba2(
-                Linear.from(weights, "in_proj", inner + sizes.convolved() + heads, sizes.hidden),
+                Linear.from(weights, "in_proj", inner + sizes.convolved() + heads * (1 + sizes.levels), sizes.hidden),
                 sizes.inputScale == null ? null : weights.upload(1, sizes.inputScale.length, sizes.inputScale),
                 ShortConv.from(weights, "conv1d", sizes.convolved(), sizes.kernel, silu),
                 weights.vector("dt_bias", heads),
                 weights.upload(1, heads, Blueprint.rates(weights, heads)),
                 weights.tensor("D", 0, heads, 1),
+                sizes.levels == 0
+                        ? null
+                        : weights.tensor("L", 0, heads, sizes.levels).reshape(heads * sizes.levels),
                 sizes.dtLow,
                 sizes.dtHigh,
                 new Recurrence(

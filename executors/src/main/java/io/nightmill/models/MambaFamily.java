@@ -38,21 +38,7 @@ final class MambaFamily implements ModelFamily {
         int kernel = config.intOr("conv_kernel", 4);
         int inner = config.intOr("intermediate_size", config.intOr("expand", 2) * model.hidden);
         if (config.requireText("model_type").equals("mamba2")) {
-            return MambaBlocks.mamba2(
-                    weights,
-                    new MambaBlocks.Sizes(
-                            model.hidden,
-                            config.requireInt("num_heads"),
-                            config.requireInt("head_dim"),
-                            config.intOr("n_groups", 1),
-                            config.requireInt("state_size"),
-                            kernel,
-                            model.eps,
-                            1,
-                            true,
-                            MambaBlocks.low(config),
-                            MambaBlocks.high(config),
-                            null));
+            return MambaBlocks.mamba2(weights, MambaBlocks.Sizes.pure(model));
         }
         int stateSize = config.intOr("state_size", 16);
         int rank = MambaBlocks.rank(config, "time_step_rank", model.hidden);

@@ -5,8 +5,10 @@ import io.nightmill.kernels.HostBackend;
 import io.nightmill.layers.Decoder;
 import io.nightmill.layers.StateCost;
 import io.nightmill.weights.Checkpoint;
+import io.nightmill.weights.ConfigNode;
 import io.nightmill.weights.Gguf;
 import io.nightmill.weights.Precision;
+import io.nightmill.weights.Weights;
 import java.nio.file.Files;
 import java.nio.file.Path;
 
@@ -26,13 +28,21 @@ public final class ModelLoader {
 
     /** The same where the text side has been read already: it holds a tokenizer, of which one is enough. */
     public static Model load(Path path, ModelText text, Backend backend, Precision precision) {
-        ModelFamily family = Families.of(text.config().requireText("model_type"));
         Checkpoint checkpoint = isGguf(path)
                 ? new GgufModel(Gguf.open(path)).checkpoint(backend, precision)
                 : Checkpoint.safetensors(path, text.config(), backend, precision);
-        Decoder decoder = family.build(text.config(), checkpoint);
+        Decoder decoder = build(text.config(), checkpoint);
         checkpoint.requireAllRead();
         return new Model(text, decoder, checkpoint.parameters(), checkpoint.bytes());
+    }
+
+    /**
+     * The network of a configuration alone, on weights from anywhere.
+     *
+     * @throws IllegalArgumentException as {@link #load} does
+     */
+    public static Decoder build(ConfigNode config, Weights weights) {
+        return Families.of(config.requireText("model_type")).build(config, weights);
     }
 
     /**

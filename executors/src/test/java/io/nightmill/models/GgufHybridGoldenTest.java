@@ -222,14 +222,8 @@ class GgufHybridGoldenTest {
         put("attention.head_count", config.requireInt("num_attention_heads"));
         List<Long> keyHeads = new ArrayList<>();
         for (int i = 0; i < config.requireInt("num_hidden_layers"); i++) {
-            String layer = ".layers." + i + ".";
-            boolean latent =
-                    tensors.keySet().stream().anyMatch(name -> name.endsWith(layer + "self_attn.kv_b_proj.weight"));
-            boolean delta =
-                    tensors.keySet().stream().anyMatch(name -> name.endsWith(layer + "self_attn.b_proj.weight"));
-            boolean softmax =
-                    tensors.keySet().stream().anyMatch(name -> name.matches(".*" + layer + "\\w+\\.k_proj\\.weight"));
-            boolean attends = latent || softmax && !delta;
+            String layer = ".*\\.layers\\." + i + "\\.\\w+\\.";
+            boolean attends = has(layer + "kv_b_proj") || has(layer + "k_proj") && !has(layer + "b_proj");
             keyHeads.add(attends ? (long) config.requireInt("num_key_value_heads") : 0L);
         }
         writer.put(architecture + ".attention.head_count_kv", keyHeads);
@@ -238,6 +232,10 @@ class GgufHybridGoldenTest {
         put("attention.key_length", headDim);
         put("attention.value_length", headDim);
         put("rope.dimension_count", headDim);
+    }
+
+    private boolean has(String weight) {
+        return tensors.keySet().stream().anyMatch(name -> name.matches(weight + "\\.weight"));
     }
 
     private static Values negativeExp(Values logs) {

@@ -23,8 +23,12 @@ public final class GgufWriter {
 
     /** All tensors of a folder's model.safetensors as float32 values. */
     public static Map<String, float[]> values(Path folder) {
+        return valuesOf(folder.resolve("model.safetensors"));
+    }
+
+    public static Map<String, float[]> valuesOf(Path safetensors) {
         Map<String, float[]> values = new LinkedHashMap<>();
-        SafeTensors.read(folder.resolve("model.safetensors")).forEach((name, stored) -> {
+        SafeTensors.read(safetensors).forEach((name, stored) -> {
             if (stored.format() != null) {
                 values.put(name, stored.read());
             }

@@ -17,7 +17,9 @@ public enum Activation {
     EXP,
     ONE_MINUS,
     /** {@code sqrt(1 - x^2)}, the input's share where {@code x} is what a state keeps. */
-    COMPLEMENT;
+    COMPLEMENT,
+    /** {@code 1 / max(|x|, 1)}, by which mLSTM (arXiv 2405.04517) norms what it reads. */
+    NORMALIZER;
 
     /** @throws IllegalArgumentException naming the known functions */
     public static Activation of(String name) {

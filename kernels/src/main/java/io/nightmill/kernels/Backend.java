@@ -155,6 +155,29 @@ public interface Backend extends AutoCloseable {
     void recur(Tensor out, Update update, Recurrence recurrence, State state, Batch batch);
 
     /**
+     * The additive recurrence with a matrix per scale of time (log-linear attention, Guo et al. 2025, arXiv 2506.04761): at
+     * position {@code p}, level 0 holds the token itself and level {@code l > 0} the {@code 2^(l - 1)} tokens that bit
+     * {@code l - 1} of {@code p} stands for; {@code out = sum_l weight_l S_l^T query}. The last level takes all that is
+     * older.
+     *
+     * @param update of {@link Recurrence.Rule#ADD}, its decay {@code [tokens, heads]}
+     * @param weights {@code [tokens, heads * levels]}
+     * @param recurrence its heads and widths
+     * @param state {@code heads * levels * keyDim * valueDim} values
+     */
+    void recurByLevel(Tensor out, Update update, Tensor weights, Recurrence recurrence, State state, Batch batch);
+
+    /**
+     * Ridge regression along each sequence (MesaNet, von Oswald et al. 2025, arXiv 2506.05233): with {@code H = decay H +
+     * beta k k^T} and {@code S = decay S + beta k v^T} per head, {@code out = S^T (H + diag(ridge))^-1 query}.
+     *
+     * @param update its beta and its decay are {@code [tokens, heads]}
+     * @param ridge {@code [heads, keyDim]}, positive
+     * @param state {@code heads * keyDim * (keyDim + valueDim)} values
+     */
+    void regress(Tensor out, Update update, Tensor ridge, State state, Batch batch);
+
+    /**
      * Test-time training (Sun et al. 2024, arXiv 2407.04620): each head's state is a small model, and reading a key is a
      * gradient step on it. See {@link FastWeights}.
      *

@@ -684,6 +684,17 @@ public final class HostBackend implements Backend {
     }
 
     @Override
+    public void recurByLevel(
+            Tensor out, Update update, Tensor weights, Recurrence recurrence, State state, Batch batch) {
+        recurrences.recurByLevel(out, update, weights, recurrence, state, batch);
+    }
+
+    @Override
+    public void regress(Tensor out, Update update, Tensor ridge, State state, Batch batch) {
+        recurrences.regress(out, update, ridge, state, batch);
+    }
+
+    @Override
     public void trainAndRead(
             Tensor out,
             Tensor query,

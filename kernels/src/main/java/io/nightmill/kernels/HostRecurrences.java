@@ -559,6 +559,144 @@ final class HostRecurrences {
         }
     }
 
+    private interface HeadBody {
+        /** @param at the head's part of the sequence's state */
+        void run(Batch.Span span, int head, int at);
+    }
+
+    /** A task for each head of each sequence. */
+    private void eachHead(Batch batch, int heads, State state, HeadBody body) {
+        List<Batch.Span> spans = batch.spans();
+        workers.run(spans.size() * heads, task -> {
+            Batch.Span span = spans.get(task / heads);
+            int head = task % heads;
+            body.run(span, head, slot(state, span) + head * (state.pool().width() / heads));
+        });
+    }
+
+    void recurByLevel(Tensor out, Update u, Tensor weights, Recurrence r, State state, Batch batch) {
+        int levels = weights.width() / r.heads();
+        int size = r.keyDim() * r.valueDim();
+        eachHead(batch, r.heads(), state, (span, head, at) -> {
+            float[] s = values(state.pool());
+            int queryColumn = head / (r.heads() / r.queryHeads()) * r.keyDim();
+            int keyColumn = head / (r.heads() / r.keyHeads()) * r.keyDim();
+            float[] read = scratch(r.keyDim());
+            for (int i = 0; i < span.count(); i++) {
+                int token = span.first() + i;
+                int position = span.past() + i;
+                float decay = values(u.decay())[offset(u.decay()) + token * r.heads() + head];
+                age(s, at, size, levels, position, decay);
+                int value = offset(u.value()) + token * u.value().width() + head * r.valueDim();
+                for (int k = 0; k < r.keyDim(); k++) {
+                    float key =
+                            values(u.key())[offset(u.key()) + token * u.key().width() + keyColumn + k];
+                    for (int v = 0; v < r.valueDim(); v++) {
+                        s[at + k * r.valueDim() + v] = key * values(u.value())[value + v];
+                    }
+                }
+                int to = offset(out) + token * out.width() + head * r.valueDim();
+                Arrays.fill(values(out), to, to + r.valueDim(), 0);
+                int query = offset(u.query()) + token * u.query().width() + queryColumn;
+                for (int level = 0; level < levels; level++) {
+                    if (!isActive(level, levels, position)) {
+                        continue;
+                    }
+                    float weight = r.scale()
+                            * values(weights)[offset(weights) + token * weights.width() + head * levels + level];
+                    for (int k = 0; k < r.keyDim(); k++) {
+                        read[k] = weight * values(u.query())[query + k];
+                    }
+                    lanes.weighted(
+                            read,
+                            0,
+                            0,
+                            1,
+                            s,
+                            at + level * size,
+                            r.valueDim(),
+                            r.keyDim(),
+                            r.valueDim(),
+                            values(out),
+                            to,
+                            0);
+                }
+            }
+        });
+    }
+
+    /** Whether a level holds tokens at a position. */
+    static boolean isActive(int level, int levels, int position) {
+        return level == 0 || (level == levels - 1 ? position >> (level - 1) > 0 : (position >> (level - 1) & 1) == 1);
+    }
+
+    /** Decays all levels, and joins those that a position's lowest bit has filled. */
+    private static void age(float[] s, int at, int size, int levels, int position, float decay) {
+        if (position == 0) {
+            return;
+        }
+        int target = Math.min(Integer.numberOfTrailingZeros(position) + 1, levels - 1);
+        for (int level = target; level < levels; level++) {
+            boolean held = isActive(level, levels, position - 1);
+            for (int d = 0; d < size && (held || level == target); d++) {
+                float sum = held ? s[at + level * size + d] : 0;
+                for (int lower = 0; lower < target && level == target; lower++) {
+                    sum += s[at + lower * size + d];
+                }
+                s[at + level * size + d] = decay * sum;
+            }
+        }
+    }
+
+    void regress(Tensor out, Update u, Tensor ridge, State state, Batch batch) {
+        int heads = ridge.rows();
+        int keyDim = ridge.width();
+        int valueDim = u.value().width() / heads;
+        eachHead(batch, heads, state, (span, head, at) -> {
+            float[] s = values(state.pool());
+            int moments = at + keyDim * keyDim;
+            if (span.past() == 0) {
+                Arrays.fill(s, at, moments + keyDim * valueDim, 0);
+            }
+            // In float64, since rounding grows with the matrix's condition.
+            double[] factor = new double[keyDim * keyDim];
+            double[] solution = new double[keyDim];
+            float[] read = scratch(keyDim);
+            for (int token = span.first(); token < span.first() + span.count(); token++) {
+                float decay = values(u.decay())[offset(u.decay()) + token * heads + head];
+                float beta = values(u.beta())[offset(u.beta()) + token * heads + head];
+                int key = offset(u.key()) + token * u.key().width() + head * keyDim;
+                int value = offset(u.value()) + token * u.value().width() + head * valueDim;
+                for (int k = 0; k < keyDim; k++) {
+                    float write = beta * values(u.key())[key + k];
+                    write(s, at + k * keyDim, decay, write, values(u.key()), key, keyDim);
+                    write(s, moments + k * valueDim, decay, write, values(u.value()), value, valueDim);
+                }
+                for (int k = 0; k < keyDim; k++) {
+                    for (int j = 0; j <= k; j++) {
+                        factor[k * keyDim + j] = s[at + k * keyDim + j];
+                    }
+                    factor[k * keyDim + k] += values(ridge)[offset(ridge) + head * keyDim + k];
+                    solution[k] = values(u.query())[
+                            offset(u.query()) + token * u.query().width() + head * keyDim + k];
+                }
+                Cholesky.solve(factor, solution);
+                for (int k = 0; k < keyDim; k++) {
+                    read[k] = (float) solution[k];
+                }
+                int to = offset(out) + token * out.width() + head * valueDim;
+                Arrays.fill(values(out), to, to + valueDim, 0);
+                lanes.weighted(read, 0, 0, 1, s, moments, valueDim, keyDim, valueDim, values(out), to, 0);
+            }
+        });
+    }
+
+    private static void write(float[] s, int so, float decay, float factor, float[] x, int xo, int n) {
+        for (int d = 0; d < n; d++) {
+            s[so + d] = decay * s[so + d] + factor * x[xo + d];
+        }
+    }
+
     void trainAndRead(
             Tensor out, Tensor query, Tensor key, Tensor value, Tensor rate, FastWeights m, State state, Batch batch) {
         List<Batch.Span> spans = batch.spans();

@@ -561,6 +561,115 @@ public final class ReferenceBackend implements Backend {
         }
     }
 
+    /** All levels as float64 sums of what the paper puts in them. */
+    @Override
+    public void recurByLevel(Tensor out, Update u, Tensor weights, Recurrence r, State state, Batch batch) {
+        int levels = weights.width() / r.heads();
+        int size = r.keyDim() * r.valueDim();
+        for (Batch.Span span : batch.spans()) {
+            for (int head = 0; head < r.heads(); head++) {
+                int at = head * levels * size;
+                double[][] s = new double[levels][size];
+                for (int i = 0; i < levels * size && span.past() > 0; i++) {
+                    s[i / size][i % size] = get(state.pool(), span.slot(), at + i);
+                }
+                for (int t = 0; t < span.count(); t++) {
+                    levelsOne(out, u, weights, r, s, span.first() + t, span.past() + t, head);
+                }
+                for (int i = 0; i < levels * size; i++) {
+                    set(state.pool(), span.slot(), at + i, s[i / size][i % size]);
+                }
+            }
+        }
+    }
+
+    private static void levelsOne(
+            Tensor out, Update u, Tensor weights, Recurrence r, double[][] s, int t, int position, int head) {
+        int filled = position == 0 ? 0 : Math.min(Integer.numberOfTrailingZeros(position) + 1, s.length - 1);
+        for (int i = 0; i < s[0].length; i++) {
+            for (int level = 0; level < filled; level++) {
+                s[filled][i] += s[level][i];
+                s[level][i] = 0;
+            }
+            for (int level = 1; level < s.length; level++) {
+                s[level][i] *= get(u.decay(), t, head);
+            }
+            int k = i / r.valueDim();
+            double key = get(u.key(), t, head / (r.heads() / r.keyHeads()) * r.keyDim() + k);
+            s[0][i] = key * get(u.value(), t, head * r.valueDim() + i % r.valueDim());
+        }
+        for (int v = 0; v < r.valueDim(); v++) {
+            double read = 0;
+            for (int k = 0; k < r.keyDim(); k++) {
+                double query = get(u.query(), t, head / (r.heads() / r.queryHeads()) * r.keyDim() + k);
+                for (int level = 0; level < s.length; level++) {
+                    read += get(weights, t, head * s.length + level) * s[level][k * r.valueDim() + v] * query;
+                }
+            }
+            set(out, t, head * r.valueDim() + v, r.scale() * read);
+        }
+    }
+
+    @Override
+    public void regress(Tensor out, Update u, Tensor ridge, State state, Batch batch) {
+        int keyDim = ridge.width();
+        int valueDim = u.value().width() / ridge.rows();
+        int width = keyDim + valueDim;
+        for (Batch.Span span : batch.spans()) {
+            for (int head = 0; head < ridge.rows(); head++) {
+                int at = head * keyDim * width;
+                // Both matrices, side by side in each row.
+                double[][] s = new double[keyDim][width];
+                for (int i = 0; i < keyDim * width && span.past() > 0; i++) {
+                    s[i / width][i % width] = get(state.pool(), span.slot(), at + i);
+                }
+                for (int t = span.first(); t < span.first() + span.count(); t++) {
+                    double[] k = row(u.key(), t, head * keyDim, keyDim);
+                    double[] v = row(u.value(), t, head * valueDim, valueDim);
+                    double[][] system = new double[keyDim][keyDim + 1];
+                    for (int i = 0; i < keyDim; i++) {
+                        for (int j = 0; j < width; j++) {
+                            double with = j < keyDim ? k[j] : v[j - keyDim];
+                            s[i][j] = get(u.decay(), t, head) * s[i][j] + get(u.beta(), t, head) * k[i] * with;
+                        }
+                        System.arraycopy(s[i], 0, system[i], 0, keyDim);
+                        system[i][i] += get(ridge, head, i);
+                        system[i][keyDim] = get(u.query(), t, head * keyDim + i);
+                    }
+                    double[] solution = eliminated(system);
+                    for (int d = 0; d < valueDim; d++) {
+                        double read = 0;
+                        for (int i = 0; i < keyDim; i++) {
+                            read += solution[i] * s[i][keyDim + d];
+                        }
+                        set(out, t, head * valueDim + d, read);
+                    }
+                }
+                for (int i = 0; i < keyDim * width; i++) {
+                    set(state.pool(), span.slot(), at + i, s[i / width][i % width]);
+                }
+            }
+        }
+    }
+
+    /** Gauss and Jordan; the last column is the right side. */
+    private static double[] eliminated(double[][] system) {
+        int n = system.length;
+        for (int pivot = 0; pivot < n; pivot++) {
+            for (int row = 0; row < n; row++) {
+                double factor = row == pivot ? 0 : system[row][pivot] / system[pivot][pivot];
+                for (int column = pivot; column <= n; column++) {
+                    system[row][column] -= factor * system[pivot][column];
+                }
+            }
+        }
+        double[] solution = new double[n];
+        for (int i = 0; i < n; i++) {
+            solution[i] = system[i][n] / system[i][i];
+        }
+        return solution;
+    }
+
     @Override
     public void trainAndRead(
             Tensor out, Tensor query, Tensor key, Tensor value, Tensor rate, FastWeights m, State state, Batch batch) {

@@ -125,6 +125,7 @@ final class ScalarLanes implements Lanes {
             case LOG_SIGMOID -> (float) (Math.min(0, x) - Math.log1p(Math.exp(-Math.abs(x))));
             case EXP -> exp(x);
             case ONE_MINUS -> 1 - x;
+            case NORMALIZER -> 1 / Math.max(Math.abs(x), 1);
             case COMPLEMENT -> (float) Math.sqrt(Math.max(0, 1 - (double) x * x));
             case TANH -> (float) Math.tanh(x);
             case GELU_TANH -> {

@@ -351,6 +351,47 @@ abstract class RecurrenceSuite {
     }
 
     @Test
+    void recurrencesByLevel() {
+        for (int levels : new int[] {3, 8}) {
+            Recurrence r = new Recurrence(4, 2, 2, 12, 20, Decay.HEAD, Rule.ADD, 0.5f);
+            check(
+                    levels + " levels",
+                    80,
+                    4 * levels * 12 * 20,
+                    List.of(normal(24), normal(24), normal(80), decay(4), part(4 * levels)),
+                    List.of(),
+                    1,
+                    (on, out, in, fixed, state, batch) -> on.recurByLevel(
+                            out, Update.add(in.get(0), in.get(1), in.get(2), in.get(3)), in.get(4), r, state, batch));
+        }
+    }
+
+    @Test
+    void regressions() {
+        for (int keyDim : new int[] {5, 16, 33}) {
+            int heads = 2;
+            check(
+                    "regression " + keyDim,
+                    heads * 20,
+                    heads * keyDim * (keyDim + 20),
+                    List.of(
+                            normal(heads * keyDim),
+                            unit(heads * keyDim, keyDim),
+                            normal(heads * 20),
+                            decay(heads),
+                            part(heads)),
+                    List.of(new Input(keyDim, r -> 0.25f + r.nextFloat())),
+                    heads,
+                    (on, out, in, fixed, state, batch) -> on.regress(
+                            out,
+                            Update.delta(in.get(0), in.get(1), in.get(2), in.get(3), in.get(4)),
+                            fixed.get(0),
+                            state,
+                            batch));
+        }
+    }
+
+    @Test
     void modelsThatTrainAtTestTime() {
         for (int inner : new int[] {0, 24}) {
             for (int headDim : new int[] {6, 16}) {

@@ -1,0 +1,534 @@
+package io.nightmill.models;
+
+import io.nightmill.kernels.HostBackend;
+import io.nightmill.tensor.Format;
+import io.nightmill.weights.ConfigNode;
+import io.nightmill.weights.SyntheticWeights;
+import io.nightmill.weights.Weights;
+import java.nio.ByteOrder;
+import java.util.Arrays;
+import java.util.regex.Pattern;
+
+/**
+ * Networks as their papers define them, in float64 and over whole sequences: every token sums over all before it, with the
+ * product of the decays between. Nothing here shares a line with what it tests.
+ */
+final class PaperModels {
+    private final ConfigNode config;
+    private final Weights weights;
+    private final int hidden;
+    private final int layers;
+
+    PaperModels(ConfigNode config, Pattern optional) {
+        this.config = config;
+        this.weights = new SyntheticWeights(new HostBackend(1), Format.F32, optional);
+        this.hidden = config.requireInt("hidden_size");
+        this.layers = config.requireInt("num_hidden_layers");
+    }
+
+    private interface Map1 {
+        double of(double x);
+    }
+
+    /** How much token {@code i} takes from token {@code j <= i} of a head. */
+    private interface Pairs {
+        double of(int i, int j, int head);
+    }
+
+    private static double sigmoid(double x) {
+        return 1 / (1 + Math.exp(-x));
+    }
+
+    private static double silu(double x) {
+        return x * sigmoid(x);
+    }
+
+    private static double softplus(double x) {
+        return Math.log1p(Math.exp(x));
+    }
+
+    private double[][] matrix(String name, int out, int in) {
+        var data = weights.matrix(name, out, in)
+                .panels()
+                .get(0)
+                .order(ByteOrder.LITTLE_ENDIAN)
+                .asFloatBuffer();
+        double[][] w = new double[out][in];
+        for (int i = 0; i < out * in; i++) {
+            w[i / in][i % in] = data.get(i);
+        }
+        return w;
+    }
+
+    private double[] vector(String name, int... shape) {
+        float[] values = weights.values(name, shape);
+        double[] v = new double[values.length];
+        for (int i = 0; i < v.length; i++) {
+            v[i] = values[i];
+        }
+        return v;
+    }
+
+    private double[][] linear(double[][] x, String name, int out) {
+        double[][] w = matrix(name + ".weight", out, x[0].length);
+        double[] bias = weights.has(name + ".bias") ? vector(name + ".bias", out) : new double[out];
+        double[][] y = new double[x.length][out];
+        for (int t = 0; t < x.length; t++) {
+            for (int o = 0; o < out; o++) {
+                y[t][o] = bias[o];
+                for (int d = 0; d < w[o].length; d++) {
+                    y[t][o] += w[o][d] * x[t][d];
+                }
+            }
+        }
+        return y;
+    }
+
+    private static double[][] map(double[][] x, Map1 f) {
+        double[][] y = new double[x.length][x[0].length];
+        for (int t = 0; t < x.length; t++) {
+            for (int d = 0; d < y[t].length; d++) {
+                y[t][d] = f.of(x[t][d]);
+            }
+        }
+        return y;
+    }
+
+    private static double[][] times(double[][] x, double[][] y) {
+        double[][] z = new double[x.length][x[0].length];
+        for (int t = 0; t < x.length; t++) {
+            for (int d = 0; d < z[t].length; d++) {
+                z[t][d] = x[t][d] * y[t][d];
+            }
+        }
+        return z;
+    }
+
+    private static void add(double[][] x, double[][] y) {
+        for (int t = 0; t < x.length; t++) {
+            for (int d = 0; d < x[t].length; d++) {
+                x[t][d] += y[t][d];
+            }
+        }
+    }
+
+    private static double[][] columns(double[][] x, int first, int count) {
+        double[][] y = new double[x.length][];
+        for (int t = 0; t < x.length; t++) {
+            y[t] = Arrays.copyOfRange(x[t], first, first + count);
+        }
+        return y;
+    }
+
+    /** Groups of {@code width} values divided by their root mean square; weights repeat. */
+    private static double[][] rms(double[][] x, double[] weight, int width, double eps) {
+        double[][] y = new double[x.length][x[0].length];
+        for (int t = 0; t < x.length; t++) {
+            for (int d = 0; d < y[t].length; d++) {
+                double squares = 0;
+                for (int e = d / width * width; e < d / width * width + width; e++) {
+                    squares += x[t][e] * x[t][e];
+                }
+                y[t][d] = x[t][d] / Math.sqrt(squares / width + eps) * weight[d % weight.length];
+            }
+        }
+        return y;
+    }
+
+    private double[][] rms(double[][] x, String name, double offset, double eps) {
+        double[] weight = vector(name + ".weight", x[0].length);
+        for (int d = 0; d < weight.length; d++) {
+            weight[d] += offset;
+        }
+        return rms(x, weight, weight.length, eps);
+    }
+
+    private double[][] conv(double[][] x, String name, int kernel) {
+        int width = x[0].length;
+        double[] w = vector(name + ".weight", width, kernel);
+        double[] bias = weights.has(name + ".bias") ? vector(name + ".bias", width) : new double[width];
+        double[][] y = new double[x.length][width];
+        for (int t = 0; t < x.length; t++) {
+            for (int d = 0; d < width; d++) {
+                y[t][d] = bias[d];
+                for (int j = 0; j < kernel; j++) {
+                    int from = t - kernel + 1 + j;
+                    y[t][d] += from < 0 ? 0 : w[d * kernel + j] * x[from][d];
+                }
+                y[t][d] = silu(y[t][d]);
+            }
+        }
+        return y;
+    }
+
+    private double[][] embedded(int[] tokens, String name) {
+        double[][] table = matrix(name + ".weight", config.requireInt("vocab_size"), hidden);
+        double[][] x = new double[tokens.length][];
+        for (int t = 0; t < tokens.length; t++) {
+            x[t] = table[tokens[t]].clone();
+        }
+        return x;
+    }
+
+    /** Tied: the head is the embedding. */
+    private double[][] head(double[][] x, String embedding) {
+        return linear(x, embedding, config.requireInt("vocab_size"));
+    }
+
+    private double[][] mlp(double[][] x, String gate, String up, String down, int inner) {
+        return linear(times(map(linear(x, gate, inner), PaperModels::silu), linear(x, up, inner)), down, hidden);
+    }
+
+    /** {@code out_i = sum_j pairs(i, j) (q_i . k_j) v_j}, where groups of heads share queries and keys. */
+    private static double[][] attend(double[][] q, double[][] k, double[][] v, int heads, int shared, Pairs pairs) {
+        int keyDim = q[0].length / shared;
+        int valueDim = v[0].length / heads;
+        double[][] out = new double[q.length][v[0].length];
+        for (int h = 0; h < heads; h++) {
+            int at = h / (heads / shared) * keyDim;
+            for (int i = 0; i < q.length; i++) {
+                for (int j = 0; j <= i; j++) {
+                    double dot = 0;
+                    for (int d = 0; d < keyDim; d++) {
+                        dot += q[i][at + d] * k[j][at + d];
+                    }
+                    double weight = dot * pairs.of(i, j, h);
+                    for (int d = 0; d < valueDim; d++) {
+                        out[i][h * valueDim + d] += weight * v[j][h * valueDim + d];
+                    }
+                }
+            }
+        }
+        return out;
+    }
+
+    /** {@code decay[j + 1] ... decay[i]} of a head. */
+    private static double between(double[][] decay, int i, int j, int head) {
+        double product = 1;
+        for (int t = j + 1; t <= i; t++) {
+            product *= decay[t][head];
+        }
+        return product;
+    }
+
+    double[][] mesaNet(int[] tokens) {
+        int heads = config.requireInt("num_heads");
+        int dim = config.requireInt("head_dim");
+        int width = heads * dim;
+        double[][] x = embedded(tokens, "model.embeddings");
+        for (int layer = 0; layer < layers; layer++) {
+            String scope = "model.layers." + layer + ".";
+            double[][] in = rms(x, scope + "attn_norm", 0, 1e-6);
+            double[] ones = new double[dim];
+            Arrays.fill(ones, 1 / Math.sqrt(dim));
+            double[][] q = rms(
+                    conv(linear(in, scope + "attn.q_proj", width), scope + "attn.q_conv1d", 4), ones, dim, 1e-6 / dim);
+            double[][] k = rms(
+                    conv(linear(in, scope + "attn.k_proj", width), scope + "attn.k_conv1d", 4), ones, dim, 1e-6 / dim);
+            double[][] v = linear(in, scope + "attn.v_proj", width);
+            double[][] decay = map(linear(in, scope + "attn.a_proj", heads), PaperModels::sigmoid);
+            double[][] beta = map(linear(in, scope + "attn.b_proj", heads), PaperModels::sigmoid);
+            double[] lambda = vector(scope + "attn.lambda_params", width);
+            double[][] y = new double[tokens.length][width];
+            for (int h = 0; h < heads; h++) {
+                for (int t = 0; t < tokens.length; t++) {
+                    double[][] system = new double[dim][dim + 1];
+                    for (int a = 0; a < dim; a++) {
+                        system[a][dim] = q[t][h * dim + a];
+                        system[a][a] += softplus(lambda[h * dim + a]) + 0.25;
+                    }
+                    for (int j = 0; j <= t; j++) {
+                        double weight = between(decay, t, j, h) * beta[j][h];
+                        for (int a = 0; a < dim; a++) {
+                            for (int b = 0; b < dim; b++) {
+                                system[a][b] += weight * k[j][h * dim + a] * k[j][h * dim + b];
+                            }
+                        }
+                    }
+                    double[] solved = solve(system);
+                    for (int j = 0; j <= t; j++) {
+                        double dot = 0;
+                        for (int a = 0; a < dim; a++) {
+                            dot += solved[a] * k[j][h * dim + a];
+                        }
+                        double weight = between(decay, t, j, h) * beta[j][h] * dot;
+                        for (int d = 0; d < dim; d++) {
+                            y[t][h * dim + d] += weight * v[j][h * dim + d];
+                        }
+                    }
+                }
+            }
+            y = rms(y, vector(scope + "attn.o_norm.weight", dim), dim, 1e-6);
+            y = times(y, map(linear(in, scope + "attn.g_proj", width), PaperModels::silu));
+            add(x, linear(y, scope + "attn.o_proj", hidden));
+            double[][] normed = rms(x, scope + "mlp_norm", 0, 1e-6);
+            String mlp = scope + "mlp.";
+            add(
+                    x,
+                    mlp(
+                            normed,
+                            mlp + "gate_proj",
+                            mlp + "up_proj",
+                            mlp + "down_proj",
+                            config.requireInt("intermediate_size")));
+        }
+        return head(rms(x, "model.norm", 0, 1e-6), "model.embeddings");
+    }
+
+    /** By elimination without pivots: the matrix is positive definite. */
+    private static double[] solve(double[][] system) {
+        int n = system.length;
+        for (int p = 0; p < n; p++) {
+            for (int row = p + 1; row < n; row++) {
+                double factor = system[row][p] / system[p][p];
+                for (int c = p; c <= n; c++) {
+                    system[row][c] -= factor * system[p][c];
+                }
+            }
+        }
+        double[] x = new double[n];
+        for (int p = n - 1; p >= 0; p--) {
+            x[p] = system[p][n];
+            for (int c = p + 1; c < n; c++) {
+                x[p] -= system[p][c] * x[c];
+            }
+            x[p] /= system[p][p];
+        }
+        return x;
+    }
+
+    /** The parallel form of the paper's appendix: all gates of a pair in one exponent. */
+    double[][] xlstm(int[] tokens) {
+        int heads = config.requireInt("num_heads");
+        int keys = hidden / 2;
+        int inner = 88;
+        double[][] x = embedded(tokens, "backbone.embeddings");
+        for (int layer = 0; layer < layers; layer++) {
+            String scope = "backbone.blocks." + layer + ".";
+            double[][] in = rms(x, scope + "norm_mlstm", 0, 1e-6);
+            double[][] q = linear(in, scope + "mlstm_layer.q", keys);
+            double[][] k = linear(in, scope + "mlstm_layer.k", keys);
+            double[][] v = linear(in, scope + "mlstm_layer.v", hidden);
+            Map1 cap = gate -> 15 * Math.tanh(gate / 15);
+            double[][] write = map(linear(in, scope + "mlstm_layer.igate_preact", heads), cap);
+            double[][] forget = map(linear(in, scope + "mlstm_layer.fgate_preact", heads), cap);
+            double root = Math.sqrt((double) keys / heads);
+            Pairs pairs = (i, j, h) -> {
+                double exponent = write[j][h];
+                for (int t = j + 1; t <= i; t++) {
+                    exponent -= softplus(-forget[t][h]);
+                }
+                return Math.exp(exponent) / root;
+            };
+            double[][] ones = map(v, value -> 1);
+            double[][] read = attend(q, k, v, heads, heads, pairs);
+            double[][] norm = attend(q, k, ones, heads, heads, pairs);
+            int dim = hidden / heads;
+            double[] weight = vector(scope + "mlstm_layer.multihead_norm.weight", hidden);
+            double[][] y = new double[tokens.length][hidden];
+            for (int t = 0; t < tokens.length; t++) {
+                for (int h = 0; h < heads; h++) {
+                    double mean = 0;
+                    for (int d = h * dim; d < (h + 1) * dim; d++) {
+                        y[t][d] = read[t][d] / Math.max(Math.abs(norm[t][d]), 1);
+                        mean += y[t][d] / dim;
+                    }
+                    double variance = 0;
+                    for (int d = h * dim; d < (h + 1) * dim; d++) {
+                        variance += (y[t][d] - mean) * (y[t][d] - mean) / dim;
+                    }
+                    for (int d = h * dim; d < (h + 1) * dim; d++) {
+                        y[t][d] = (y[t][d] - mean) / Math.sqrt(variance + 1e-6) * weight[d];
+                    }
+                }
+            }
+            y = times(y, map(linear(in, scope + "mlstm_layer.ogate_preact", hidden), PaperModels::sigmoid));
+            add(x, linear(y, scope + "mlstm_layer.out_proj", hidden));
+            double[][] normed = rms(x, scope + "norm_ffn", 0, 1e-6);
+            String ffn = scope + "ffn.proj_";
+            add(x, mlp(normed, ffn + "up_gate", ffn + "up", ffn + "down", inner));
+        }
+        return map(
+                head(rms(x, "backbone.out_norm", 0, 1e-6), "backbone.embeddings"), logit -> 30 * Math.tanh(logit / 30));
+    }
+
+    /** Which level holds token {@code j} when token {@code i} reads: the prefix of i is cut as a Fenwick tree cuts it. */
+    private static int level(int i, int j) {
+        if (i == j) {
+            return 0;
+        }
+        int end = i;
+        while (end > 0) {
+            int size = end & -end;
+            if (j >= end - size) {
+                return Integer.numberOfTrailingZeros(size) + 1;
+            }
+            end -= size;
+        }
+        throw new IllegalArgumentException(i + " does not see " + j);
+    }
+
+    double[][] logLinearMamba2(int[] tokens) {
+        int heads = config.requireInt("num_heads");
+        int dim = config.requireInt("head_dim");
+        int groups = config.requireInt("n_groups");
+        int keys = groups * config.requireInt("state_size");
+        int levels = config.requireInt("num_levels");
+        int inner = heads * dim;
+        double[][] x = embedded(tokens, "backbone.embeddings");
+        for (int layer = 0; layer < layers; layer++) {
+            String scope = "backbone.layers." + layer + ".mixer.";
+            double[][] in = rms(x, "backbone.layers." + layer + ".norm", 0, 1e-5);
+            double[][] all = linear(in, scope + "in_proj", 2 * inner + 2 * keys + heads * (1 + levels));
+            double[][] mixed = conv(columns(all, inner, inner + 2 * keys), scope + "conv1d", 4);
+            double[] bias = vector(scope + "dt_bias", heads);
+            double[] scale = vector(scope + "L", heads, levels);
+            double[][] dt = columns(all, 2 * inner + 2 * keys, heads);
+            double[][] level = columns(all, 2 * inner + 2 * keys + heads, heads * levels);
+            double[][] v = columns(mixed, 0, inner);
+            double[][] y = space(
+                    columns(mixed, inner + keys, keys),
+                    columns(mixed, inner, keys),
+                    v,
+                    dt,
+                    bias,
+                    scope,
+                    groups,
+                    (i, j, h) -> softplus(level[i][h * levels + level(i, j)] * scale[h * levels + level(i, j)]));
+            y = times(y, map(columns(all, 0, inner), PaperModels::silu));
+            y = rms(y, vector(scope + "norm.weight", inner), inner, 1e-5);
+            add(x, linear(y, scope + "out_proj", hidden));
+        }
+        return head(rms(x, "backbone.norm_f", 0, 1e-5), "backbone.embeddings");
+    }
+
+    /** Mamba-2's state space as attention with decays. */
+    private double[][] space(
+            double[][] q,
+            double[][] k,
+            double[][] v,
+            double[][] dt,
+            double[] bias,
+            String scope,
+            int groups,
+            Pairs more) {
+        int heads = bias.length;
+        double[] rate = vector(scope + "A_log", heads);
+        double[] skip = vector(scope + "D", heads, 1);
+        double[][] step = new double[q.length][heads];
+        double[][] decay = new double[q.length][heads];
+        for (int t = 0; t < q.length; t++) {
+            for (int h = 0; h < heads; h++) {
+                step[t][h] = softplus(dt[t][h] + bias[h]);
+                decay[t][h] = Math.exp(-Math.exp(rate[h]) * step[t][h]);
+            }
+        }
+        Pairs pairs = (i, j, h) -> between(decay, i, j, h) * step[j][h] * more.of(i, j, h);
+        double[][] y = attend(q, k, v, heads, groups, pairs);
+        for (int t = 0; t < y.length; t++) {
+            for (int d = 0; d < y[t].length; d++) {
+                y[t][d] += skip[d / (y[t].length / heads)] * v[t][d];
+            }
+        }
+        return y;
+    }
+
+    double[][] plamo2(int[] tokens) {
+        int inner = config.requireInt("intermediate_size");
+        double[][] x = embedded(tokens, "model.embed_tokens");
+        for (int layer = 0; layer < layers; layer++) {
+            String scope = "model.layers.layers." + layer + ".";
+            double[][] in = rms(x, scope + "pre_mixer_norm", 1, 1e-6);
+            double[][] y = layer % 2 == 1
+                    ? rotated(
+                            in,
+                            scope + "mixer.",
+                            config.ints("full_attention_idx").contains(layer) ? 1000 : 9)
+                    : headwise(in, scope + "mixer.");
+            add(x, rms(y, scope + "post_mixer_norm", 0.2, 1e-6));
+            double[][] both = linear(rms(x, scope + "pre_mlp_norm", 1, 1e-6), scope + "mlp.gate_up_proj", 2 * inner);
+            double[][] h = times(map(columns(both, 0, inner), PaperModels::silu), columns(both, inner, inner));
+            add(x, rms(linear(h, scope + "mlp.down_proj", hidden), scope + "post_mlp_norm", Math.pow(5, -1.5), 1e-6));
+        }
+        return head(rms(x, "model.norm", 1, 1e-6), "model.embed_tokens");
+    }
+
+    private double[][] headwise(double[][] in, String scope) {
+        int heads = config.requireInt("mamba_num_heads");
+        int dim = config.requireInt("hidden_size_per_head");
+        int states = config.requireInt("mamba_d_state");
+        double[][] both = linear(in, scope + "in_proj", 2 * heads * dim);
+        double[][] gate = new double[in.length][heads * dim];
+        double[][] value = new double[in.length][heads * dim];
+        for (int t = 0; t < in.length; t++) {
+            for (int d = 0; d < heads * dim; d++) {
+                gate[t][d] = both[t][d / dim * 2 * dim + d % dim];
+                value[t][d] = both[t][d / dim * 2 * dim + dim + d % dim];
+            }
+        }
+        double[][] v = conv(value, scope + "conv1d", 4);
+        double[][] chosen = linear(v, scope + "bcdt_proj", 2 * states + 64);
+        double[][] b = rms(columns(chosen, 0, states), vector(scope + "B_norm_weight", states), states, 1e-6);
+        double[][] c = rms(columns(chosen, states, states), vector(scope + "C_norm_weight", states), states, 1e-6);
+        double[][] low = rms(columns(chosen, 2 * states, 64), vector(scope + "dt_norm_weight", 64), 64, 1e-6);
+        double[][] w = matrix(scope + "dt_proj.weight", heads, 64);
+        double[][] dt = new double[in.length][heads];
+        for (int t = 0; t < in.length; t++) {
+            for (int h = 0; h < heads; h++) {
+                for (int d = 0; d < 64; d++) {
+                    dt[t][h] += w[h][d] * low[t][d];
+                }
+            }
+        }
+        double[][] y = space(c, b, v, dt, vector(scope + "dt_bias", heads), scope, 1, (i, j, h) -> 1);
+        return linear(times(y, map(gate, PaperModels::silu)), scope + "out_proj", hidden);
+    }
+
+    private double[][] rotated(double[][] in, String scope, int window) {
+        int heads = config.requireInt("num_attention_heads");
+        int kvHeads = config.requireInt("num_key_value_heads");
+        int dim = config.requireInt("hidden_size_per_head");
+        double[][] qkv = linear(in, scope + "qkv_proj", (heads + 2 * kvHeads) * dim);
+        double[][] q = columns(qkv, 0, heads * dim);
+        double[][] k = columns(qkv, heads * dim, kvHeads * dim);
+        double[][] v = columns(qkv, (heads + kvHeads) * dim, kvHeads * dim);
+        q = rotate(rms(q, vector(scope + "q_weight", heads, dim), dim, 1e-6), dim);
+        k = rotate(rms(k, vector(scope + "k_weight", kvHeads, dim), dim, 1e-6), dim);
+        double[][] y = new double[in.length][heads * dim];
+        for (int h = 0; h < heads; h++) {
+            int at = h / (heads / kvHeads) * dim;
+            for (int i = 0; i < in.length; i++) {
+                double sum = 0;
+                for (int j = Math.max(0, i - window + 1); j <= i; j++) {
+                    double dot = 0;
+                    for (int d = 0; d < dim; d++) {
+                        dot += q[i][h * dim + d] * k[j][at + d];
+                    }
+                    double weight = Math.exp(dot / Math.sqrt(dim));
+                    sum += weight;
+                    for (int d = 0; d < dim; d++) {
+                        y[i][h * dim + d] += weight * v[j][at + d];
+                    }
+                }
+                for (int d = 0; d < dim; d++) {
+                    y[i][h * dim + d] /= sum;
+                }
+            }
+        }
+        return linear(y, scope + "o_proj", hidden);
+    }
+
+    private static double[][] rotate(double[][] x, int dim) {
+        double[][] y = new double[x.length][x[0].length];
+        for (int t = 0; t < x.length; t++) {
+            for (int d = 0; d < y[t].length; d++) {
+                int i = d % dim % (dim / 2);
+                double angle = t * Math.pow(10000, -2.0 * i / dim);
+                int other = d % dim < dim / 2 ? d + dim / 2 : d - dim / 2;
+                double sign = d % dim < dim / 2 ? -1 : 1;
+                y[t][d] = x[t][d] * Math.cos(angle) + sign * x[t][other] * Math.sin(angle);
+            }
+        }
+        return y;
+    }
+}
