@@ -8,7 +8,7 @@ import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /** What a request must be to run at all. */
-record Admission(int vocabulary, int contextLength, Memory memory, @Nullable Tokenizer tokenizer) {
+record Admission(int vocabulary, int lead, int contextLength, Memory memory, @Nullable Tokenizer tokenizer) {
     /** Why a request cannot run, or null. */
     @Nullable
     Failure refuse(Request request) {
@@ -52,11 +52,11 @@ record Admission(int vocabulary, int contextLength, Memory memory, @Nullable Tok
                     Failure.Code.TOO_LONG,
                     "%d tokens do not fit the model's context of %d".formatted(longest, contextLength));
         }
-        if (memory.pagesFor(longest) > memory.pages()) {
+        if (memory.pagesFor(lead + longest) > memory.pages()) {
             return new Failure(
                     Failure.Code.OUT_OF_MEMORY,
                     "%d tokens need %d pages of states, kv-memory holds %d"
-                            .formatted(longest, memory.pagesFor(longest), memory.pages()));
+                            .formatted(lead + longest, memory.pagesFor(lead + longest), memory.pages()));
         }
         return null;
     }

@@ -66,11 +66,12 @@ public final class ContinuousEngine implements Engine {
         this.tokenizer = tokenizer;
         this.endTokens = endTokens;
         this.contextLength = contextLength;
-        long mostPages = (long) limits.maxNumSeqs() * (contextLength / Memory.PAGE_TOKENS + 2);
+        long mostPages =
+                (long) limits.maxNumSeqs() * ((contextLength + decoder.lead().length) / Memory.PAGE_TOKENS + 2);
         // Half as many again for states that running sequences were forked from.
         int mostSlots = limits.maxNumSeqs() + limits.maxNumSeqs() / 2 + 1;
         this.memory = new Memory(backend, decoder.states(), limits.kvBytes(), mostPages, mostSlots);
-        this.admission = new Admission(decoder.vocabulary(), contextLength, memory, tokenizer);
+        this.admission = new Admission(decoder.vocabulary(), decoder.lead().length, contextLength, memory, tokenizer);
         this.prefixes = new PrefixCache(memory);
         this.scheduler = new Scheduler(memory, prefixes, limits);
         this.scratch = new Scratch(backend);
@@ -91,14 +92,14 @@ public final class ContinuousEngine implements Engine {
             if (!s.ignoreEos()) {
                 ends.addAll(endTokens);
             }
-            job = new Job(request, now, s.n(), ends, admission.banned(s));
+            job = new Job(request, decoder.lead(), now, s.n(), ends, admission.banned(s));
         } else {
             int outputs = ((Ask.Score) request.ask()).continuations().size();
-            job = new Job(request, now, outputs, Set.of(), List.of());
+            job = new Job(request, decoder.lead(), now, outputs, Set.of(), List.of());
         }
         jobs.put(request, job);
-        Sequence prompt = new Sequence(job, -1, request.prompt(), request.prompt().length);
-        prompt.toScore = judgesPrompt(request.ask()) ? 1 : Integer.MAX_VALUE;
+        Sequence prompt = new Sequence(job, -1, job.prompt, job.prompt.length);
+        prompt.toScore = judgesPrompt(request.ask()) ? job.lead + 1 : Integer.MAX_VALUE;
         prompt.count -= continues(prompt) ? 0 : 1;
         prompt.regime = decoder.regime(prompt.known);
         if (prompt.count == 0) {
@@ -225,7 +226,7 @@ public final class ContinuousEngine implements Engine {
             Reading reading = readings.get(i);
             Sequence s = reading.sequence;
             if (targets[i] >= 0) {
-                TokenScores scores = s.index < 0 ? s.job.prompt : s.scores;
+                TokenScores scores = s.index < 0 ? s.job.promptScores : s.scores;
                 record(scores, picks.logprobs()[i], picks.ranks()[i], topCount(s), logits, i);
                 s.toScore = reading.position + 2;
             } else if (s.index < 0) {
@@ -365,7 +366,7 @@ public final class ContinuousEngine implements Engine {
         if (stopString != null) {
             return end(s, Finish.STOP, stopString, stopString);
         }
-        if (generated >= sampling.maxTokens() || s.count >= contextLength) {
+        if (generated >= sampling.maxTokens() || s.count - s.job.lead >= contextLength) {
             return end(s, Finish.LENGTH, null);
         }
         if (memory.pagesFor(s.count) > memory.pages()) {
@@ -447,7 +448,7 @@ public final class ContinuousEngine implements Engine {
                 ((job.firstToken == 0 ? now : job.firstToken) - job.submitted) / 1_000_000,
                 (now - job.submitted) / 1_000_000);
         List<Output> outputs = failure == null ? List.of(job.outputs) : List.of();
-        TokenScores prompt = failure == null && judgesPrompt(job.request.ask()) ? job.prompt : null;
+        TokenScores prompt = failure == null && judgesPrompt(job.request.ask()) ? job.promptScores : null;
         done.add(new Completion(job.request, outputs, prompt, job.cachedTokens, failure, timing));
     }
 

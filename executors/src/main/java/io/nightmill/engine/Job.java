@@ -3,11 +3,17 @@ package io.nightmill.engine;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Set;
+import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
 /** A request under way: what its sequences share. */
 final class Job {
     final Request request;
+    /** The request's prompt after the model's own first tokens. */
+    final int[] prompt;
+    /** How many tokens are the model's own. */
+    final int lead;
+
     final long submitted;
     /** Tokens that end an output. */
     final Set<Integer> ends;
@@ -15,7 +21,7 @@ final class Job {
     final List<int[]> banned;
 
     final Completion.@Nullable Output[] outputs;
-    final TokenScores prompt = new TokenScores();
+    final TokenScores promptScores = new TokenScores();
     /** Logits of the prompt's last row were read and the outputs begun. */
     boolean forked;
 
@@ -27,8 +33,11 @@ final class Job {
     long started;
     long firstToken;
 
-    Job(Request request, long submitted, int outputs, Set<Integer> ends, List<int[]> banned) {
+    Job(Request request, int[] lead, long submitted, int outputs, Set<Integer> ends, List<int[]> banned) {
         this.request = request;
+        this.lead = lead.length;
+        this.prompt = Arrays.copyOf(lead, lead.length + request.prompt().length);
+        System.arraycopy(request.prompt(), 0, prompt, lead.length, request.prompt().length);
         this.submitted = submitted;
         this.outputs = new Completion.Output[outputs];
         this.open = outputs;
@@ -39,9 +48,11 @@ final class Job {
     /** The beginnings that the prompt shares, ascending. */
     PrefixCache.Prefix[] prefixes() {
         if (prefixes == null) {
-            prefixes = Arrays.stream(request.shared())
-                    .filter(length -> length > 0 && length <= request.prompt().length)
-                    .mapToObj(length -> new PrefixCache.Prefix(request.prompt(), length))
+            prefixes = IntStream.concat(IntStream.of(0), Arrays.stream(request.shared()))
+                    .map(length -> lead + length)
+                    .filter(length -> length > 0 && length <= prompt.length)
+                    .distinct()
+                    .mapToObj(length -> new PrefixCache.Prefix(prompt, length))
                     .toArray(PrefixCache.Prefix[]::new);
         }
         return prefixes;

@@ -75,9 +75,14 @@ final class Sampler {
     private static void penalize(float[] logits, Sampling s, int[] tokens, int count, int promptLength) {
         if (s.repetitionPenalty() != 1) {
             float penalty = (float) s.repetitionPenalty();
-            IntStream.range(0, count).map(i -> tokens[i]).distinct().forEach(id -> {
-                logits[id] = logits[id] > 0 ? logits[id] / penalty : logits[id] * penalty;
-            });
+            // What a model puts before every prompt has no logit.
+            IntStream.range(0, count)
+                    .map(i -> tokens[i])
+                    .filter(id -> id < logits.length)
+                    .distinct()
+                    .forEach(id -> {
+                        logits[id] = logits[id] > 0 ? logits[id] / penalty : logits[id] * penalty;
+                    });
         }
         if (s.frequencyPenalty() != 0 || s.presencePenalty() != 0) {
             Map<Integer, Integer> counts = new HashMap<>();

@@ -147,7 +147,7 @@ final class Scheduler {
             running.add(sequence);
             prefixes.started(sequence);
             if (begins) {
-                sequence.job.cachedTokens = Math.max(sequence.job.cachedTokens, sequence.computed);
+                sequence.job.cachedTokens = Math.max(sequence.job.cachedTokens, sequence.computed - sequence.job.lead);
             }
             shares.add(new Share(sequence, tokens));
             budget -= tokens;

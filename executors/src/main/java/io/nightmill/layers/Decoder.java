@@ -12,6 +12,7 @@ import org.jspecify.annotations.Nullable;
  * Token ids to hidden rows to logits.
  *
  * @param embeddingScale factor on the embedded rows
+ * @param lead rows of the embedding that stand before every prompt and are no tokens of the vocabulary (Hymba's meta tokens)
  * @param embeddingNorm of the embedded rows, or null
  * @param ropes the rotary tables that the layers share
  * @param logitScale factor on the logits
@@ -19,6 +20,7 @@ import org.jspecify.annotations.Nullable;
  */
 public record Decoder(
         Matrix embedding,
+        int[] lead,
         float embeddingScale,
         @Nullable Norm embeddingNorm,
         List<Branch> branches,
@@ -27,6 +29,20 @@ public record Decoder(
         Linear head,
         float logitScale,
         float softcap) {
+
+    /** Without leading rows. */
+    public Decoder(
+            Matrix embedding,
+            float embeddingScale,
+            @Nullable Norm embeddingNorm,
+            List<Branch> branches,
+            Set<Rope> ropes,
+            Norm norm,
+            Linear head,
+            float logitScale,
+            float softcap) {
+        this(embedding, new int[0], embeddingScale, embeddingNorm, branches, ropes, norm, head, logitScale, softcap);
+    }
 
     public Decoder {
         branches = List.copyOf(branches);

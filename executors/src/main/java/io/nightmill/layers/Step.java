@@ -2,9 +2,12 @@ package io.nightmill.layers;
 
 import io.nightmill.kernels.Backend;
 import io.nightmill.tensor.Batch;
+import io.nightmill.tensor.State;
 import io.nightmill.tensor.Tensor;
 import java.util.Arrays;
 import java.util.HashMap;
+import java.util.IdentityHashMap;
+import java.util.List;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
 
@@ -15,6 +18,7 @@ public final class Step {
     private final Scratch scratch;
     private final Map<Rope, Tensor> tables = new HashMap<>();
     private final ExpertLoad load;
+    private final Map<SequenceMixer, List<State>> held = new IdentityHashMap<>();
     private int layer;
     private @Nullable Tensor carried;
     private @Nullable Tensor started;
@@ -41,6 +45,16 @@ public final class Step {
     /** A scratch tensor with a row per token. */
     public Tensor rows(int width) {
         return scratch.tensor(batch.size(), width);
+    }
+
+    /** Lets later layers read a mixer's states. */
+    public void hold(SequenceMixer mixer, List<State> states) {
+        held.put(mixer, states);
+    }
+
+    /** The states that a mixer before this one has left for others. */
+    public List<State> held(SequenceMixer mixer) {
+        return held.get(mixer);
     }
 
     void enter(int branch) {

@@ -41,6 +41,11 @@ public record Mamba(
 
     @Override
     public void apply(Tensor out, Tensor x, List<State> states, Step step) {
+        output.apply(step.backend(), out, scanned(x, states, step));
+    }
+
+    /** {@code [tokens, inner]}: what the output projection reads. */
+    Tensor scanned(Tensor x, List<State> states, Step step) {
         Backend backend = step.backend();
         int inner = rate.width();
         int stateSize = rate.rows();
@@ -60,7 +65,7 @@ public record Mamba(
         backend.add(y, y, value, 1);
         backend.activate(gate, gate, Activation.SILU);
         backend.multiply(y, y, gate);
-        output.apply(backend, out, y);
+        return y;
     }
 
     private static Tensor normed(@Nullable Norm norm, Tensor x, Step step) {

@@ -169,10 +169,14 @@ final class Blueprint {
 
     /** Decay rates, negative: stored as the logarithms {@code A_log} of their sizes, or in GGUF as {@code A}. */
     static float[] rates(Weights weights, int... shape) {
-        if (!weights.has("A_log")) {
+        return rates(weights, "A_log", shape);
+    }
+
+    static float[] rates(Weights weights, String name, int... shape) {
+        if (!weights.has(name)) {
             return weights.values("A", shape);
         }
-        float[] rates = weights.values("A_log", shape);
+        float[] rates = weights.values(name, shape);
         for (int i = 0; i < rates.length; i++) {
             rates[i] = (float) -Math.exp(rates[i]);
         }

@@ -36,7 +36,8 @@ public final class Families {
             new MesaNet(),
             new LogLinearMamba2(),
             new XLstm(),
-            new Plamo2());
+            new Plamo2(),
+            new Hymba());
 
     /**
      * What a user should know of a model type.

@@ -193,11 +193,6 @@ final class MambaBlocks {
     /** @param norms on dt, B and C, or null for none */
     static Mamba mamba(
             Weights weights, int hidden, int inner, int stateSize, int rank, int kernel, List<@Nullable Norm> norms) {
-        float[] byChannel = Blueprint.rates(weights, inner, stateSize);
-        float[] rates = new float[byChannel.length];
-        for (int i = 0; i < rates.length; i++) {
-            rates[i % stateSize * inner + i / stateSize] = byChannel[i];
-        }
         return new Mamba(
                 Linear.from(weights, "in_proj", 2 * inner, hidden),
                 ShortConv.from(weights, "conv1d", inner, kernel, Activation.SILU),
@@ -206,9 +201,19 @@ final class MambaBlocks {
                 norms.get(1),
                 norms.get(2),
                 Linear.from(weights, "dt_proj", inner, rank),
-                weights.upload(stateSize, inner, rates),
+                weights.upload(stateSize, inner, byState(weights, "A_log", inner, stateSize)),
                 weights.vector("D", inner),
                 Linear.from(weights, "out_proj", hidden, inner));
+    }
+
+    /** Rates {@code [inner, stateSize]}, turned. */
+    static float[] byState(Weights weights, String name, int inner, int stateSize) {
+        float[] byChannel = Blueprint.rates(weights, name, inner, stateSize);
+        float[] rates = new float[byChannel.length];
+        for (int i = 0; i < rates.length; i++) {
+            rates[i % stateSize * inner + i / stateSize] = byChannel[i];
+        }
+        return rates;
     }
 
     /** dt, B and C as they are. */

@@ -112,6 +112,22 @@ public final class ConfigNode {
         return node.get(key).booleanValue();
     }
 
+    /** A list of lists of integers; an absent key is an empty list. */
+    public List<List<Integer>> intLists(String key) {
+        List<List<Integer>> lists = new ArrayList<>();
+        for (JsonNode list : node.path(key)) {
+            List<Integer> values = new ArrayList<>();
+            for (JsonNode value : list) {
+                if (!value.isIntegralNumber()) {
+                    throw wrong(key, "a list of lists of integers");
+                }
+                values.add(value.intValue());
+            }
+            lists.add(values);
+        }
+        return lists;
+    }
+
     /** A list of numbers; an absent key is an empty list, a single number a list of one. */
     public List<Double> doubles(String key) {
         List<Double> values = new ArrayList<>();

@@ -484,6 +484,103 @@ final class PaperModels {
         return linear(times(y, map(gate, PaperModels::silu)), scope + "out_proj", hidden);
     }
 
+    /** Meta tokens are rows before the prompt; the logits are the prompt's. */
+    double[][] hymba(int[] tokens) {
+        int meta = config.requireInt("num_memory_tokens");
+        int inner = 2 * hidden;
+        double[][] x = new double[meta + tokens.length][];
+        System.arraycopy(matrix("model.memory_tokens", meta, hidden), 0, x, 0, meta);
+        System.arraycopy(embedded(tokens, "model.embed_tokens"), 0, x, meta, tokens.length);
+        double[][] k = new double[0][];
+        double[][] v = new double[0][];
+        for (int layer = 0; layer < layers; layer++) {
+            String scope = "model.layers." + layer + ".mamba.";
+            double[][] in = rms(x, "model.layers." + layer + ".input_layernorm", 0, 1e-6);
+            boolean reuses = layer == 2;
+            int keys = reuses ? 0 : 12;
+            int values = reuses ? 0 : 24;
+            double[][] all = linear(in, scope + "in_proj", hidden + keys + values + 2 * inner);
+            double[][] q = rotate(columns(all, 0, hidden), 6);
+            if (!reuses) {
+                k = rotate(columns(all, hidden, keys), 6);
+                v = columns(all, hidden + keys, values);
+            }
+            int window = layer == 0 ? 1000 : 8;
+            double[][] attended = softmax(q, k, v, 4, 2, (i, j) -> j < meta || i - j < window);
+            double[][] scanned = scan(
+                    columns(all, hidden + keys + values, inner),
+                    columns(all, hidden + keys + values + inner, inner),
+                    scope);
+            double[][] y = map(rms(attended, scope + "pre_avg_layernorm1", 0, 1e-6), value -> value / 2);
+            add(y, map(rms(scanned, scope + "pre_avg_layernorm2", 0, 1e-6), value -> value / 2));
+            add(x, linear(y, scope + "out_proj", hidden));
+            double[][] normed = rms(x, "model.layers." + layer + ".pre_moe_layernorm", 0, 1e-6);
+            String mlp = "model.layers." + layer + ".moe.experts.0.";
+            add(x, mlp(normed, mlp + "gate_proj", mlp + "up_proj", mlp + "down_proj", 40));
+        }
+        double[][] logits = head(rms(x, "model.final_layernorm", 0, 1e-6), "model.embed_tokens");
+        return Arrays.copyOfRange(logits, meta, logits.length);
+    }
+
+    /** Mamba's selective scan as a sum over the past. */
+    private double[][] scan(double[][] value, double[][] gate, String scope) {
+        int width = value[0].length;
+        double[][] v = conv(value, scope + "conv1d", 4);
+        double[][] chosen = linear(v, scope + "x_proj.0", 5 + 2 * 6);
+        double[][] low = rms(columns(chosen, 0, 5), scope + "dt_layernorm", 0, 1e-6);
+        double[][] b = rms(columns(chosen, 5, 6), scope + "B_layernorm", 0, 1e-6);
+        double[][] c = rms(columns(chosen, 11, 6), scope + "C_layernorm", 0, 1e-6);
+        double[][] dt = map(linear(low, scope + "dt_proj.0", width), PaperModels::softplus);
+        double[] logs = vector(scope + "A_log.0", width, 6);
+        double[] skip = vector(scope + "D.0", width);
+        double[][] y = new double[v.length][width];
+        for (int d = 0; d < width; d++) {
+            for (int i = 0; i < v.length; i++) {
+                for (int n = 0; n < 6; n++) {
+                    double passed = 0;
+                    for (int j = i; j >= 0; j--) {
+                        y[i][d] +=
+                                c[i][n] * Math.exp(-Math.exp(logs[d * 6 + n]) * passed) * dt[j][d] * b[j][n] * v[j][d];
+                        passed += dt[j][d];
+                    }
+                }
+                y[i][d] = (y[i][d] + skip[d] * v[i][d]) * silu(gate[i][d]);
+            }
+        }
+        return y;
+    }
+
+    private interface Sees {
+        boolean of(int i, int j);
+    }
+
+    private static double[][] softmax(double[][] q, double[][] k, double[][] v, int heads, int kvHeads, Sees sees) {
+        int dim = q[0].length / heads;
+        int valueDim = v[0].length / kvHeads;
+        double[][] y = new double[q.length][heads * valueDim];
+        for (int h = 0; h < heads; h++) {
+            int shared = h / (heads / kvHeads);
+            for (int i = 0; i < q.length; i++) {
+                double sum = 0;
+                for (int j = 0; j <= i; j++) {
+                    double dot = 0;
+                    for (int d = 0; d < dim; d++) {
+                        dot += q[i][h * dim + d] * k[j][shared * dim + d];
+                    }
+                    double weight = sees.of(i, j) ? Math.exp(dot / Math.sqrt(dim)) : 0;
+                    sum += weight;
+                    for (int d = 0; d < valueDim; d++) {
+                        y[i][h * valueDim + d] += weight * v[j][shared * valueDim + d];
+                    }
+                }
+                for (int d = 0; d < valueDim; d++) {
+                    y[i][h * valueDim + d] /= sum;
+                }
+            }
+        }
+        return y;
+    }
+
     private double[][] rotated(double[][] in, String scope, int window) {
         int heads = config.requireInt("num_attention_heads");
         int kvHeads = config.requireInt("num_key_value_heads");
@@ -494,27 +591,7 @@ final class PaperModels {
         double[][] v = columns(qkv, (heads + kvHeads) * dim, kvHeads * dim);
         q = rotate(rms(q, vector(scope + "q_weight", heads, dim), dim, 1e-6), dim);
         k = rotate(rms(k, vector(scope + "k_weight", kvHeads, dim), dim, 1e-6), dim);
-        double[][] y = new double[in.length][heads * dim];
-        for (int h = 0; h < heads; h++) {
-            int at = h / (heads / kvHeads) * dim;
-            for (int i = 0; i < in.length; i++) {
-                double sum = 0;
-                for (int j = Math.max(0, i - window + 1); j <= i; j++) {
-                    double dot = 0;
-                    for (int d = 0; d < dim; d++) {
-                        dot += q[i][h * dim + d] * k[j][at + d];
-                    }
-                    double weight = Math.exp(dot / Math.sqrt(dim));
-                    sum += weight;
-                    for (int d = 0; d < dim; d++) {
-                        y[i][h * dim + d] += weight * v[j][at + d];
-                    }
-                }
-                for (int d = 0; d < dim; d++) {
-                    y[i][h * dim + d] /= sum;
-                }
-            }
-        }
+        double[][] y = softmax(q, k, v, heads, kvHeads, (i, j) -> i - j < window);
         return linear(y, scope + "o_proj", hidden);
     }
 

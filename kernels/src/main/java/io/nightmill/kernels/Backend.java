@@ -223,6 +223,7 @@ public interface Backend extends AutoCloseable {
      * @param window keys that a query sees, itself included; 0 is all
      * @param softcap {@code cap * tanh(score / cap)}; 0 is none
      * @param sinks a logit per head that takes part in the softmax without a value, {@code [1, heads]}
+     * @param lead first keys of a sequence that every query sees, whatever the window
      */
     record Attention(
             int heads,
@@ -232,7 +233,20 @@ public interface Backend extends AutoCloseable {
             float scale,
             int window,
             float softcap,
-            @Nullable Tensor sinks) {
+            @Nullable Tensor sinks,
+            int lead) {
+        public Attention(
+                int heads,
+                int kvHeads,
+                int keyDim,
+                int valueDim,
+                float scale,
+                int window,
+                float softcap,
+                @Nullable Tensor sinks) {
+            this(heads, kvHeads, keyDim, valueDim, scale, window, softcap, sinks, 0);
+        }
+
         public Attention {
             if (kvHeads < 1 || heads % kvHeads != 0) {
                 throw new IllegalArgumentException(

@@ -570,7 +570,9 @@ public final class HostBackend implements Backend {
         int end = position + count;
         int start = a.window() > 0 ? Math.max(0, position - a.window() + 1) : 0;
         start -= start % pageTokens;
-        int n = end - start;
+        // The pages of the first keys, where the window has left them.
+        int lead = Math.min(start, a.window() > 0 ? (a.lead() + pageTokens - 1) / pageTokens * pageTokens : 0);
+        int n = lead + end - start;
         int group = a.heads() / a.kvHeads();
         // One token: its heads are the rows of the tile. Several: the tokens are, head by head.
         boolean decode = count == 1;
@@ -582,7 +584,8 @@ public final class HostBackend implements Backend {
         for (int tile = 0; tile < (decode ? 1 : group); tile++) {
             int head = kvHead * group + tile;
             int q = offset(query) + (span.first() + first) * query.width() + head * a.keyDim();
-            for (int at = start; at < end; at += pageTokens) {
+            for (int column = 0; column < n; column += pageTokens) {
+                int at = column < lead ? column : start + column - lead;
                 int tokens = Math.min(pageTokens, end - at);
                 int page = keyBase + poolRow(span, at, pageTokens) * keys.width();
                 lanes.dots(
@@ -596,26 +599,37 @@ public final class HostBackend implements Backend {
                         tokens,
                         a.keyDim(),
                         scores,
-                        at - start,
+                        column,
                         n);
             }
             for (int i = 0; i < m; i++) {
                 int row = i * n;
                 int last = decode ? position : position + i;
                 int low = a.window() > 0 ? Math.max(0, last - a.window() + 1) : 0;
-                softmax(scores, row, start, low, last, n, a, decode ? head + i : head);
+                int from = low <= a.lead() ? 0 : low;
+                softmax(
+                        scores,
+                        row,
+                        Math.min(from, a.lead()),
+                        lead - start,
+                        from,
+                        last,
+                        n,
+                        a,
+                        decode ? head + i : head);
             }
             int oStride = decode ? a.valueDim() : out.width();
             int o = offset(out) + (span.first() + first) * out.width() + head * a.valueDim();
             for (int i = 0; i < m; i++) {
                 Arrays.fill(values(out), o + i * oStride, o + i * oStride + a.valueDim(), 0);
             }
-            for (int at = start; at < end; at += pageTokens) {
+            for (int column = 0; column < n; column += pageTokens) {
+                int at = column < lead ? column : start + column - lead;
                 int tokens = Math.min(pageTokens, end - at);
                 int page = valueBase + poolRow(span, at, pageTokens) * values.width();
                 lanes.weighted(
                         scores,
-                        at - start,
+                        column,
                         n,
                         m,
                         values(values),
@@ -630,12 +644,33 @@ public final class HostBackend implements Backend {
         }
     }
 
-    /** Weights of the keys {@code low .. last} from the scores at {@code row}; all others become 0. */
-    private void softmax(float[] scores, int row, int start, int low, int last, int n, Attention a, int head) {
-        int from = row + low - start;
+    /** Weights of the first {@code lead} keys and of {@code low .. last}, which lie {@code shift} later; all others become 0. */
+    private void softmax(
+            float[] scores, int row, int lead, int shift, int low, int last, int n, Attention a, int head) {
+        int from = row + low + shift;
         int visible = last - low + 1;
+        Tensor sinks = a.sinks();
+        float sink = sinks == null ? Float.NEGATIVE_INFINITY : values(sinks)[offset(sinks) + head];
+        float max = Math.max(sink, Math.max(scaled(scores, row, lead, a), scaled(scores, from, visible, a)));
+        float sum = lanes.expSum(scores, from, visible, max);
+        if (lead > 0) {
+            sum += lanes.expSum(scores, row, lead, max);
+        }
+        if (sinks != null) {
+            sum += ScalarLanes.exp(sink - max);
+        }
+        float factor = 1 / sum;
+        for (int j = row; j < from + visible; j++) {
+            scores[j] *= factor;
+        }
+        Arrays.fill(scores, row + lead, from, 0);
+        Arrays.fill(scores, from + visible, row + n, 0);
+    }
+
+    /** Scales scores and caps them; returns the largest. */
+    private static float scaled(float[] scores, int from, int count, Attention a) {
         float max = Float.NEGATIVE_INFINITY;
-        for (int j = from; j < from + visible; j++) {
+        for (int j = from; j < from + count; j++) {
             float score = scores[j] * a.scale();
             if (a.softcap() > 0) {
                 score = a.softcap() * (float) Math.tanh(score / a.softcap());
@@ -643,19 +678,7 @@ public final class HostBackend implements Backend {
             scores[j] = score;
             max = Math.max(max, score);
         }
-        Tensor sinks = a.sinks();
-        float sink = sinks == null ? Float.NEGATIVE_INFINITY : values(sinks)[offset(sinks) + head];
-        max = Math.max(max, sink);
-        float sum = lanes.expSum(scores, from, visible, max);
-        if (sinks != null) {
-            sum += ScalarLanes.exp(sink - max);
-        }
-        float factor = 1 / sum;
-        for (int j = from; j < from + visible; j++) {
-            scores[j] *= factor;
-        }
-        Arrays.fill(scores, row, from, 0);
-        Arrays.fill(scores, from + visible, row + n, 0);
+        return max;
     }
 
     @Override

@@ -338,7 +338,11 @@ public final class ReferenceBackend implements Backend {
         int low = a.window() > 0 ? Math.max(0, position - a.window() + 1) : 0;
         double[] weights = new double[position + 1];
         double max = a.sinks() == null ? Double.NEGATIVE_INFINITY : get(a.sinks(), 0, head);
-        for (int j = low; j <= position; j++) {
+        for (int j = 0; j <= position; j++) {
+            if (j < low && j >= a.lead()) {
+                weights[j] = Double.NEGATIVE_INFINITY;
+                continue;
+            }
             double score = 0;
             for (int d = 0; d < a.keyDim(); d++) {
                 score += (double) get(query, row, head * a.keyDim() + d)
@@ -349,13 +353,13 @@ public final class ReferenceBackend implements Backend {
             max = Math.max(max, weights[j]);
         }
         double sum = a.sinks() == null ? 0 : Math.exp(get(a.sinks(), 0, head) - max);
-        for (int j = low; j <= position; j++) {
+        for (int j = 0; j <= position; j++) {
             weights[j] = Math.exp(weights[j] - max);
             sum += weights[j];
         }
         for (int d = 0; d < a.valueDim(); d++) {
             double value = 0;
-            for (int j = low; j <= position; j++) {
+            for (int j = 0; j <= position; j++) {
                 value += weights[j] / sum * get(values.pool(), poolRow(batch, span, j), kvHead * a.valueDim() + d);
             }
             set(out, row, head * a.valueDim() + d, value);

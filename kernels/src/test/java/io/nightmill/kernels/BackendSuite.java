@@ -268,13 +268,16 @@ abstract class BackendSuite {
         for (int keyDim : new int[] {8, 20, 64}) {
             for (int window : new int[] {0, 5, 40}) {
                 for (boolean sinks : new boolean[] {false, true}) {
-                    attends(heads, kvHeads, keyDim, keyDim - 3, window, window == 5 ? 3f : 0, sinks);
+                    attends(heads, kvHeads, keyDim, keyDim - 3, window, window == 5 ? 3f : 0, sinks, 0);
+                    attends(heads, kvHeads, keyDim, keyDim - 3, window, 0, sinks, 3);
+                    attends(heads, kvHeads, keyDim, keyDim - 3, window, 0, sinks, 18);
                 }
             }
         }
     }
 
-    private void attends(int heads, int kvHeads, int keyDim, int valueDim, int window, float cap, boolean sinks) {
+    private void attends(
+            int heads, int kvHeads, int keyDim, int valueDim, int window, float cap, boolean sinks, int lead) {
         int pageTokens = 16;
         int[] pages = {5, 2, 7, 0, 3, 1};
         List<Batch.Span> spans = List.of(
@@ -284,7 +287,7 @@ abstract class BackendSuite {
         Batch batch = new Batch(new int[25], spans, pageTokens);
         int rows = 10 * pageTokens;
         assertSame(
-                "attend " + keyDim + " window " + window,
+                "attend " + keyDim + " window " + window + " lead " + lead,
                 25,
                 heads * valueDim,
                 (on, out, x) -> {
@@ -292,8 +295,8 @@ abstract class BackendSuite {
                     State values = new State(new State.Spec.Paged(kvHeads * valueDim), x[2]);
                     on.append(keys, 0, x[3], batch);
                     on.append(values, 0, x[4], batch);
-                    Attention attention =
-                            new Attention(heads, kvHeads, keyDim, valueDim, 0.3f, window, cap, sinks ? x[5] : null);
+                    Attention attention = new Attention(
+                            heads, kvHeads, keyDim, valueDim, 0.3f, window, cap, sinks ? x[5] : null, lead);
                     on.attend(out, x[0], keys, values, attention, batch);
                 },
                 new float[][] {
