@@ -660,23 +660,19 @@ public final class HostBackend implements Backend {
             sum += ScalarLanes.exp(sink - max);
         }
         float factor = 1 / sum;
-        for (int j = row; j < from + visible; j++) {
-            scores[j] *= factor;
-        }
+        lanes.scale(scores, row, factor, from + visible - row);
         Arrays.fill(scores, row + lead, from, 0);
         Arrays.fill(scores, from + visible, row + n, 0);
     }
 
     /** Scales scores and caps them; returns the largest. */
-    private static float scaled(float[] scores, int from, int count, Attention a) {
-        float max = Float.NEGATIVE_INFINITY;
-        for (int j = from; j < from + count; j++) {
-            float score = scores[j] * a.scale();
-            if (a.softcap() > 0) {
-                score = a.softcap() * (float) Math.tanh(score / a.softcap());
+    private float scaled(float[] scores, int from, int count, Attention a) {
+        float max = lanes.scaledMax(scores, from, a.scale(), count);
+        if (a.softcap() > 0) {
+            for (int j = from; j < from + count; j++) {
+                scores[j] = a.softcap() * (float) Math.tanh(scores[j] / a.softcap());
             }
-            scores[j] = score;
-            max = Math.max(max, score);
+            max = lanes.scaledMax(scores, from, 1, count);
         }
         return max;
     }

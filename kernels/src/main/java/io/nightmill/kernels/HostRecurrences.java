@@ -17,7 +17,7 @@ import org.jspecify.annotations.Nullable;
  * tokens in order, so nothing depends on how the tokens were split over steps.
  */
 final class HostRecurrences {
-    private static final int COLUMNS = 64;
+    private static final int COLUMNS = 256;
 
     private final Lanes lanes;
     private final Workers workers;
@@ -81,9 +81,9 @@ final class HostRecurrences {
                 for (int j = 0; j < kernel; j++) {
                     int from = t - kernel + 1 + j;
                     if (from >= 0) {
-                        multiplyAdd(filter, j * n, in, base + from * width, o, to, n);
+                        lanes.multiplyAdd(filter, j * n, in, base + from * width, o, to, n);
                     } else if (span.past() > 0) {
-                        multiplyAdd(filter, j * n, kept, keptAt + (from + kernel - 1) * width + first, o, to, n);
+                        lanes.multiplyAdd(filter, j * n, kept, keptAt + (from + kernel - 1) * width + first, o, to, n);
                     }
                 }
             }
@@ -99,12 +99,6 @@ final class HostRecurrences {
                 }
             }
         });
-    }
-
-    private static void multiplyAdd(float[] x, int xo, float[] y, int yo, float[] out, int oo, int n) {
-        for (int d = 0; d < n; d++) {
-            out[oo + d] += x[xo + d] * y[yo + d];
-        }
     }
 
     void shift(Tensor out, Tensor x, State last, Batch batch) {
@@ -151,7 +145,7 @@ final class HostRecurrences {
             float[] h = values(state.pool());
             int at = slot(state, span) + first;
             int n = last - first;
-            float[] work = scratch(2 * n);
+            float[] work = scratch(n);
             if (span.past() == 0) {
                 for (int row = 0; row < a.rows(); row++) {
                     Arrays.fill(h, at + row * width, at + row * width + n, 0);
@@ -162,30 +156,29 @@ final class HostRecurrences {
                 int step = offset(dt) + column;
                 int to = offset(out) + column;
                 Arrays.fill(values(out), to, to + n, 0);
-                for (int d = 0; d < n; d++) {
-                    work[n + d] = values(dt)[step + d] * values(x)[offset(x) + column + d];
-                }
+                System.arraycopy(values(dt), step, work, 0, n);
+                lanes.multiply(work, 0, values(x), offset(x) + column, n);
                 for (int row = 0; row < a.rows(); row++) {
-                    int rates = offset(a) + row * width + first;
-                    for (int d = 0; d < n; d++) {
-                        work[d] = values(dt)[step + d] * values(a)[rates + d];
-                    }
-                    lanes.expSum(work, 0, n, 0);
                     float write = values(b)[offset(b) + t * b.width() + row];
                     float read = values(c)[offset(c) + t * c.width() + row];
-                    advance(h, at + row * width, work, n, write, read, values(out), to);
+                    int rates = offset(a) + row * width + first;
+                    lanes.selectiveStep(
+                            h,
+                            at + row * width,
+                            values(dt),
+                            step,
+                            values(a),
+                            rates,
+                            write,
+                            work,
+                            0,
+                            read,
+                            values(out),
+                            to,
+                            n);
                 }
             }
         });
-    }
-
-    /** One state of a block of columns: {@code h = decay h + write x; out += read h}; decays and inputs are in {@code work}. */
-    private static void advance(float[] h, int ho, float[] work, int n, float write, float read, float[] out, int oo) {
-        for (int d = 0; d < n; d++) {
-            float value = work[d] * h[ho + d] + write * work[n + d];
-            h[ho + d] = value;
-            out[oo + d] += read * value;
-        }
     }
 
     void recur(Tensor out, Update update, Recurrence r, State state, Batch batch) {
@@ -205,11 +198,18 @@ final class HostRecurrences {
     /** Keeps the undecayed keys of the chunk that the span ends in. */
     private static void keepKeys(Tensor key, Recurrence r, State state, Batch.Span span, int keyHead) {
         int end = span.past() + span.count();
+        int keys = slot(state, span) + r.keys(keyHead);
         for (int position = Math.max(span.past(), end - end % r.chunk()); position < end; position++) {
             int row = span.first() + position - span.past();
-            int to = slot(state, span) + r.keys(keyHead) + position % r.chunk() * r.keyDim();
             int from = offset(key) + row * key.width() + keyHead * r.keyDim();
-            System.arraycopy(values(key), from, values(state.pool()), to, r.keyDim());
+            putColumn(values(key), from, r.keyDim(), values(state.pool()), keys + position % r.chunk(), r.pairs());
+        }
+    }
+
+    /** Pairs keep their keys side by side, {@code [keyDim, pairs]}: reading and folding are products along rows then. */
+    private static void putColumn(float[] x, int xo, int n, float[] to, int at, int stride) {
+        for (int d = 0; d < n; d++) {
+            to[at + d * stride] = x[xo + d];
         }
     }
 
@@ -236,10 +236,7 @@ final class HostRecurrences {
         final int keyColumn;
         final int outColumn;
 
-        /** Where the pairs' keys are: in the state where they decay one by one, else gathered in scratch. */
-        float[] keys;
-
-        int keysAt;
+        final int pairs;
         final float[] work;
         final int gathered;
         final int queries;
@@ -247,7 +244,6 @@ final class HostRecurrences {
         final int reads;
         final int knowns;
         final int scores;
-        final int transposed;
 
         Head(Tensor out, Update u, Recurrence r, State state, Batch.Span span, int head) {
             this.out = out;
@@ -259,6 +255,7 @@ final class HostRecurrences {
             valueDim = r.valueDim();
             chunk = r.chunk();
             writes = r.writes();
+            pairs = r.pairs();
             s = values(state.pool());
             int slot = slot(state, span);
             int keyHead = head / (r.heads() / r.keyHeads());
@@ -271,15 +268,12 @@ final class HostRecurrences {
             keyColumn = keyHead * keyDim;
             outColumn = head * valueDim;
             gathered = 0;
-            queries = gathered + chunk * keyDim;
+            queries = gathered + keyDim * pairs;
             probes = queries + chunk * keyDim;
             reads = probes + chunk * keyDim;
             knowns = reads + chunk * valueDim;
             scores = knowns + chunk * valueDim;
-            transposed = scores + 2 * chunk * r.pairs();
-            work = scratch(transposed + keyDim * r.pairs());
-            keys = r.decay() == Decay.KEY ? s : work;
-            keysAt = r.decay() == Decay.KEY ? storedKeys : gathered;
+            work = scratch(scores + 2 * chunk * pairs);
         }
 
         void run() {
@@ -316,14 +310,20 @@ final class HostRecurrences {
         }
 
         /** {@code work[to ..] += sum_j work[weights + j] value_j} over the first pairs. */
-        private void readPairs(int weights, int pairs, int to) {
-            lanes.weighted(work, weights, 0, 1, s, pairValues, valueDim, pairs, valueDim, work, to, valueDim);
+        private void readPairs(int weights, int count, int to) {
+            lanes.weighted(work, weights, 0, 1, s, pairValues, valueDim, count, valueDim, work, to, valueDim);
         }
 
-        private void scalePairs(int weights, int pairs) {
-            for (int j = 0; j < pairs; j++) {
+        private void scalePairs(int weights, int count) {
+            for (int j = 0; j < count; j++) {
                 work[weights + j] *= s[pairDecays + j];
             }
+        }
+
+        /** {@code work[to ..] [n, pairs] = x K}: of pairs that are not there yet too, which nobody reads. */
+        private void scoreAll(float[] x, int xo, int xs, int n, float[] keys, int at, int to) {
+            Arrays.fill(work, to, to + n * pairs, 0);
+            lanes.weighted(x, xo, xs, n, keys, at, pairs, keyDim, pairs, work, to, pairs);
         }
 
         private void emit(int token, int from) {
@@ -348,14 +348,8 @@ final class HostRecurrences {
             s[pairDecays + pair] = 1;
         }
 
-        private static void scaleBy(float[] x, int xo, float[] y, int yo, int n) {
-            for (int d = 0; d < n; d++) {
-                x[xo + d] *= y[yo + d];
-            }
-        }
-
         /** The token's decay, on everything since the chunk began. */
-        private void decayPairs(int token, int pairs) {
+        private void decayPairs(int token, int count) {
             Tensor decay = u.decay();
             if (decay == null) {
                 return;
@@ -366,78 +360,78 @@ final class HostRecurrences {
                 case HEAD -> {
                     float factor = w[at(decay, token, head)];
                     s[chunkDecay] *= factor;
-                    for (int j = 0; j < pairs; j++) {
+                    for (int j = 0; j < count; j++) {
                         s[pairDecays + j] *= factor;
                     }
                 }
                 case KEY -> {
                     int from = at(decay, token, head * keyDim);
-                    for (int j = 0; j < pairs; j++) {
-                        scaleBy(s, storedKeys + j * keyDim, w, from, keyDim);
+                    for (int d = 0; d < keyDim && count > 0; d++) {
+                        lanes.scale(s, storedKeys + d * pairs, w[from + d], pairs);
                     }
                 }
                 case VALUE -> {
                     int from = at(decay, token, head * valueDim);
-                    scaleBy(s, chunkDecay, w, from, valueDim);
-                    for (int j = 0; j < pairs; j++) {
-                        scaleBy(s, pairValues + j * valueDim, w, from, valueDim);
+                    lanes.multiply(s, chunkDecay, w, from, valueDim);
+                    for (int j = 0; j < count; j++) {
+                        lanes.multiply(s, pairValues + j * valueDim, w, from, valueDim);
                     }
                 }
             }
         }
 
         /** Factors from the head's table: of the first pairs, and of S. */
-        private void look(int first, int pairs, int onMatrix) {
+        private void look(int first, int count, int onMatrix) {
             int table = offset(u.decay()) + head * u.decay().width();
-            System.arraycopy(values(u.decay()), table + first, s, pairDecays, pairs);
+            System.arraycopy(values(u.decay()), table + first, s, pairDecays, count);
             s[chunkDecay] = values(u.decay())[table + onMatrix];
         }
 
         /** What was read from S has decayed with it since the chunk began. */
         private void decayRead(int at) {
             if (r.decay() == Decay.HEAD || r.decay() == Decay.TABLE) {
-                for (int d = 0; d < valueDim; d++) {
-                    work[at + d] *= s[chunkDecay];
-                }
+                lanes.scale(work, at, s[chunkDecay], valueDim);
             } else if (r.decay() == Decay.VALUE) {
-                scaleBy(work, at, s, chunkDecay, valueDim);
+                lanes.multiply(work, at, s, chunkDecay, valueDim);
             }
         }
 
         /** Tokens {@code token .. token + n} at {@code place} of a chunk whose keys do not change: all scores are products. */
         private void sharedKeys(int token, int place, int n, boolean isFirst) {
-            int pairs = place + n;
-            System.arraycopy(s, storedKeys, work, gathered, place * keyDim);
+            if (place > 0) {
+                System.arraycopy(s, storedKeys, work, gathered, keyDim * pairs);
+            }
+            float[] k = values(u.key());
+            int ko = at(u.key(), token, keyColumn);
+            int ks = u.key().width();
             for (int i = 0; i < n; i++) {
-                int from = at(u.key(), token + i, keyColumn);
-                System.arraycopy(values(u.key()), from, work, gathered + (place + i) * keyDim, keyDim);
+                putColumn(k, ko + i * ks, keyDim, work, gathered + place + i, pairs);
             }
             float[] q = values(u.query());
             int qo = at(u.query(), token, queryColumn);
             int qs = u.query().width();
             readMatrix(q, qo, qs, n, reads, isFirst);
-            lanes.dots(q, qo, qs, n, work, gathered, keyDim, pairs, keyDim, work, scores, chunk);
-            int overlaps = scores + chunk * chunk;
+            scoreAll(q, qo, qs, n, work, gathered, scores);
+            int overlaps = scores + chunk * pairs;
             if (r.rule() == Rule.DELTA) {
-                int own = gathered + place * keyDim;
-                readMatrix(work, own, keyDim, n, knowns, isFirst);
-                lanes.dots(work, own, keyDim, n, work, gathered, keyDim, pairs, keyDim, work, overlaps, chunk);
+                readMatrix(k, ko, ks, n, knowns, isFirst);
+                scoreAll(k, ko, ks, n, work, gathered, overlaps);
             }
             for (int i = 0; i < n; i++) {
                 int pair = place + i;
                 decayPairs(token + i, pair);
                 if (r.rule() == Rule.DELTA) {
                     decayRead(knowns + i * valueDim);
-                    scalePairs(overlaps + i * chunk, pair);
-                    readPairs(overlaps + i * chunk, pair, knowns + i * valueDim);
+                    scalePairs(overlaps + i * pairs, pair);
+                    readPairs(overlaps + i * pairs, pair, knowns + i * valueDim);
                 }
                 keepValue(token + i, pair, knowns + i * valueDim);
                 if (r.decay() == Decay.TABLE) {
                     look(pair * chunk, pair + 1, chunk * chunk + pair);
                 }
                 decayRead(reads + i * valueDim);
-                scalePairs(scores + i * chunk, pair + 1);
-                readPairs(scores + i * chunk, pair + 1, reads + i * valueDim);
+                scalePairs(scores + i * pairs, pair + 1);
+                readPairs(scores + i * pairs, pair + 1, reads + i * valueDim);
                 emit(token + i, reads + i * valueDim);
             }
         }
@@ -450,11 +444,10 @@ final class HostRecurrences {
             }
         }
 
-        private void readPairs(Tensor x, int token, int column, int pairs, int to) {
-            if (pairs > 0) {
-                int from = at(x, token, column);
-                lanes.dots(values(x), from, keyDim, 1, s, storedKeys, keyDim, pairs, keyDim, work, scores, pairs);
-                readPairs(scores, pairs, to);
+        private void readPairs(Tensor x, int token, int column, int count, int to) {
+            if (count > 0) {
+                scoreAll(values(x), at(x, token, column), 0, 1, s, storedKeys, scores);
+                readPairs(scores, count, to);
             }
         }
 
@@ -470,7 +463,7 @@ final class HostRecurrences {
                     decayed(u.probe(), token + i, keyColumn, probes + i * keyDim);
                 }
                 if (u.decay() != null) {
-                    scaleBy(s, chunkDecay, values(u.decay()), at(u.decay(), token + i, head * keyDim), keyDim);
+                    lanes.multiply(s, chunkDecay, values(u.decay()), at(u.decay(), token + i, head * keyDim), keyDim);
                 }
                 if (!readsBefore) {
                     decayed(u.query(), token + i, queryColumn, queries + i * keyDim);
@@ -499,12 +492,11 @@ final class HostRecurrences {
                     readPairs(u.key(), row, keyColumn, pair, known);
                 }
                 if (u.erase() != null) {
-                    System.arraycopy(
-                            values(u.erase()), at(u.erase(), row, keyColumn), s, storedKeys + pair * keyDim, keyDim);
+                    putColumn(values(u.erase()), at(u.erase(), row, keyColumn), keyDim, s, storedKeys + pair, pairs);
                     System.arraycopy(work, known, s, pairValues + pair * valueDim, valueDim);
                     pair++;
                 }
-                System.arraycopy(values(u.key()), at(u.key(), row, keyColumn), s, storedKeys + pair * keyDim, keyDim);
+                putColumn(values(u.key()), at(u.key(), row, keyColumn), keyDim, s, storedKeys + pair, pairs);
                 keepValue(row, pair, known);
                 if (readsBefore) {
                     addBonus(row, pair, read);
@@ -530,32 +522,37 @@ final class HostRecurrences {
 
         /** {@code S = decay S + sum_j key_j value_j^T}. */
         private void fold(boolean isFirst) {
-            int pairs = r.pairs();
             if (r.decay() == Decay.TABLE) {
                 look(chunk * chunk + chunk, pairs, chunk * chunk + 2 * chunk);
             }
             boolean whole = r.decay() == Decay.HEAD || r.decay() == Decay.TABLE;
-            for (int j = 0; j < pairs; j++) {
-                float factor = whole ? s[pairDecays + j] : 1;
-                for (int d = 0; d < keyDim; d++) {
-                    work[transposed + d * pairs + j] = factor * keys[keysAt + j * keyDim + d];
-                }
+            for (int d = 0; whole && d < keyDim; d++) {
+                lanes.multiply(work, gathered + d * pairs, s, pairDecays, pairs);
             }
             for (int d = 0; d < keyDim; d++) {
                 int row = matrix + d * valueDim;
                 if (isFirst) {
                     Arrays.fill(s, row, row + valueDim, 0);
                 } else if (r.decay() == Decay.VALUE) {
-                    scaleBy(s, row, s, chunkDecay, valueDim);
+                    lanes.multiply(s, row, s, chunkDecay, valueDim);
                 } else if (r.decay() != Decay.NONE) {
-                    float factor = s[whole ? chunkDecay : chunkDecay + d];
-                    for (int v = 0; v < valueDim; v++) {
-                        s[row + v] *= factor;
-                    }
+                    lanes.scale(s, row, s[whole ? chunkDecay : chunkDecay + d], valueDim);
                 }
             }
+            boolean kept = r.decay() == Decay.KEY;
             lanes.weighted(
-                    work, transposed, pairs, keyDim, s, pairValues, valueDim, pairs, valueDim, s, matrix, valueDim);
+                    kept ? s : work,
+                    kept ? storedKeys : gathered,
+                    pairs,
+                    keyDim,
+                    s,
+                    pairValues,
+                    valueDim,
+                    pairs,
+                    valueDim,
+                    s,
+                    matrix,
+                    valueDim);
         }
     }
 
@@ -591,9 +588,9 @@ final class HostRecurrences {
                 for (int k = 0; k < r.keyDim(); k++) {
                     float key =
                             values(u.key())[offset(u.key()) + token * u.key().width() + keyColumn + k];
-                    for (int v = 0; v < r.valueDim(); v++) {
-                        s[at + k * r.valueDim() + v] = key * values(u.value())[value + v];
-                    }
+                    int row = at + k * r.valueDim();
+                    System.arraycopy(values(u.value()), value, s, row, r.valueDim());
+                    lanes.scale(s, row, key, r.valueDim());
                 }
                 int to = offset(out) + token * out.width() + head * r.valueDim();
                 Arrays.fill(values(out), to, to + r.valueDim(), 0);
@@ -631,19 +628,22 @@ final class HostRecurrences {
     }
 
     /** Decays all levels, and joins those that a position's lowest bit has filled. */
-    private static void age(float[] s, int at, int size, int levels, int position, float decay) {
+    private void age(float[] s, int at, int size, int levels, int position, float decay) {
         if (position == 0) {
             return;
         }
         int target = Math.min(Integer.numberOfTrailingZeros(position) + 1, levels - 1);
         for (int level = target; level < levels; level++) {
+            int to = at + level * size;
             boolean held = isActive(level, levels, position - 1);
-            for (int d = 0; d < size && (held || level == target); d++) {
-                float sum = held ? s[at + level * size + d] : 0;
-                for (int lower = 0; lower < target && level == target; lower++) {
-                    sum += s[at + lower * size + d];
-                }
-                s[at + level * size + d] = decay * sum;
+            if (!held && level == target) {
+                Arrays.fill(s, to, to + size, 0);
+            }
+            for (int lower = 0; lower < target && level == target; lower++) {
+                lanes.decayAndWrite(s, to, 1, 1, s, at + lower * size, size);
+            }
+            if (held || level == target) {
+                lanes.scale(s, to, decay, size);
             }
         }
     }
@@ -669,8 +669,8 @@ final class HostRecurrences {
                 int value = offset(u.value()) + token * u.value().width() + head * valueDim;
                 for (int k = 0; k < keyDim; k++) {
                     float write = beta * values(u.key())[key + k];
-                    write(s, at + k * keyDim, decay, write, values(u.key()), key, keyDim);
-                    write(s, moments + k * valueDim, decay, write, values(u.value()), value, valueDim);
+                    lanes.decayAndWrite(s, at + k * keyDim, decay, write, values(u.key()), key, keyDim);
+                    lanes.decayAndWrite(s, moments + k * valueDim, decay, write, values(u.value()), value, valueDim);
                 }
                 for (int k = 0; k < keyDim; k++) {
                     for (int j = 0; j <= k; j++) {
@@ -689,12 +689,6 @@ final class HostRecurrences {
                 lanes.weighted(read, 0, 0, 1, s, moments, valueDim, keyDim, valueDim, values(out), to, 0);
             }
         });
-    }
-
-    private static void write(float[] s, int so, float decay, float factor, float[] x, int xo, int n) {
-        for (int d = 0; d < n; d++) {
-            s[so + d] = decay * s[so + d] + factor * x[xo + d];
-        }
     }
 
     void trainAndRead(

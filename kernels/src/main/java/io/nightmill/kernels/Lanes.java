@@ -47,6 +47,65 @@ interface Lanes {
     void weighted(
             float[] p, int po, int ps, int m, float[] v, int vo, int vs, int n, int width, float[] out, int oo, int os);
 
+    /** {@code x *= y}. */
+    default void multiply(float[] x, int xo, float[] y, int yo, int n) {
+        for (int d = 0; d < n; d++) {
+            x[xo + d] *= y[yo + d];
+        }
+    }
+
+    /** {@code x *= factor}. */
+    default void scale(float[] x, int xo, float factor, int n) {
+        for (int d = 0; d < n; d++) {
+            x[xo + d] *= factor;
+        }
+    }
+
+    /** {@code x *= factor}; returns the largest of the results, or negative infinity of none. */
+    default float scaledMax(float[] x, int xo, float factor, int n) {
+        float max = Float.NEGATIVE_INFINITY;
+        for (int d = 0; d < n; d++) {
+            x[xo + d] *= factor;
+            max = Math.max(max, x[xo + d]);
+        }
+        return max;
+    }
+
+    /** {@code out += x * y}. */
+    default void multiplyAdd(float[] x, int xo, float[] y, int yo, float[] out, int oo, int n) {
+        for (int d = 0; d < n; d++) {
+            out[oo + d] += x[xo + d] * y[yo + d];
+        }
+    }
+
+    /** {@code s = decay * s + write * x}. */
+    default void decayAndWrite(float[] s, int so, float decay, float write, float[] x, int xo, int n) {
+        for (int d = 0; d < n; d++) {
+            s[so + d] = decay * s[so + d] + write * x[xo + d];
+        }
+    }
+
+    /** {@code h = exp(dt * a) * h + write * x; out += read * h}: one state of the selective scan. */
+    default void selectiveStep(
+            float[] h,
+            int ho,
+            float[] dt,
+            int to,
+            float[] a,
+            int ao,
+            float write,
+            float[] x,
+            int xo,
+            float read,
+            float[] out,
+            int oo,
+            int n) {
+        for (int d = 0; d < n; d++) {
+            h[ho + d] = ScalarLanes.exp(dt[to + d] * a[ao + d]) * h[ho + d] + write * x[xo + d];
+            out[oo + d] += read * h[ho + d];
+        }
+    }
+
     /** {@code n} values of Q8_0 blocks as float32. */
     default void widenQ8(ByteBuffer blocks, int at, int n, float[] out, int oo) {
         for (int i = 0; i < n; i++) {

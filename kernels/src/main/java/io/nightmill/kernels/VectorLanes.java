@@ -323,25 +323,217 @@ final class VectorLanes implements Lanes {
             float[] out,
             int oo,
             int os) {
-        for (int i = 0; i < m; i++) {
-            int pi = po + i * ps;
-            int oi = oo + i * os;
-            int d = 0;
-            for (; d + L <= width; d += L) {
-                FloatVector sum = FloatVector.fromArray(F, out, oi + d);
-                for (int j = 0; j < n; j++) {
-                    sum = FloatVector.broadcast(F, p[pi + j]).fma(FloatVector.fromArray(F, v, vo + j * vs + d), sum);
-                }
-                sum.intoArray(out, oi + d);
+        // However it is tiled, an output is one chain of multiply-adds in the order of j.
+        int d = 0;
+        for (; d + 4 * L <= width; d += 4 * L) {
+            int i = 0;
+            for (; i + 4 <= m; i += 4) {
+                weighted4x4(p, po + i * ps, ps, v, vo + d, vs, n, out, oo + i * os + d, os);
             }
-            for (; d < width; d++) {
-                float sum = out[oi + d];
-                for (int j = 0; j < n; j++) {
-                    sum = Math.fma(p[pi + j], v[vo + j * vs + d], sum);
-                }
-                out[oi + d] = sum;
+            for (; i < m; i++) {
+                weighted1x4(p, po + i * ps, v, vo + d, vs, n, out, oo + i * os + d);
             }
         }
+        for (; d + L <= width; d += L) {
+            int i = 0;
+            for (; i + 4 <= m; i += 4) {
+                weighted4x1(p, po + i * ps, ps, v, vo + d, vs, n, out, oo + i * os + d, os);
+            }
+            for (; i < m; i++) {
+                FloatVector sum = FloatVector.fromArray(F, out, oo + i * os + d);
+                for (int j = 0; j < n; j++) {
+                    sum = FloatVector.broadcast(F, p[po + i * ps + j])
+                            .fma(FloatVector.fromArray(F, v, vo + j * vs + d), sum);
+                }
+                sum.intoArray(out, oo + i * os + d);
+            }
+        }
+        for (; d < width; d++) {
+            for (int i = 0; i < m; i++) {
+                float sum = out[oo + i * os + d];
+                for (int j = 0; j < n; j++) {
+                    sum = Math.fma(p[po + i * ps + j], v[vo + j * vs + d], sum);
+                }
+                out[oo + i * os + d] = sum;
+            }
+        }
+    }
+
+    private static void weighted1x4(float[] p, int po, float[] v, int vo, int vs, int n, float[] out, int oo) {
+        FloatVector s0 = FloatVector.fromArray(F, out, oo);
+        FloatVector s1 = FloatVector.fromArray(F, out, oo + L);
+        FloatVector s2 = FloatVector.fromArray(F, out, oo + 2 * L);
+        FloatVector s3 = FloatVector.fromArray(F, out, oo + 3 * L);
+        for (int j = 0; j < n; j++) {
+            FloatVector w = FloatVector.broadcast(F, p[po + j]);
+            int row = vo + j * vs;
+            s0 = w.fma(FloatVector.fromArray(F, v, row), s0);
+            s1 = w.fma(FloatVector.fromArray(F, v, row + L), s1);
+            s2 = w.fma(FloatVector.fromArray(F, v, row + 2 * L), s2);
+            s3 = w.fma(FloatVector.fromArray(F, v, row + 3 * L), s3);
+        }
+        store(s0, s1, s2, s3, out, oo);
+    }
+
+    private static void weighted4x4(
+            float[] p, int po, int ps, float[] v, int vo, int vs, int n, float[] out, int oo, int os) {
+        FloatVector a0 = FloatVector.fromArray(F, out, oo);
+        FloatVector a1 = FloatVector.fromArray(F, out, oo + L);
+        FloatVector a2 = FloatVector.fromArray(F, out, oo + 2 * L);
+        FloatVector a3 = FloatVector.fromArray(F, out, oo + 3 * L);
+        FloatVector b0 = FloatVector.fromArray(F, out, oo + os);
+        FloatVector b1 = FloatVector.fromArray(F, out, oo + os + L);
+        FloatVector b2 = FloatVector.fromArray(F, out, oo + os + 2 * L);
+        FloatVector b3 = FloatVector.fromArray(F, out, oo + os + 3 * L);
+        FloatVector c0 = FloatVector.fromArray(F, out, oo + 2 * os);
+        FloatVector c1 = FloatVector.fromArray(F, out, oo + 2 * os + L);
+        FloatVector c2 = FloatVector.fromArray(F, out, oo + 2 * os + 2 * L);
+        FloatVector c3 = FloatVector.fromArray(F, out, oo + 2 * os + 3 * L);
+        FloatVector d0 = FloatVector.fromArray(F, out, oo + 3 * os);
+        FloatVector d1 = FloatVector.fromArray(F, out, oo + 3 * os + L);
+        FloatVector d2 = FloatVector.fromArray(F, out, oo + 3 * os + 2 * L);
+        FloatVector d3 = FloatVector.fromArray(F, out, oo + 3 * os + 3 * L);
+        for (int j = 0; j < n; j++) {
+            int row = vo + j * vs;
+            FloatVector v0 = FloatVector.fromArray(F, v, row);
+            FloatVector v1 = FloatVector.fromArray(F, v, row + L);
+            FloatVector v2 = FloatVector.fromArray(F, v, row + 2 * L);
+            FloatVector v3 = FloatVector.fromArray(F, v, row + 3 * L);
+            FloatVector w = FloatVector.broadcast(F, p[po + j]);
+            a0 = w.fma(v0, a0);
+            a1 = w.fma(v1, a1);
+            a2 = w.fma(v2, a2);
+            a3 = w.fma(v3, a3);
+            w = FloatVector.broadcast(F, p[po + ps + j]);
+            b0 = w.fma(v0, b0);
+            b1 = w.fma(v1, b1);
+            b2 = w.fma(v2, b2);
+            b3 = w.fma(v3, b3);
+            w = FloatVector.broadcast(F, p[po + 2 * ps + j]);
+            c0 = w.fma(v0, c0);
+            c1 = w.fma(v1, c1);
+            c2 = w.fma(v2, c2);
+            c3 = w.fma(v3, c3);
+            w = FloatVector.broadcast(F, p[po + 3 * ps + j]);
+            d0 = w.fma(v0, d0);
+            d1 = w.fma(v1, d1);
+            d2 = w.fma(v2, d2);
+            d3 = w.fma(v3, d3);
+        }
+        store(a0, a1, a2, a3, out, oo);
+        store(b0, b1, b2, b3, out, oo + os);
+        store(c0, c1, c2, c3, out, oo + 2 * os);
+        store(d0, d1, d2, d3, out, oo + 3 * os);
+    }
+
+    private static void weighted4x1(
+            float[] p, int po, int ps, float[] v, int vo, int vs, int n, float[] out, int oo, int os) {
+        FloatVector a = FloatVector.fromArray(F, out, oo);
+        FloatVector b = FloatVector.fromArray(F, out, oo + os);
+        FloatVector c = FloatVector.fromArray(F, out, oo + 2 * os);
+        FloatVector d = FloatVector.fromArray(F, out, oo + 3 * os);
+        for (int j = 0; j < n; j++) {
+            FloatVector row = FloatVector.fromArray(F, v, vo + j * vs);
+            a = FloatVector.broadcast(F, p[po + j]).fma(row, a);
+            b = FloatVector.broadcast(F, p[po + ps + j]).fma(row, b);
+            c = FloatVector.broadcast(F, p[po + 2 * ps + j]).fma(row, c);
+            d = FloatVector.broadcast(F, p[po + 3 * ps + j]).fma(row, d);
+        }
+        a.intoArray(out, oo);
+        b.intoArray(out, oo + os);
+        c.intoArray(out, oo + 2 * os);
+        d.intoArray(out, oo + 3 * os);
+    }
+
+    @Override
+    public void multiply(float[] x, int xo, float[] y, int yo, int n) {
+        int d = 0;
+        for (; d + L <= n; d += L) {
+            FloatVector.fromArray(F, x, xo + d)
+                    .mul(FloatVector.fromArray(F, y, yo + d))
+                    .intoArray(x, xo + d);
+        }
+        Lanes.super.multiply(x, xo + d, y, yo + d, n - d);
+    }
+
+    @Override
+    public void scale(float[] x, int xo, float factor, int n) {
+        int d = 0;
+        for (; d + L <= n; d += L) {
+            FloatVector.fromArray(F, x, xo + d).mul(factor).intoArray(x, xo + d);
+        }
+        Lanes.super.scale(x, xo + d, factor, n - d);
+    }
+
+    @Override
+    public float scaledMax(float[] x, int xo, float factor, int n) {
+        FloatVector largest = FloatVector.broadcast(F, Float.NEGATIVE_INFINITY);
+        int d = 0;
+        for (; d + L <= n; d += L) {
+            FloatVector scaled = FloatVector.fromArray(F, x, xo + d).mul(factor);
+            scaled.intoArray(x, xo + d);
+            largest = largest.max(scaled);
+        }
+        float max = Lanes.super.scaledMax(x, xo + d, factor, n - d);
+        for (int lane = 0; d > 0 && lane < L; lane++) {
+            max = Math.max(max, largest.lane(lane));
+        }
+        return max;
+    }
+
+    @Override
+    public void multiplyAdd(float[] x, int xo, float[] y, int yo, float[] out, int oo, int n) {
+        int d = 0;
+        for (; d + L <= n; d += L) {
+            FloatVector.fromArray(F, x, xo + d)
+                    .fma(FloatVector.fromArray(F, y, yo + d), FloatVector.fromArray(F, out, oo + d))
+                    .intoArray(out, oo + d);
+        }
+        for (; d < n; d++) {
+            out[oo + d] = Math.fma(x[xo + d], y[yo + d], out[oo + d]);
+        }
+    }
+
+    @Override
+    public void decayAndWrite(float[] s, int so, float decay, float write, float[] x, int xo, int n) {
+        int d = 0;
+        for (; d + L <= n; d += L) {
+            FloatVector kept = FloatVector.fromArray(F, s, so + d).mul(decay);
+            FloatVector.broadcast(F, write)
+                    .fma(FloatVector.fromArray(F, x, xo + d), kept)
+                    .intoArray(s, so + d);
+        }
+        for (; d < n; d++) {
+            s[so + d] = Math.fma(write, x[xo + d], decay * s[so + d]);
+        }
+    }
+
+    @Override
+    public void selectiveStep(
+            float[] h,
+            int ho,
+            float[] dt,
+            int to,
+            float[] a,
+            int ao,
+            float write,
+            float[] x,
+            int xo,
+            float read,
+            float[] out,
+            int oo,
+            int n) {
+        FloatVector w = FloatVector.broadcast(F, write);
+        FloatVector r = FloatVector.broadcast(F, read);
+        int d = 0;
+        for (; d + L <= n; d += L) {
+            FloatVector decay = exp(FloatVector.fromArray(F, dt, to + d).mul(FloatVector.fromArray(F, a, ao + d)));
+            FloatVector kept = FloatVector.fromArray(F, h, ho + d).mul(decay);
+            FloatVector value = w.fma(FloatVector.fromArray(F, x, xo + d), kept);
+            value.intoArray(h, ho + d);
+            r.fma(value, FloatVector.fromArray(F, out, oo + d)).intoArray(out, oo + d);
+        }
+        Lanes.super.selectiveStep(h, ho + d, dt, to + d, a, ao + d, write, x, xo + d, read, out, oo + d, n - d);
     }
 
     @Override
