@@ -9,9 +9,10 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.HashSet;
 import java.util.List;
+import java.util.Set;
 import java.util.SplittableRandom;
-import java.util.concurrent.atomic.AtomicLong;
 import java.util.regex.Pattern;
 
 /**
@@ -22,8 +23,7 @@ public final class SyntheticWeights implements Weights {
     private final Backend backend;
     private final Format format;
     private final Pattern optional;
-    private final AtomicLong bytes;
-    private final AtomicLong parameters;
+    private final Tally tally;
     private final String scope;
 
     /**
@@ -31,32 +31,44 @@ public final class SyntheticWeights implements Weights {
      * @param optional the tensors, by name, that are there although a family could do without them
      */
     public SyntheticWeights(Backend backend, Format format, Pattern optional) {
-        this(backend, format, optional, new AtomicLong(), new AtomicLong(), "");
+        this(backend, format, optional, new Tally(), "");
     }
 
-    private SyntheticWeights(
-            Backend backend, Format format, Pattern optional, AtomicLong bytes, AtomicLong parameters, String scope) {
+    private SyntheticWeights(Backend backend, Format format, Pattern optional, Tally tally, String scope) {
         this.backend = backend;
         this.format = format;
         this.optional = optional;
-        this.bytes = bytes;
-        this.parameters = parameters;
+        this.tally = tally;
         this.scope = scope;
+    }
+
+    /** What was asked for; a tensor that is read in parts counts once. */
+    private static final class Tally {
+        final Set<String> names = new HashSet<>();
+        long bytes;
+        long parameters;
+
+        void count(String name, long values, long size) {
+            if (names.add(name)) {
+                parameters += values;
+                bytes += size;
+            }
+        }
     }
 
     /** Bytes of all that was asked for. */
     public long bytes() {
-        return bytes.get();
+        return tally.bytes;
     }
 
     /** Values of all that was asked for. */
     public long parameters() {
-        return parameters.get();
+        return tally.parameters;
     }
 
     @Override
     public Weights in(String name) {
-        return new SyntheticWeights(backend, format, optional, bytes, parameters, scope + name + ".");
+        return new SyntheticWeights(backend, format, optional, tally, scope + name + ".");
     }
 
     @Override
@@ -85,8 +97,7 @@ public final class SyntheticWeights implements Weights {
                                     ? 0.7 + 0.7 * uniform
                                     : name.endsWith("dt_bias") ? uniform - 2 : 0.5 * uniform);
         }
-        parameters.addAndGet(count);
-        bytes.addAndGet(4L * count);
+        tally.count(scope + name, count, 4L * count);
         return values;
     }
 
@@ -121,8 +132,7 @@ public final class SyntheticWeights implements Weights {
                 data.putFloat(value);
             }
         }
-        parameters.addAndGet((long) out * in);
-        bytes.addAndGet(data.capacity());
+        tally.count(scope + name, (long) out * in, data.capacity());
         return Matrix.of(format, out, in, data.flip());
     }
 

@@ -34,6 +34,11 @@ record ContextBench(BenchJob.Machine machine, List<Integer> contexts, List<Integ
         List<SyntheticModel.Built> built =
                 models.stream().map(model -> model.build(backend)).toList();
 
+        // Until the JVM has compiled.
+        for (int i = 0; i < 4; i++) {
+            built.forEach(one -> decode(backend, one.decoder(), 512));
+        }
+
         System.out.println();
         System.out.println(header("decode, batch 1", contexts));
         for (int i = 0; i < models.size(); i++) {
@@ -54,6 +59,7 @@ record ContextBench(BenchJob.Machine machine, List<Integer> contexts, List<Integ
         System.out.println(header("prefill, one prompt", prefills));
         for (int i = 0; i < models.size(); i++) {
             StringBuilder row = new StringBuilder(title(models.get(i), built.get(i)));
+            prefill(backend, built.get(i).decoder(), 256);
             for (int length : prefills) {
                 row.append(String.format(
                         Locale.ROOT, " %.0f |", prefill(backend, built.get(i).decoder(), length)));
