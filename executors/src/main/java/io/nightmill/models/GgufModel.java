@@ -178,7 +178,7 @@ final class GgufModel {
             }
         }
         long width = integer("ssm.inner_size", 0);
-        long heads = integer("ssm.time_step_rank", 1);
+        long heads = Math.max(1, integer("ssm.time_step_rank", 1));
         switch (type) {
             case "mamba2" -> config.put("head_dim", width / heads);
             case "nemotron_h" -> config.put("mamba_head_dim", width / heads);
