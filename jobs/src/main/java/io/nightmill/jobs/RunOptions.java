@@ -47,9 +47,26 @@ final class RunOptions {
 
     @Option(
             names = "--mode",
-            defaultValue = "errorifexists",
-            description = "when the output exists: errorifexists, overwrite or append (default: ${DEFAULT-VALUE})")
+            defaultValue = "auto",
+            description =
+                    "when the output exists: errorifexists, overwrite, append, resume, or auto: resume what a run has"
+                            + " begun, else fail (default: ${DEFAULT-VALUE})")
     String mode = "";
+
+    @Option(
+            names = "--resume",
+            description = "compute only the rows that the output lacks, or that failed or changed: --mode resume")
+    boolean resume;
+
+    @Option(
+            names = "--checkpoint-interval",
+            split = ",",
+            paramLabel = "N",
+            defaultValue = "600s",
+            description =
+                    "how often results are written: about every so many seconds (600s), or at the latest after so many"
+                            + " rows (5000), or both (5000,60s) (default: ${DEFAULT-VALUE})")
+    List<String> checkpointInterval = new ArrayList<>();
 
     @Option(names = "--keep-columns", split = ",", paramLabel = "A,B", description = "input columns to carry through")
     List<String> keepColumns = new ArrayList<>();
@@ -123,7 +140,7 @@ final class RunOptions {
                 inputFormat,
                 output,
                 outputFormat,
-                mode.toLowerCase(Locale.ROOT),
+                resume ? "resume" : mode.toLowerCase(Locale.ROOT),
                 keepColumns,
                 promptTemplate,
                 new ModelSpec(absolute(model), Precision.of(dtype), limits, threads),
@@ -131,7 +148,23 @@ final class RunOptions {
                 topLogprobs,
                 OnTooLong.of(onTooLong),
                 returnTokenIds,
-                shardTokens);
+                shardTokens,
+                interval(false, 0),
+                interval(true, 600));
+    }
+
+    private long interval(boolean seconds, long otherwise) {
+        for (String part : checkpointInterval) {
+            if (!part.matches("\\d{1,12}s?")) {
+                throw new IllegalArgumentException(
+                        "Cannot use checkpoint-interval '%s', expected rows such as 5000, seconds such as 600s, or both"
+                                .formatted(part));
+            }
+            if (part.endsWith("s") == seconds) {
+                return Long.parseLong(part.replace("s", ""));
+            }
+        }
+        return otherwise;
     }
 
     /** Executors have other working directories than the user. */

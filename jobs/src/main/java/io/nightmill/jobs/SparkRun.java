@@ -41,10 +41,11 @@ final class SparkRun {
 
     private static void summarize(RunConfig config, ObjectNode report) {
         System.err.printf(
-                "%s rows (%s ok, %s failed), %s prompt and %s completion tokens in %.1f s (%.0f + %.0f tok/s)%n",
+                "%s rows (%s ok, %s failed%s), %s prompt and %s completion tokens in %.1f s (%.0f + %.0f tok/s)%n",
                 report.at("/rows/in"),
                 report.at("/rows/ok"),
                 report.at("/rows/error"),
+                report.at("/rows/kept").asLong() == 0 ? "" : ", " + report.at("/rows/kept") + " were there already",
                 report.at("/tokens/prompt"),
                 report.at("/tokens/completion"),
                 report.at("/seconds/infer_and_write").doubleValue(),

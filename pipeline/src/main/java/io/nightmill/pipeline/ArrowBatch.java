@@ -27,6 +27,7 @@ final class ArrowBatch implements AutoCloseable {
             list("characters", nullable("item", INT)),
             nullable("sampling", ArrowType.Utf8.INSTANCE),
             nullable("keep", ArrowType.Binary.INSTANCE),
+            nullable("fingerprint", ArrowType.Utf8.INSTANCE),
             nullable("error_code", ArrowType.Utf8.INSTANCE),
             nullable("error_message", ArrowType.Utf8.INSTANCE)));
 
@@ -56,6 +57,7 @@ final class ArrowBatch implements AutoCloseable {
             if (row.keep() != null) {
                 ((VarBinaryVector) root.getVector("keep")).setSafe(i, row.keep());
             }
+            setText(root, "fingerprint", i, row.fingerprint());
             Failure failure = row.failure();
             setText(
                     root,
@@ -117,6 +119,7 @@ final class ArrowBatch implements AutoCloseable {
                 ints((ListVector) root.getVector("characters"), i),
                 text("sampling", i),
                 keep.isNull(i) ? null : keep.get(i),
+                String.valueOf(text("fingerprint", i)),
                 code == null ? null : new Failure(Failure.Code.valueOf(code), String.valueOf(message)));
     }
 

@@ -123,8 +123,8 @@ final class ArrowFiles {
     }
 
     /** Files are written beside the table and moved into it when all are complete. */
-    static void write(Dataset<Row> results, StructType schema, RunConfig config) {
-        Path output = new Path(config.output());
+    static void write(Dataset<Row> results, StructType schema, String folder, String mode) {
+        Path output = new Path(folder);
         Path staging = new Path(output, "_temporary-" + UUID.randomUUID());
         try {
             FileSystem files = output.getFileSystem(Tables.hadoop());
@@ -132,7 +132,7 @@ final class ArrowFiles {
             List<String> written = results.toJavaRDD()
                     .mapPartitions(new WriteTask(staging.toString(), schema))
                     .collect();
-            if (config.mode().equals("overwrite")) {
+            if (mode.equals("overwrite")) {
                 for (FileStatus old : files.listStatus(output)) {
                     if (!old.getPath().getName().equals(staging.getName())) {
                         files.delete(old.getPath(), true);

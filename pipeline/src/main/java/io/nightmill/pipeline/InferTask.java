@@ -52,6 +52,7 @@ record InferTask(Plan plan, RunCounters counters)
         private final Map<PlannedRow, int[]> shared = new IdentityHashMap<>();
         private final ArrayDeque<PlannedRow> waiting = new ArrayDeque<>();
         private final ArrayDeque<Row> ready = new ArrayDeque<>();
+        private boolean ended;
 
         Flow(Plan plan, ExecutorRuntime runtime, RunCounters counters, Iterator<Tuple2<Integer, ArrowBatch>> batches) {
             this.plan = plan;
@@ -68,8 +69,10 @@ record InferTask(Plan plan, RunCounters counters)
         public boolean hasNext() {
             fill();
             boolean more = !ready.isEmpty() || !flying.isEmpty();
-            if (!more) {
+            if (!more && !ended) {
+                ended = true;
                 counters.expertLoad().add(runtime.takeExpertLoad());
+                counters.attempts().add(Map.of(task.partitionId(), task.attemptNumber() + 1));
             }
             return more;
         }

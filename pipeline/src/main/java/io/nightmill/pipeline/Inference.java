@@ -57,53 +57,71 @@ public final class Inference {
                 config.topLogprobs(),
                 config.onTooLong(),
                 config.returnTokenIds(),
-                kept(input.schema(), config.keepColumns()));
+                kept(input.schema(), config.keepColumns()),
+                Fingerprint.ofRun(
+                        kind,
+                        ModelFiles.contentHash(config.model().path()),
+                        config.model().precision(),
+                        config));
         requireNoClash(plan);
         NightmillPlugin.jobIsChecked();
 
         JavaRDD<ArrowBatch> tokenized =
                 prompts.toJavaRDD().mapPartitions(new TokenizeTask(plan)).persist(StorageLevel.DISK_ONLY());
         int maxTokens = Shards.maxTokens(plan);
-        ShardCost[] costs = tokenized
-                .mapPartitionsWithIndex(new Shards.Measure(maxTokens), true)
+        StructType schema = Results.schema(plan);
+        String mode = Tables.mode(config);
+        JavaRDD<ArrowBatch> pending = tokenized;
+        if (mode.equals("resume")) {
+            Resume resume = new Resume(spark, config, schema, tokenized);
+            pending = tokenized.mapPartitionsWithIndex(resume.pending(), true);
+            resume.removeStale();
+        }
+        ShardCost[] costs = pending.mapPartitionsWithIndex(new Shards.Measure(maxTokens), true)
                 .collect()
                 .toArray(new ShardCost[0]);
-        long rows = Arrays.stream(costs).mapToLong(ShardCost::rows).sum();
+        long missing = Arrays.stream(costs).mapToLong(ShardCost::rows).sum();
+        long rows = mode.equals("resume") ? rows(tokenized, maxTokens) : missing;
         long cost = Arrays.stream(costs).mapToLong(ShardCost::cost).sum();
         long planned = System.nanoTime();
 
         int parallelism = spark.sparkContext().defaultParallelism();
-        int shards = Shards.count(cost, config.shardTokens(), parallelism);
-        LOG.info("{} rows, about {} tokens, in {} shards", rows, cost, shards);
+        int shards = mode.equals("resume") && missing == 0 ? 0 : Shards.count(cost, missing, config, parallelism);
+        LOG.info("{} of {} rows, about {} tokens, in {} shards", missing, rows, cost, shards);
         long[] before = new long[costs.length];
         for (int i = 1; i < before.length; i++) {
             before[i] = before[i - 1] + costs[i - 1].cost();
         }
         RunCounters counters = RunCounters.on(spark.sparkContext());
-        JavaRDD<Row> results = tokenized
-                .mapPartitionsWithIndex(new Shards.Cut(before, cost, shards, maxTokens), true)
+        JavaRDD<Row> results = pending.mapPartitionsWithIndex(new Shards.Cut(before, cost, shards, maxTokens), true)
                 .mapToPair(piece -> piece)
                 .partitionBy(new HashPartitioner(shards))
                 .mapPartitions(new InferTask(plan, counters));
-        StructType schema = Results.schema(plan);
-        try (ProgressLine progress = ProgressLine.start(rows, counters)) {
-            Tables.write(spark.createDataFrame(results, schema), schema, config);
+        Manifest manifest = new Manifest(config, rows, rows - missing, shards);
+        try (ProgressLine progress = ProgressLine.start(missing, counters)) {
+            new Increments(spark, config, schema, manifest, counters).write(results, shards, mode);
         }
         tokenized.unpersist(false);
         long end = System.nanoTime();
 
         long written = counters.rows().value();
-        if (written < rows) {
+        if (written < missing) {
             throw new IllegalStateException("Cannot account for every row: %d went in, %d came out of %s"
-                    .formatted(rows, written, config.output()));
+                    .formatted(missing, written, config.output()));
         }
-        ObjectNode report = report(config, rows, shards, counters, planned - start, end - planned);
+        ObjectNode report = report(config, rows, rows - missing, shards, counters, planned - start, end - planned);
         report.putObject("state_bytes").put("per_token", state.perToken()).put("per_sequence", state.perSequence());
         report.put("spark_version", spark.version());
         if (!config.outputFormat().equals("table")) {
             Tables.writeReport(config.output(), report.toPrettyString());
         }
         return report;
+    }
+
+    private static long rows(JavaRDD<ArrowBatch> batches, int maxTokens) {
+        return batches.mapPartitionsWithIndex(new Shards.Measure(maxTokens), true).collect().stream()
+                .mapToLong(ShardCost::rows)
+                .sum();
     }
 
     private static StructType kept(StructType schema, List<String> columns) {
@@ -125,7 +143,7 @@ public final class Inference {
     }
 
     private static ObjectNode report(
-            RunConfig config, long rows, int shards, RunCounters counters, long planNanos, long inferNanos) {
+            RunConfig config, long rows, long kept, int shards, RunCounters counters, long planNanos, long inferNanos) {
         ObjectNode report = new ObjectMapper().createObjectNode();
         report.put("date", Instant.now().toString());
         report.put("model", config.model().path());
@@ -143,7 +161,7 @@ public final class Inference {
             errors.put(error.getKey(), error.getValue());
             failed += error.getValue();
         }
-        counts.put("in", rows).put("ok", rows - failed).put("error", failed);
+        counts.put("in", rows).put("ok", rows - failed).put("error", failed).put("kept", kept);
         report.put("shards", shards);
         double seconds = inferNanos / 1e9;
         long prompt = counters.promptTokens().value();

@@ -4,15 +4,21 @@ import java.io.IOException;
 import java.io.InputStream;
 import java.io.RandomAccessFile;
 import java.io.UncheckedIOException;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
+import java.security.MessageDigest;
+import java.security.NoSuchAlgorithmException;
+import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Comparator;
 import java.util.HexFormat;
 import java.util.List;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.apache.hadoop.conf.Configuration;
+import org.apache.hadoop.fs.FSDataInputStream;
 import org.apache.hadoop.fs.FileStatus;
 import org.apache.hadoop.fs.FileSystem;
 import org.apache.spark.SparkEnv;
@@ -26,6 +32,9 @@ import org.apache.spark.util.Utils;
 final class ModelFiles {
     /** More than the header of any model seen so far. */
     private static final int HEAD_BYTES = 64 << 20;
+
+    private static final int BLOCK_BYTES = 1 << 16;
+    private static final int SAMPLES = 256;
 
     private static final Pattern SPLIT = Pattern.compile("(.*)-\\d{5}-of-\\d{5}\\.gguf");
 
@@ -63,6 +72,43 @@ final class ModelFiles {
             return copyAll(uri, Tables.hadoop(), folder, ModelFiles::copyHead);
         } catch (IOException e) {
             throw new UncheckedIOException(e);
+        }
+    }
+
+    /**
+     * A hash of a model's files, wherever they are: the names in a folder, lengths and content; of files above 64 MiB, blocks
+     * all over them, since other weights differ nearly everywhere.
+     */
+    static String contentHash(String uri) {
+        org.apache.hadoop.fs.Path path = new org.apache.hadoop.fs.Path(
+                isLocal(uri) ? localPath(uri).toUri().toString() : uri);
+        try {
+            FileSystem files = path.getFileSystem(Tables.hadoop());
+            boolean isFolder = files.getFileStatus(path).isDirectory();
+            List<FileStatus> all =
+                    new ArrayList<>(isFolder ? Arrays.asList(files.listStatus(path)) : splits(files, path));
+            all.removeIf(FileStatus::isDirectory);
+            all.sort(Comparator.comparing(status -> status.getPath().getName()));
+            MessageDigest digest = MessageDigest.getInstance("SHA-256");
+            byte[] block = new byte[BLOCK_BYTES];
+            for (FileStatus status : all) {
+                String name = isFolder ? status.getPath().getName() : "";
+                digest.update((name + ":" + status.getLen() + ";").getBytes(StandardCharsets.UTF_8));
+                long blocks = (status.getLen() + BLOCK_BYTES - 1) / BLOCK_BYTES;
+                long stride = status.getLen() <= HEAD_BYTES ? 1 : Math.max(1, blocks / SAMPLES);
+                try (FSDataInputStream in = files.open(status.getPath())) {
+                    for (long i = 0; i < blocks; i += stride) {
+                        int count = (int) Math.min(BLOCK_BYTES, status.getLen() - i * BLOCK_BYTES);
+                        in.readFully(i * BLOCK_BYTES, block, 0, count);
+                        digest.update(block, 0, count);
+                    }
+                }
+            }
+            return HexFormat.of().formatHex(digest.digest());
+        } catch (IOException e) {
+            throw new UncheckedIOException("Cannot read model " + uri, e);
+        } catch (NoSuchAlgorithmException e) {
+            throw new IllegalStateException(e);
         }
     }
 

@@ -11,6 +11,7 @@ import org.apache.spark.sql.types.StructType;
  * @param sampling the job's sampling parameters as JSON (generate)
  * @param topLogprobs alternatives per position (score)
  * @param kept schema of the columns to carry through
+ * @param fingerprint {@link Fingerprint#ofRun}
  */
 record Plan(
         Kind kind,
@@ -19,7 +20,8 @@ record Plan(
         int topLogprobs,
         OnTooLong onTooLong,
         boolean returnTokenIds,
-        StructType kept)
+        StructType kept,
+        String fingerprint)
         implements Serializable {
 
     enum Kind {

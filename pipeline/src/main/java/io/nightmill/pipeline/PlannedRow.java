@@ -11,6 +11,7 @@ import org.jspecify.annotations.Nullable;
  * @param characters length of each continuation's text; -1 where it was given as ids
  * @param sampling the row's own sampling parameters as JSON, or null
  * @param keep the columns to carry through, as Spark's unsafe row
+ * @param fingerprint {@link Fingerprint#ofRow}
  * @param failure set if the row cannot run
  */
 record PlannedRow(
@@ -20,6 +21,7 @@ record PlannedRow(
         int[] characters,
         @Nullable String sampling,
         byte @Nullable [] keep,
+        String fingerprint,
         @Nullable Failure failure) {
 
     /** What the row will cost, in tokens: those to read, and those it may write. */

@@ -95,6 +95,7 @@ final class Results {
                     .add("status", StringType, false)
                     .add("error", ERROR);
         };
+        schema = schema.add("fingerprint", StringType, false);
         for (StructField kept : plan.kept().fields()) {
             schema = schema.add(kept);
         }
@@ -129,6 +130,7 @@ final class Results {
     }
 
     private Row withKept(List<Object> values, PlannedRow row) {
+        values.add(row.fingerprint());
         if (keepReader != null && row.keep() != null) {
             UnsafeRow unsafe = new UnsafeRow(plan.kept().size());
             unsafe.pointTo(row.keep(), row.keep().length);

@@ -9,9 +9,12 @@ import org.jspecify.annotations.Nullable;
  *
  * @param inputFormat null is by the path's extension
  * @param outputFormat a Spark format, {@code jsonl} or {@code arrow}
- * @param mode {@code errorifexists}, {@code overwrite} or {@code append}
+ * @param mode {@code errorifexists}, {@code overwrite}, {@code append} or {@code resume}; {@code auto} resumes what a run has
+ *     begun, and is {@code errorifexists} otherwise
  * @param sampling sampling parameters as JSON; null scores instead of generating
  * @param shardTokens estimated tokens of one task
+ * @param checkpointRows rows that are written together at most; 0 is any number
+ * @param checkpointSeconds about how long results may wait to be written
  */
 public record RunConfig(
         String input,
@@ -26,18 +29,36 @@ public record RunConfig(
         int topLogprobs,
         OnTooLong onTooLong,
         boolean returnTokenIds,
-        long shardTokens) {
+        long shardTokens,
+        long checkpointRows,
+        long checkpointSeconds) {
+    /** Formats of files whose rows can be found again by the file that they are in. */
+    private static final List<String> RESUMABLE = List.of("parquet", "jsonl", "orc");
+
     public RunConfig {
         if (shardTokens < 1) {
             throw new IllegalArgumentException(
                     "Cannot use shard-tokens %d: expected at least 1".formatted(shardTokens));
         }
-        if (!List.of("errorifexists", "overwrite", "append").contains(mode)) {
+        if (!List.of("auto", "errorifexists", "overwrite", "append", "resume").contains(mode)) {
             throw new IllegalArgumentException(
-                    "Cannot use mode '%s', expected errorifexists, overwrite or append".formatted(mode));
+                    "Cannot use mode '%s', expected auto, errorifexists, overwrite, append or resume".formatted(mode));
+        }
+        if (mode.equals("resume") && !RESUMABLE.contains(outputFormat)) {
+            throw new IllegalArgumentException(
+                    "Cannot resume into the format '%s', expected one of %s".formatted(outputFormat, RESUMABLE));
+        }
+        if (checkpointRows < 0 || checkpointSeconds < 1) {
+            throw new IllegalArgumentException("Cannot write every %d rows or %d seconds: expected at least 0 and 1"
+                    .formatted(checkpointRows, checkpointSeconds));
         }
         if (topLogprobs < 0) {
             throw new IllegalArgumentException("Cannot use top-logprobs %d: expected 0 or more".formatted(topLogprobs));
         }
+    }
+
+    /** Whether an output that a run of this kind has begun could be resumed. */
+    boolean isResumable() {
+        return RESUMABLE.contains(outputFormat);
     }
 }

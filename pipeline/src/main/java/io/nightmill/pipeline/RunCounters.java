@@ -16,6 +16,7 @@ record RunCounters(
         LongAccumulator promptTokens,
         LongAccumulator completionTokens,
         ExpertLoadSum expertLoad,
+        ShardAttempts attempts,
         EnumMap<Failure.Code, LongAccumulator> failures)
         implements Serializable {
 
@@ -28,11 +29,14 @@ record RunCounters(
         }
         ExpertLoadSum expertLoad = new ExpertLoadSum();
         spark.register(expertLoad, "nightmill expert load");
+        ShardAttempts attempts = new ShardAttempts();
+        spark.register(attempts, "nightmill shard attempts");
         return new RunCounters(
                 spark.longAccumulator("nightmill rows"),
                 spark.longAccumulator("nightmill prompt tokens"),
                 spark.longAccumulator("nightmill completion tokens"),
                 expertLoad,
+                attempts,
                 failures);
     }
 

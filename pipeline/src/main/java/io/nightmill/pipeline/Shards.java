@@ -15,9 +15,13 @@ final class Shards {
 
     private Shards() {}
 
-    static int count(long cost, long shardTokens, int parallelism) {
-        long byCost = (cost + shardTokens - 1) / shardTokens;
-        long wanted = Math.max(byCost, Math.min(parallelism, cost / LEAST_COST));
+    /** So many that those which run at once have no more rows than are to be written together. */
+    static int count(long cost, long rows, RunConfig config, int parallelism) {
+        long byCost = (cost + config.shardTokens() - 1) / config.shardTokens();
+        long byRows = config.checkpointRows() == 0
+                ? 0
+                : (rows * parallelism + config.checkpointRows() - 1) / config.checkpointRows();
+        long wanted = Math.max(Math.max(byCost, Math.min(rows, byRows)), Math.min(parallelism, cost / LEAST_COST));
         return (int) Math.max(1, Math.min(wanted, 1_000_000));
     }
 

@@ -56,19 +56,33 @@ final class Tables {
         };
     }
 
-    static void write(Dataset<Row> results, StructType schema, RunConfig config) {
-        switch (config.outputFormat()) {
-            case "arrow" -> ArrowFiles.write(results, schema, config);
-            case "table" -> results.write().mode(config.mode()).saveAsTable(config.output());
+    /** @param mode of Spark's writers */
+    static void write(Dataset<Row> results, StructType schema, String output, String format, String mode) {
+        switch (format) {
+            case "arrow" -> ArrowFiles.write(results, schema, output, mode);
+            case "table" -> results.write().mode(mode).saveAsTable(output);
             case "jsonl" -> results.write()
-                    .mode(config.mode())
+                    .mode(mode)
                     .option("ignoreNullFields", "false")
-                    .json(config.output());
-            default -> results.write()
-                    .mode(config.mode())
-                    .format(config.outputFormat())
-                    .save(config.output());
+                    .json(output);
+            default -> results.write().mode(mode).format(format).save(output);
         }
+    }
+
+    /** The rows of an output that {@link #write} has written. */
+    static Dataset<Row> results(SparkSession spark, String output, String format, StructType schema) {
+        return spark.read()
+                .schema(schema)
+                .format(format.equals("jsonl") ? "json" : format)
+                .load(output);
+    }
+
+    /** What {@code auto} means for an output. */
+    static String mode(RunConfig config) {
+        if (!config.mode().equals("auto")) {
+            return config.mode();
+        }
+        return config.isResumable() && Manifest.exists(config.output()) ? "resume" : "errorifexists";
     }
 
     /** @throws IllegalArgumentException if there is no file at the input; what is no file, Spark itself looks for */
@@ -91,7 +105,11 @@ final class Tables {
 
     /** @throws IllegalArgumentException if something is at the output and the mode does not say what to do with it */
     static void requireWritable(RunConfig config) {
-        if (config.outputFormat().equals("table") || !config.mode().equals("errorifexists")) {
+        String mode = mode(config);
+        if (mode.equals("resume") && !Manifest.exists(config.output())) {
+            throw new IllegalArgumentException("Cannot resume %s: no run has written to it".formatted(config.output()));
+        }
+        if (config.outputFormat().equals("table") || !mode.equals("errorifexists")) {
             return;
         }
         Path path = new Path(config.output());

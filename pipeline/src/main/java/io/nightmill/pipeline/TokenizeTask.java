@@ -84,7 +84,8 @@ record TokenizeTask(Plan plan) implements FlatMapFunction<Iterator<Row>, ArrowBa
                 return plan(row, id, keep, sampling);
             } catch (IllegalArgumentException e) {
                 Failure failure = new Failure(Failure.Code.BAD_INPUT, String.valueOf(e.getMessage()));
-                return new PlannedRow(id, new int[0], List.of(), new int[0], sampling, keep, failure);
+                String fingerprint = Fingerprint.ofFailure(plan, id, failure.message());
+                return new PlannedRow(id, new int[0], List.of(), new int[0], sampling, keep, fingerprint, failure);
             }
         }
 
@@ -118,7 +119,8 @@ record TokenizeTask(Plan plan) implements FlatMapFunction<Iterator<Row>, ArrowBa
             }
             prompt = fit(prompt, reserve);
             int[] lengths = characters.stream().mapToInt(Integer::intValue).toArray();
-            return new PlannedRow(id, prompt, continuations, lengths, rowSampling, keep, null);
+            String fingerprint = Fingerprint.ofRow(plan, id, prompt, continuations, rowSampling, keep);
+            return new PlannedRow(id, prompt, continuations, lengths, rowSampling, keep, fingerprint, null);
         }
 
         private int[] prompt(Row row) {

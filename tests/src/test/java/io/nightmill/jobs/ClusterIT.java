@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -124,6 +125,47 @@ class ClusterIT {
 
         assertThat(Files.readString(temp.resolve("killed.log"))).contains("Lost executor");
         assertThat(Jobs.withoutTiming(killed)).hasSize(240).isEqualTo(Jobs.withoutTiming(calm));
+    }
+
+    /** Whenever the driver dies, the table can be read, and the next run goes on from there. */
+    @Test
+    void killedDriverCostsAnInterval() throws IOException, InterruptedException {
+        Path model = Jobs.SHARED.resolve("golden/granitemoehybrid");
+        Path input = input("nightly.jsonl", 200, 256);
+        Path calm = temp.resolve("calm");
+        Path killed = temp.resolve("nightly");
+        List<String> resumed = new ArrayList<>(generate(model, input, killed));
+        resumed.addAll(List.of("--checkpoint-interval", "25"));
+        cluster.await("calm", cluster.submit("calm", "local[1]", List.of(), generate(model, input, calm)));
+        int before = 0;
+        Random random = new Random(Long.getLong("nightmill.seed", 3));
+        for (int kill = 0; kill < Integer.getInteger("nightmill.kills", 3); kill++) {
+            String name = "nightly-" + kill;
+            Process job = cluster.submit(name, cluster.master(), List.of(), resumed);
+            int rows = before;
+            Instant end = Instant.now().plus(Duration.ofMinutes(2));
+            while (rows <= before && job.isAlive() && Instant.now().isBefore(end)) {
+                Thread.sleep(20);
+                rows = visible(killed);
+            }
+            Thread.sleep(random.nextInt(1500));
+            job.destroyForcibly().waitFor();
+            // Each row is there once, and whole.
+            int after = Jobs.results(killed).size();
+            assertThat(after).isGreaterThan(before);
+            before = after;
+        }
+        cluster.await("nightly-last", cluster.submit("nightly-last", cluster.master(), List.of(), resumed));
+        assertThat(Jobs.withoutTiming(killed)).hasSize(200).isEqualTo(Jobs.withoutTiming(calm));
+    }
+
+    /** Rows of a table that somebody is writing: a file may go between being listed and being read. */
+    private static int visible(Path output) throws IOException {
+        try {
+            return Files.exists(output) ? Jobs.results(output).size() : 0;
+        } catch (UncheckedIOException e) {
+            return 0;
+        }
     }
 
     private static List<String> stories(Path model, Path input, Path output, List<String> more) {

@@ -1,0 +1,197 @@
+package io.nightmill.pipeline;
+
+import static org.apache.spark.sql.functions.col;
+import static org.apache.spark.sql.functions.count;
+import static org.apache.spark.sql.functions.lit;
+import static org.apache.spark.sql.functions.row_number;
+import static org.apache.spark.sql.functions.sum;
+
+import java.io.Serializable;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.BitSet;
+import java.util.HashMap;
+import java.util.Iterator;
+import java.util.List;
+import java.util.Map;
+import org.apache.spark.api.java.JavaRDD;
+import org.apache.spark.api.java.function.Function2;
+import org.apache.spark.sql.Dataset;
+import org.apache.spark.sql.Row;
+import org.apache.spark.sql.RowFactory;
+import org.apache.spark.sql.SparkSession;
+import org.apache.spark.sql.expressions.Window;
+import org.apache.spark.sql.types.DataTypes;
+import org.apache.spark.sql.types.StructType;
+import org.jspecify.annotations.Nullable;
+import scala.Tuple2;
+
+/**
+ * What an output holds already of a plan, by fingerprints. Rows that are there and in order stay; those that failed, changed or
+ * left the input are taken out; what is missing is pending. Equal rows are counted: two in the input are two in the output.
+ */
+final class Resume {
+    private static final StructType KEY = new StructType()
+            .add("fingerprint", DataTypes.StringType, false)
+            .add("partition", DataTypes.IntegerType, false)
+            .add("position", DataTypes.IntegerType, false);
+
+    private final RunConfig config;
+    private final StructType schema;
+    private final Dataset<Row> rows;
+    private final Dataset<Row> planned;
+    private final Dataset<Row> finished;
+
+    /** @param tokenized all rows of the plan */
+    Resume(SparkSession spark, RunConfig config, StructType schema, JavaRDD<ArrowBatch> tokenized) {
+        this.config = config;
+        this.schema = schema;
+        new FileSwap(config.output()).finish();
+        this.rows = Tables.results(spark, config.output(), config.outputFormat(), schema)
+                .withColumn("file", col("_metadata.file_path"));
+        this.planned = spark.createDataFrame(tokenized.mapPartitionsWithIndex(new Keys(), true), KEY)
+                .withColumn(
+                        "n", row_number().over(Window.partitionBy("fingerprint").orderBy("partition", "position")));
+        this.finished = rows.where(col("status").equalTo("ok"))
+                .select("fingerprint", "file")
+                .withColumn(
+                        "n", row_number().over(Window.partitionBy("fingerprint").orderBy("file")));
+    }
+
+    /** A bit for each row of each partition that is still to be computed. */
+    Pending pending() {
+        Dataset<Row> missing =
+                planned.join(finished.select("fingerprint", "n"), new String[] {"fingerprint", "n"}, "left_anti");
+        Map<Integer, long[]> bits = new HashMap<>(missing.select("partition", "position")
+                .toJavaRDD()
+                .mapToPair(row -> new Tuple2<>(row.getInt(0), row.getInt(1)))
+                .aggregateByKey(new long[0], Resume::with, Resume::or)
+                .collectAsMap());
+        return new Pending(bits);
+    }
+
+    private static long[] with(long[] words, int position) {
+        BitSet bits = BitSet.valueOf(words);
+        bits.set(position);
+        return bits.toLongArray();
+    }
+
+    private static long[] or(long[] a, long[] b) {
+        BitSet bits = BitSet.valueOf(a);
+        bits.or(BitSet.valueOf(b));
+        return bits.toLongArray();
+    }
+
+    /** Takes out of the output what is not of the plan. */
+    void removeStale() {
+        Dataset<Row> kept = finished.join(
+                        planned.select("fingerprint", "n"), new String[] {"fingerprint", "n"}, "left_semi")
+                .groupBy("fingerprint", "file")
+                .agg(count(lit(1)).as("copies"));
+        Dataset<Row> all = rows.groupBy("file").agg(count(lit(1)).as("all"));
+        Dataset<Row> staying = kept.groupBy("file").agg(sum("copies").as("staying"));
+        List<Row> affected = all.join(staying, all.col("file").equalTo(staying.col("file")), "left_outer")
+                .where(col("staying").isNull().or(col("staying").lt(col("all"))))
+                .select(all.col("file"), col("staying"))
+                .collectAsList();
+        if (affected.isEmpty()) {
+            return;
+        }
+        List<String> files = affected.stream().map(row -> row.getString(0)).toList();
+        FileSwap swap = new FileSwap(config.output());
+        if (affected.stream().anyMatch(row -> !row.isNullAt(1))) {
+            Dataset<Row> mine = rows.where(col("file").isin(files.toArray()))
+                    .where(col("status").equalTo("ok"))
+                    .withColumn(
+                            "copy",
+                            row_number()
+                                    .over(Window.partitionBy("fingerprint", "file")
+                                            .orderBy("id")));
+            Dataset<Row> rest = mine.join(kept, new String[] {"fingerprint", "file"})
+                    .where(col("copy").leq(col("copies")))
+                    .select(Arrays.stream(schema.fieldNames())
+                            .map(name -> col("`" + name.replace("`", "``") + "`"))
+                            .toArray(org.apache.spark.sql.Column[]::new));
+            Tables.write(rest, schema, swap.folder().toString(), config.outputFormat(), "overwrite");
+        }
+        swap.commit(files);
+    }
+
+    /** Each row's fingerprint and place. */
+    private record Keys() implements Function2<Integer, Iterator<ArrowBatch>, Iterator<Row>> {
+        @Override
+        public Iterator<Row> call(Integer partition, Iterator<ArrowBatch> batches) {
+            return new Iterator<>() {
+                private Iterator<Row> batch = List.<Row>of().iterator();
+                private int position;
+
+                @Override
+                public boolean hasNext() {
+                    while (!batch.hasNext() && batches.hasNext()) {
+                        List<Row> keys = new ArrayList<>();
+                        try (ArrowBatch next = batches.next()) {
+                            for (int i = 0; i < next.size(); i++) {
+                                keys.add(RowFactory.create(next.row(i).fingerprint(), partition, position++));
+                            }
+                        }
+                        batch = keys.iterator();
+                    }
+                    return batch.hasNext();
+                }
+
+                @Override
+                public Row next() {
+                    return batch.next();
+                }
+            };
+        }
+    }
+
+    /**
+     * Leaves the rows that are to be computed.
+     *
+     * @param bits by partition
+     */
+    record Pending(Map<Integer, long[]> bits)
+            implements Function2<Integer, Iterator<ArrowBatch>, Iterator<ArrowBatch>>, Serializable {
+        @Override
+        public Iterator<ArrowBatch> call(Integer partition, Iterator<ArrowBatch> batches) {
+            BitSet mine = BitSet.valueOf(bits.getOrDefault(partition, new long[0]));
+            return new Iterator<>() {
+                private int position;
+                private @Nullable ArrowBatch last;
+
+                @Override
+                public boolean hasNext() {
+                    boolean more = batches.hasNext();
+                    if (!more) {
+                        release();
+                    }
+                    return more;
+                }
+
+                @Override
+                public ArrowBatch next() {
+                    release();
+                    List<PlannedRow> left = new ArrayList<>();
+                    try (ArrowBatch next = batches.next()) {
+                        for (int i = 0; i < next.size(); i++) {
+                            if (mine.get(position++)) {
+                                left.add(next.row(i));
+                            }
+                        }
+                    }
+                    last = ArrowBatch.of(left, TaskAllocator.get());
+                    return last;
+                }
+
+                private void release() {
+                    if (last != null) {
+                        last.close();
+                        last = null;
+                    }
+                }
+            };
+        }
+    }
+}
