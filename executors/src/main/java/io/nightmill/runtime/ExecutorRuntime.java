@@ -10,47 +10,37 @@ import io.nightmill.models.ModelLoader;
 import io.nightmill.models.ModelText;
 import io.nightmill.weights.Precision;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.HashMap;
-import java.util.IdentityHashMap;
-import java.util.List;
 import java.util.Map;
-import java.util.concurrent.LinkedBlockingQueue;
-import java.util.concurrent.TimeUnit;
 import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * The one runtime of this JVM: a model, its engine, and the thread that steps it for all tasks. Tasks hand requests in and
- * are called back from that thread.
+ * The one runtime of this JVM: a model, and the loop that steps its engine for all tasks. Tasks hand requests in and are called
+ * back from the loop's thread.
  */
 public final class ExecutorRuntime implements AutoCloseable {
     private static final Logger LOG = LoggerFactory.getLogger(ExecutorRuntime.class);
     private static final Map<String, ModelText> TEXTS = new HashMap<>();
     private static volatile @Nullable ExecutorRuntime current;
+    private static volatile Runnable onHang = () -> {};
 
     /** Where a request's result goes; called once, from the engine's thread. */
     public interface Receiver {
         void completed(Completion completion);
 
-        /** The engine broke; the request may be tried again elsewhere. */
+        /** The engine is gone; the request may be tried again elsewhere. */
         void failed(Throwable reason);
     }
 
-    private record Entry(Request request, @Nullable Receiver receiver) {}
-
     private final ModelSpec spec;
     private final Model model;
-    private final Engine engine;
+    private final EngineLoop loop;
     private final String backendName;
-    private final LinkedBlockingQueue<Entry> inbox = new LinkedBlockingQueue<>();
-    private final Map<Request, Receiver> receivers = new IdentityHashMap<>();
-    private final Thread thread;
     private volatile boolean closed;
-    private volatile @Nullable Throwable broken;
-    private volatile Engine.Counters counters;
-    private volatile long[][] expertLoad = new long[0][];
     private long[][] reportedLoad = new long[0][];
 
     private ExecutorRuntime(ModelSpec spec, Path path, ModelText text) {
@@ -60,10 +50,18 @@ public final class ExecutorRuntime implements AutoCloseable {
                 spec.precision() == Precision.BF16 ? HostBackend.withNativeProducts(threads) : new HostBackend(threads);
         this.spec = spec;
         this.model = ModelLoader.load(path, text, backend, spec.precision());
-        this.engine = new ContinuousEngine(
-                backend, model.decoder(), text.tokenizer(), text.endTokens(), text.contextLength(), spec.limits());
-        this.counters = engine.counters();
+        this.loop = new EngineLoop(
+                () -> new ContinuousEngine(
+                        backend,
+                        model.decoder(),
+                        text.tokenizer(),
+                        text.endTokens(),
+                        text.contextLength(),
+                        spec.limits()),
+                Duration.ofSeconds(spec.stepTimeout()),
+                () -> onHang.run());
         this.backendName = backend.name();
+        Engine.Counters counters = loop.counters();
         LOG.info(
                 "Runtime for {} on {} with {} threads: {} parameters, {} bytes of weights, {} pages, {} slots, ready in {} ms",
                 spec.path(),
@@ -74,9 +72,6 @@ public final class ExecutorRuntime implements AutoCloseable {
                 counters.pages(),
                 counters.slots(),
                 (System.nanoTime() - start) / 1_000_000);
-        this.thread = new Thread(this::run, "nightmill-engine");
-        thread.setDaemon(true);
-        thread.start();
     }
 
     /** The CPU's kernels for a precision. */
@@ -91,7 +86,7 @@ public final class ExecutorRuntime implements AutoCloseable {
      */
     public static synchronized ExecutorRuntime getOrStart(ModelSpec spec, Function<String, Path> localize) {
         ExecutorRuntime runtime = current;
-        if (runtime != null && runtime.broken == null && !runtime.closed) {
+        if (runtime != null && runtime.loop.broken() == null && !runtime.closed) {
             if (!runtime.spec.equals(spec)) {
                 throw new IllegalStateException(
                         "Cannot run %s: this JVM runs %s, and has one runtime only".formatted(spec, runtime.spec));
@@ -108,6 +103,11 @@ public final class ExecutorRuntime implements AutoCloseable {
         synchronized (TEXTS) {
             return TEXTS.computeIfAbsent(path, key -> ModelLoader.loadText(localize.apply(key)));
         }
+    }
+
+    /** What to do when a step hangs, after its tasks were failed: nothing, unless somebody can give up the JVM. */
+    public static void onHang(Runnable action) {
+        onHang = action;
     }
 
     /** The runtime if one has started; does not wait for one that is starting. */
@@ -133,12 +133,12 @@ public final class ExecutorRuntime implements AutoCloseable {
     }
 
     public Engine.Counters counters() {
-        return counters;
+        return loop.counters();
     }
 
     /** Choices of each expert since the last call, {@code [layers with experts][experts]}: each is reported once. */
     public synchronized long[][] takeExpertLoad() {
-        long[][] now = expertLoad;
+        long[][] now = loop.expertLoad();
         long[][] taken = new long[now.length][];
         for (int layer = 0; layer < now.length; layer++) {
             taken[layer] = now[layer].clone();
@@ -151,69 +151,17 @@ public final class ExecutorRuntime implements AutoCloseable {
     }
 
     public void submit(Request request, Receiver receiver) {
-        inbox.add(new Entry(request, receiver));
-        Throwable reason = broken;
-        if (reason != null) {
-            failAll(reason);
-        }
+        loop.submit(request, receiver);
     }
 
     /** Forgets a request of a task that is gone. */
     public void cancel(Request request) {
-        inbox.add(new Entry(request, null));
-    }
-
-    private void run() {
-        try {
-            while (!closed) {
-                Entry entry = engine.idle() ? inbox.poll(100, TimeUnit.MILLISECONDS) : inbox.poll();
-                for (; entry != null; entry = inbox.poll()) {
-                    take(entry);
-                }
-                List<Completion> completions = engine.step();
-                counters = engine.counters();
-                expertLoad = engine.expertLoad();
-                for (Completion completion : completions) {
-                    Receiver receiver = receivers.remove(completion.request());
-                    if (receiver != null) {
-                        receiver.completed(completion);
-                    }
-                }
-            }
-            engine.close();
-        } catch (InterruptedException e) {
-            engine.close();
-        } catch (RuntimeException | Error e) {
-            LOG.error("The engine broke; its tasks fail and are tried again", e);
-            broken = e;
-            failAll(e);
-            engine.close();
-        }
-    }
-
-    private void take(Entry entry) {
-        if (entry.receiver == null) {
-            engine.cancel(entry.request);
-            receivers.remove(entry.request);
-        } else {
-            receivers.put(entry.request, entry.receiver);
-            engine.submit(entry.request);
-        }
-    }
-
-    private synchronized void failAll(Throwable reason) {
-        for (Entry entry = inbox.poll(); entry != null; entry = inbox.poll()) {
-            if (entry.receiver != null) {
-                entry.receiver.failed(reason);
-            }
-        }
-        receivers.values().forEach(receiver -> receiver.failed(reason));
-        receivers.clear();
+        loop.cancel(request);
     }
 
     @Override
     public void close() {
         closed = true;
-        thread.interrupt();
+        loop.close();
     }
 }

@@ -8,8 +8,9 @@ import io.nightmill.weights.Precision;
  *
  * @param path the model's path or URI as the user gave it
  * @param threads threads of one operation; 0 is one per core of the executor
+ * @param stepTimeout seconds that a step of the engine may take; 0 is any time
  */
-public record ModelSpec(String path, Precision precision, Limits limits, int threads) {
+public record ModelSpec(String path, Precision precision, Limits limits, int threads, long stepTimeout) {
 
     /** One line of text, read back by {@link #parse}. */
     public String format() {
@@ -20,7 +21,8 @@ public record ModelSpec(String path, Precision precision, Limits limits, int thr
                 Long.toString(limits.kvMemory()),
                 Integer.toString(limits.maxNumSeqs()),
                 Integer.toString(limits.maxNumBatchedTokens()),
-                Integer.toString(threads));
+                Integer.toString(threads),
+                Long.toString(stepTimeout));
     }
 
     public static ModelSpec parse(String text) {
@@ -29,6 +31,7 @@ public record ModelSpec(String path, Precision precision, Limits limits, int thr
                 parts[0],
                 Precision.valueOf(parts[1]),
                 new Limits(Long.parseLong(parts[2]), Integer.parseInt(parts[3]), Integer.parseInt(parts[4])),
-                Integer.parseInt(parts[5]));
+                Integer.parseInt(parts[5]),
+                Long.parseLong(parts[6]));
     }
 }

@@ -113,6 +113,14 @@ final class RunOptions {
     int threads;
 
     @Option(
+            names = "--step-timeout",
+            paramLabel = "SECONDS",
+            defaultValue = "600",
+            description =
+                    "a step that takes longer is given up, and its executor with it; 0 waits (default: ${DEFAULT-VALUE})")
+    long stepTimeout;
+
+    @Option(
             names = "--shard-tokens",
             paramLabel = "N",
             defaultValue = "200000",
@@ -143,7 +151,7 @@ final class RunOptions {
                 resume ? "resume" : mode.toLowerCase(Locale.ROOT),
                 keepColumns,
                 promptTemplate,
-                new ModelSpec(absolute(model), Precision.of(dtype), limits, threads),
+                new ModelSpec(absolute(model), Precision.of(dtype), limits, threads, stepTimeout),
                 sampling,
                 topLogprobs,
                 OnTooLong.of(onTooLong),

@@ -9,10 +9,7 @@ import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.time.Instant;
 import java.util.Map;
-import org.apache.hadoop.conf.Configuration;
-import org.apache.hadoop.fs.FileContext;
 import org.apache.hadoop.fs.FileSystem;
-import org.apache.hadoop.fs.Options.Rename;
 import org.apache.hadoop.fs.Path;
 
 /**
@@ -21,6 +18,7 @@ import org.apache.hadoop.fs.Path;
  */
 public final class Manifest {
     private static final ObjectMapper MAPPER = new ObjectMapper();
+    private static final String PARTIAL = ".partial";
 
     private final Path file;
     private final ObjectNode json;
@@ -55,7 +53,8 @@ public final class Manifest {
     static boolean exists(String output) {
         try {
             Path path = file(output);
-            return path.getFileSystem(Tables.hadoop()).exists(path);
+            FileSystem files = path.getFileSystem(Tables.hadoop());
+            return files.exists(path) || files.exists(path.suffix(PARTIAL));
         } catch (IOException e) {
             throw new UncheckedIOException("Cannot look at " + output, e);
         }
@@ -66,11 +65,13 @@ public final class Manifest {
         Path path = file(output);
         try {
             FileSystem files = path.getFileSystem(Tables.hadoop());
-            if (!files.exists(path)) {
+            // A run that died between removing the old one and renaming the new.
+            Path found = files.exists(path) ? path : path.suffix(PARTIAL);
+            if (!files.exists(found)) {
                 throw new IllegalArgumentException(
                         "Cannot read %s: there is no such file, so no run has written to %s".formatted(path, output));
             }
-            try (InputStream in = files.open(path)) {
+            try (InputStream in = files.open(found)) {
                 return (ObjectNode) MAPPER.readTree(in);
             }
         } catch (IOException e) {
@@ -105,18 +106,19 @@ public final class Manifest {
         write();
     }
 
-    /** Takes the place of the old one at once. */
+    /** Takes the place of the old one; not every file system can rename over a file. */
     void write() {
         json.put("updated", Instant.now().toString());
-        Path partial = file.suffix(".partial");
+        Path partial = file.suffix(PARTIAL);
         try {
-            Configuration hadoop = Tables.hadoop();
-            try (OutputStream out = file.getFileSystem(hadoop).create(partial, true)) {
+            FileSystem files = file.getFileSystem(Tables.hadoop());
+            try (OutputStream out = files.create(partial, true)) {
                 out.write(json.toPrettyString().getBytes(StandardCharsets.UTF_8));
             }
-            Path qualified = file.getFileSystem(hadoop).makeQualified(file);
-            FileContext.getFileContext(qualified.toUri(), hadoop)
-                    .rename(file.getFileSystem(hadoop).makeQualified(partial), qualified, Rename.OVERWRITE);
+            files.delete(file, false);
+            if (!files.rename(partial, file)) {
+                throw new IOException("Cannot rename " + partial);
+            }
         } catch (IOException e) {
             throw new UncheckedIOException("Cannot write " + file, e);
         }

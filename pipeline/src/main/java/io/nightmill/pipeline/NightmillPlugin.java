@@ -83,6 +83,7 @@ public final class NightmillPlugin implements SparkPlugin {
 
     private static final class OnExecutor implements ExecutorPlugin {
         private static final long POLL_MILLIS = 200;
+        private static final int HUNG = 70;
 
         private final ScheduledExecutorService clock = Executors.newSingleThreadScheduledExecutor(task -> {
             Thread thread = new Thread(task, "nightmill-progress");
@@ -101,6 +102,11 @@ public final class NightmillPlugin implements SparkPlugin {
             gauge(context.metricRegistry(), "stateSlots", Counters::slots);
             gauge(context.metricRegistry(), "stateSlotsFree", Counters::freeSlots);
             gauge(context.metricRegistry(), "preemptions", Counters::preemptions);
+            if (!context.executorID().equals("driver")) {
+                // A thread that hangs cannot be stopped; Spark starts another executor. Failed tasks report first.
+                ExecutorRuntime.onHang(
+                        () -> clock.schedule(() -> Runtime.getRuntime().halt(HUNG), 5, TimeUnit.SECONDS));
+            }
             String spec = context.conf().get(MODEL_KEY, "");
             if (!spec.isEmpty()) {
                 clock.schedule(() -> startWhenChecked(context, spec), 0, TimeUnit.MILLISECONDS);
