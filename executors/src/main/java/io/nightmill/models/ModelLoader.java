@@ -3,7 +3,6 @@ package io.nightmill.models;
 import io.nightmill.kernels.Backend;
 import io.nightmill.kernels.HostBackend;
 import io.nightmill.layers.Decoder;
-import io.nightmill.layers.StateCost;
 import io.nightmill.weights.Checkpoint;
 import io.nightmill.weights.ConfigNode;
 import io.nightmill.weights.Gguf;
@@ -49,12 +48,17 @@ public final class ModelLoader {
      * Checks that a model can be loaded: that its architecture is known, and its tensors are there in the right shapes. Reads
      * headers only; the weights may be missing from the files.
      *
-     * @return what a running sequence will remember
+     * @return what it will take
      * @throws IllegalArgumentException as {@link #load} does
      */
-    public static StateCost check(Path path) {
+    public static ModelSize check(Path path) {
         try (Backend backend = new HostBackend(1)) {
-            return load(path, backend, Precision.SHAPES).decoder().stateCost();
+            Model model = load(path, backend, Precision.SHAPES);
+            return new ModelSize(
+                    model.parameters(),
+                    model.weightBytes(),
+                    model.text().contextLength(),
+                    model.decoder().stateCost());
         }
     }
 

@@ -28,6 +28,6 @@ public final class GenerateJob implements Callable<Integer> {
 
     @Override
     public Integer call() {
-        return SparkRun.run("nightmill generate", run.config(sampling.json(), 0, returnTokenIds));
+        return SparkRun.run("nightmill generate", run.config(sampling.json(), 0, returnTokenIds), run.dryRun);
     }
 }

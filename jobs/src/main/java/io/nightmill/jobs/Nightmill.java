@@ -13,7 +13,14 @@ import picocli.CommandLine.Command;
         description = "Batch LLM inference as an ordinary Spark job.",
         mixinStandardHelpOptions = true,
         version = "nightmill 0.1.0",
-        subcommands = {GenerateJob.class, ScoreJob.class, StatusJob.class, ModelsJob.class, BenchJob.class})
+        subcommands = {
+            GenerateJob.class,
+            ScoreJob.class,
+            PlanJob.class,
+            StatusJob.class,
+            ModelsJob.class,
+            BenchJob.class
+        })
 public final class Nightmill implements Runnable {
 
     public static void main(String[] args) {

@@ -134,6 +134,9 @@ final class RunOptions {
                     "a prompt longer than the context: error, truncate-left or truncate-right (default: ${DEFAULT-VALUE})")
     String onTooLong = "";
 
+    @Option(names = "--dry-run", description = "say what would be done, and do nothing")
+    boolean dryRun;
+
     @Option(
             names = "--config",
             paramLabel = "FILE",

@@ -25,6 +25,6 @@ public final class ScoreJob implements Callable<Integer> {
 
     @Override
     public Integer call() {
-        return SparkRun.run("nightmill score", run.config(null, topLogprobs, false));
+        return SparkRun.run("nightmill score", run.config(null, topLogprobs, false), run.dryRun);
     }
 }

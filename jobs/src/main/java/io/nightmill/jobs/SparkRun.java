@@ -2,7 +2,7 @@ package io.nightmill.jobs;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
-import io.nightmill.layers.StateCost;
+import io.nightmill.models.ModelSize;
 import io.nightmill.pipeline.Inference;
 import io.nightmill.pipeline.NightmillKryo;
 import io.nightmill.pipeline.NightmillPlugin;
@@ -18,7 +18,12 @@ final class SparkRun {
     private SparkRun() {}
 
     static int run(String name, RunConfig config) {
-        StateCost state = Inference.check(config);
+        return run(name, config, false);
+    }
+
+    /** @param dryRun prints what would be done, and does nothing */
+    static int run(String name, RunConfig config, boolean dryRun) {
+        ModelSize model = Inference.check(config);
         SparkConf conf = new SparkConf()
                 .setIfMissing("spark.app.name", name)
                 .setIfMissing("spark.master", "local[*]")
@@ -31,12 +36,48 @@ final class SparkRun {
                 .set(NightmillPlugin.MODEL_KEY, config.model().format());
         SparkSession spark = SparkSession.builder().config(conf).getOrCreate();
         try {
-            ObjectNode report = Inference.run(spark, config, state);
-            summarize(config, report);
+            if (dryRun) {
+                explain(Inference.explain(spark, config, model), model);
+            } else {
+                summarize(config, Inference.run(spark, config, model));
+            }
             return 0;
         } finally {
             spark.stop();
         }
+    }
+
+    private static void explain(ObjectNode plan, ModelSize model) {
+        System.out.printf(
+                Locale.ROOT,
+                "%s rows: %s to compute, %s there already, %s of them duplicates (mode %s)%n",
+                plan.at("/rows/in"),
+                plan.at("/rows/to_compute"),
+                plan.at("/rows/kept"),
+                plan.at("/rows/duplicates"),
+                plan.path("mode").asText());
+        long prompt = plan.at("/tokens/prompt").asLong();
+        long shared = plan.at("/tokens/shared_prompt").asLong();
+        System.out.printf(
+                Locale.ROOT,
+                "%d prompt tokens, of which %d (%.0f %%) stand in the row before too; at most %s output tokens%n",
+                prompt,
+                shared,
+                100.0 * shared / Math.max(1, prompt),
+                plan.at("/tokens/output_at_most"));
+        System.out.printf("%s shards%n", plan.path("shards"));
+        System.out.printf(
+                Locale.ROOT,
+                "An executor holds %.1f MB of weights; a running row takes %d bytes and %d for each of at most %d tokens%n",
+                model.weightBytes() / 1e6,
+                model.state().perSequence(),
+                model.state().perToken(),
+                model.contextLength());
+        plan.path("rejected").properties().forEach(code -> {
+            System.out.printf(
+                    "%s rows will fail as %s, such as:%n", code.getValue().path("rows"), code.getKey());
+            code.getValue().path("examples").forEach(example -> System.out.println("  " + example.asText()));
+        });
     }
 
     private static void summarize(RunConfig config, ObjectNode report) {

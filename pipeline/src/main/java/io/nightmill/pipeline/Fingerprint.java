@@ -58,12 +58,24 @@ final class Fingerprint {
             List<int[]> continuations,
             @Nullable String own,
             byte @Nullable [] keep) {
-        Fingerprint row = new Fingerprint().add(plan.fingerprint()).add(id).add(merged(plan.sampling(), own));
-        row.add(prompt);
-        row.digest.update(ByteBuffer.allocate(4).putInt(continuations.size()).flip());
-        continuations.forEach(row::add);
+        Fingerprint row = new Fingerprint().add(plan.fingerprint()).add(id);
+        row.addContent(plan, prompt, continuations, own);
         row.digest.update(keep == null ? new byte[0] : keep);
         return row.end();
+    }
+
+    /** What a row asks, whoever asks it: rows of equal content have equal answers where nothing is drawn at random. */
+    static String ofContent(Plan plan, PlannedRow row) {
+        Fingerprint content = new Fingerprint();
+        content.addContent(plan, row.prompt(), row.continuations(), row.sampling());
+        return content.end();
+    }
+
+    private void addContent(Plan plan, int[] prompt, List<int[]> continuations, @Nullable String own) {
+        add(merged(plan.sampling(), own));
+        add(prompt);
+        digest.update(ByteBuffer.allocate(4).putInt(continuations.size()).flip());
+        continuations.forEach(this::add);
     }
 
     /** A row that cannot run has only its reason. */

@@ -1,14 +1,17 @@
 package io.nightmill.pipeline;
 
 import io.nightmill.engine.Completion;
-import io.nightmill.engine.Completion.Failure;
 import io.nightmill.engine.Request;
 import io.nightmill.engine.Request.Ask;
 import io.nightmill.runtime.ExecutorRuntime;
 import io.nightmill.runtime.SamplingJson;
 import java.util.ArrayDeque;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Comparator;
 import java.util.IdentityHashMap;
 import java.util.Iterator;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.NoSuchElementException;
@@ -23,8 +26,8 @@ import org.jspecify.annotations.Nullable;
 import scala.Tuple2;
 
 /**
- * A shard's rows through this JVM's runtime. Results leave as they finish; no more rows are in memory than the engine can
- * run at once. Runs on executors.
+ * A shard's rows through this JVM's runtime. The rows, which are few, are read at once and sorted; results leave as they finish.
+ * Runs on executors.
  */
 record InferTask(Plan plan, RunCounters counters)
         implements FlatMapFunction<Iterator<Tuple2<Integer, ArrowBatch>>, Row> {
@@ -40,6 +43,9 @@ record InferTask(Plan plan, RunCounters counters)
 
     /** Pulls rows in on the task's thread as results go out. */
     private static final class Flow implements Iterator<Row> {
+        /** Rows whose common beginnings are looked for together. */
+        private static final int PLANNED = 256;
+
         private final Plan plan;
         private final ExecutorRuntime runtime;
         private final RunCounters counters;
@@ -48,9 +54,10 @@ record InferTask(Plan plan, RunCounters counters)
         private final int window;
         private final TaskContext task = TaskContext.get();
         private final LinkedBlockingQueue<Answer> answers = new LinkedBlockingQueue<>();
-        private final Map<Request, PlannedRow> flying = new IdentityHashMap<>();
+        private final Map<Request, List<PlannedRow>> flying = new IdentityHashMap<>();
         private final Map<PlannedRow, int[]> shared = new IdentityHashMap<>();
-        private final ArrayDeque<PlannedRow> waiting = new ArrayDeque<>();
+        private @Nullable ArrayDeque<List<PlannedRow>> groups;
+        private final ArrayDeque<List<PlannedRow>> waiting = new ArrayDeque<>();
         private final ArrayDeque<Row> ready = new ArrayDeque<>();
         private boolean ended;
 
@@ -89,24 +96,47 @@ record InferTask(Plan plan, RunCounters counters)
         }
 
         private void fill() {
-            while (flying.size() + ready.size() < window && (!waiting.isEmpty() || batches.hasNext())) {
+            if (groups == null) {
+                groups = read();
+            }
+            while (flying.size() + ready.size() < window && (!waiting.isEmpty() || !groups.isEmpty())) {
                 if (waiting.isEmpty()) {
-                    try (ArrowBatch batch = batches.next()._2()) {
-                        for (int i = 0; i < batch.size(); i++) {
-                            waiting.add(batch.row(i));
-                        }
-                        plan(waiting);
+                    while (waiting.size() < PLANNED && !groups.isEmpty()) {
+                        waiting.add(groups.remove());
                     }
-                    continue;
+                    plan(waiting);
                 }
                 start(waiting.remove());
             }
         }
 
+        /** The shard's rows in the order of their tokens; rows that ask the same are a group, computed once. */
+        private ArrayDeque<List<PlannedRow>> read() {
+            List<PlannedRow> rows = new ArrayList<>();
+            while (batches.hasNext()) {
+                try (ArrowBatch batch = batches.next()._2()) {
+                    for (int i = 0; i < batch.size(); i++) {
+                        rows.add(batch.row(i));
+                    }
+                }
+            }
+            rows.sort(Comparator.comparing(PlannedRow::prompt, Arrays::compare).thenComparing(PlannedRow::fingerprint));
+            Map<String, List<PlannedRow>> byContent = new LinkedHashMap<>();
+            for (PlannedRow row : rows) {
+                boolean shares = row.failure() == null && plan.isDeterministic(row);
+                // A row that answers by itself is a group of its own, whatever others are like it.
+                String content = shares ? Fingerprint.ofContent(plan, row) : "row " + byContent.size();
+                byContent.computeIfAbsent(content, key -> new ArrayList<>()).add(row);
+            }
+            return new ArrayDeque<>(byContent.values());
+        }
+
         /** Finds what the waiting rows share, so that the engine computes it once. */
-        private void plan(ArrayDeque<PlannedRow> rows) {
-            List<PlannedRow> list =
-                    rows.stream().filter(row -> row.failure() == null).toList();
+        private void plan(ArrayDeque<List<PlannedRow>> rows) {
+            List<PlannedRow> list = rows.stream()
+                    .map(group -> group.get(0))
+                    .filter(row -> row.failure() == null)
+                    .toList();
             int[][] lengths =
                     SharedPrefixes.of(list.stream().map(PlannedRow::prompt).toList());
             for (int i = 0; i < lengths.length; i++) {
@@ -114,16 +144,18 @@ record InferTask(Plan plan, RunCounters counters)
             }
         }
 
-        private void start(PlannedRow row) {
+        private void start(List<PlannedRow> group) {
+            PlannedRow row = group.get(0);
             if (row.failure() != null) {
-                finish(row, results.failed(row, row.failure()), row.failure(), 0);
+                ready.add(results.failed(row, row.failure()));
+                counters.count(row, row.failure(), 0);
                 return;
             }
             Ask ask = plan.kind() == Plan.Kind.GENERATE
                     ? new Ask.Generate(SamplingJson.parse(plan.sampling(), row.sampling()))
                     : new Ask.Score(row.continuations(), plan.topLogprobs());
             Request request = new Request(row.id(), row.prompt(), ask, shared.remove(row));
-            flying.put(request, row);
+            flying.put(request, group);
             runtime.submit(request, new ExecutorRuntime.Receiver() {
                 @Override
                 public void completed(Completion completion) {
@@ -146,23 +178,22 @@ record InferTask(Plan plan, RunCounters counters)
                     }
                     return;
                 }
-                PlannedRow row = flying.remove(answer.request);
-                if (answer.completion == null) {
-                    throw new IllegalStateException("The engine broke while it ran row " + row.id(), answer.broken);
+                List<PlannedRow> group = flying.remove(answer.request);
+                Completion completion = answer.completion;
+                if (completion == null) {
+                    throw new IllegalStateException(
+                            "The engine broke while it ran row " + group.get(0).id(), answer.broken);
                 }
-                int generated = answer.completion.outputs().stream()
+                int generated = completion.outputs().stream()
                         .mapToInt(output -> output.tokens().length)
                         .sum();
-                finish(row, results.of(row, answer.completion), answer.completion.failure(), generated);
+                group.forEach(row -> ready.add(results.of(row, completion)));
+                counters.count(group.get(0), completion.failure(), plan.kind() == Plan.Kind.GENERATE ? generated : 0);
+                group.stream().skip(1).forEach(row -> counters.countDuplicate(completion.failure()));
             } catch (InterruptedException e) {
                 Thread.currentThread().interrupt();
                 throw new TaskKilledException("interrupted while waiting for the engine");
             }
-        }
-
-        private void finish(PlannedRow row, Row result, @Nullable Failure failure, int generated) {
-            ready.add(result);
-            counters.count(row, failure, plan.kind() == Plan.Kind.GENERATE ? generated : 0);
         }
     }
 }

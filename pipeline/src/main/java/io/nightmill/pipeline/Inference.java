@@ -3,14 +3,13 @@ package io.nightmill.pipeline;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
-import io.nightmill.layers.StateCost;
 import io.nightmill.models.ModelLoader;
+import io.nightmill.models.ModelSize;
 import io.nightmill.runtime.SamplingJson;
 import java.time.Instant;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
-import org.apache.spark.HashPartitioner;
 import org.apache.spark.api.java.JavaRDD;
 import org.apache.spark.sql.Dataset;
 import org.apache.spark.sql.Row;
@@ -29,10 +28,10 @@ public final class Inference {
     /**
      * Looks for what would make the whole run fail, before Spark starts anything.
      *
-     * @return what a running row will take of the executors' memory
+     * @return what the model will take of the executors' memory
      * @throws IllegalArgumentException saying what was found, what was expected and what to do
      */
-    public static StateCost check(RunConfig config) {
+    public static ModelSize check(RunConfig config) {
         Tables.requireReadable(config);
         Tables.requireWritable(config);
         if (config.sampling() != null) {
@@ -41,9 +40,29 @@ public final class Inference {
         return ModelLoader.check(ModelFiles.sketch(config.model().path()));
     }
 
-    /** Runs a checked job to the end and returns the report, which also lies in the output's {@code _nightmill/report.json}. */
-    public static ObjectNode run(SparkSession spark, RunConfig config, StateCost state) {
-        long start = System.nanoTime();
+    /**
+     * All that is known before any compute.
+     *
+     * @param rows of the input
+     * @param pending those of them that are to be computed
+     */
+    private record Prepared(
+            Plan plan,
+            StructType schema,
+            String mode,
+            long rows,
+            JavaRDD<ArrowBatch> tokenized,
+            JavaRDD<ArrowBatch> pending,
+            Shards planner,
+            int shards) {
+        void close() {
+            planner.close();
+            tokenized.unpersist(false);
+        }
+    }
+
+    /** @param writes whether rows that are not of the plan may be taken out of the output */
+    private static Prepared prepare(SparkSession spark, RunConfig config, boolean writes) {
         Dataset<Row> input = Tables.read(spark, config.input(), config.inputFormat());
         boolean scores = config.sampling() == null;
         Plan.Kind kind = !scores
@@ -64,44 +83,81 @@ public final class Inference {
                         config.model().precision(),
                         config));
         requireNoClash(plan);
-        NightmillPlugin.jobIsChecked();
+        if (writes) {
+            NightmillPlugin.jobIsChecked();
+        }
 
         JavaRDD<ArrowBatch> tokenized =
                 prompts.toJavaRDD().mapPartitions(new TokenizeTask(plan)).persist(StorageLevel.DISK_ONLY());
-        int maxTokens = Shards.maxTokens(plan);
         StructType schema = Results.schema(plan);
         String mode = Tables.mode(config);
+        long rows = -1;
         JavaRDD<ArrowBatch> pending = tokenized;
         if (mode.equals("resume")) {
             Resume resume = new Resume(spark, config, schema, tokenized);
+            rows = resume.planned();
             pending = tokenized.mapPartitionsWithIndex(resume.pending(), true);
-            resume.removeStale();
+            if (writes) {
+                resume.removeStale();
+            }
         }
-        ShardCost[] costs = pending.mapPartitionsWithIndex(new Shards.Measure(maxTokens), true)
-                .collect()
-                .toArray(new ShardCost[0]);
-        long missing = Arrays.stream(costs).mapToLong(ShardCost::rows).sum();
-        long rows = mode.equals("resume") ? rows(tokenized, maxTokens) : missing;
-        long cost = Arrays.stream(costs).mapToLong(ShardCost::cost).sum();
-        long planned = System.nanoTime();
-
+        Shards planner = new Shards(spark, plan, pending);
+        long missing = planner.total().rows();
         int parallelism = spark.sparkContext().defaultParallelism();
-        int shards = mode.equals("resume") && missing == 0 ? 0 : Shards.count(cost, missing, config, parallelism);
-        LOG.info("{} of {} rows, about {} tokens, in {} shards", missing, rows, cost, shards);
-        long[] before = new long[costs.length];
-        for (int i = 1; i < before.length; i++) {
-            before[i] = before[i - 1] + costs[i - 1].cost();
-        }
+        int shards = mode.equals("resume") && missing == 0 ? 0 : planner.count(config, parallelism);
+        return new Prepared(plan, schema, mode, rows < 0 ? missing : rows, tokenized, pending, planner, shards);
+    }
+
+    /** What {@link #run} would do, and nothing done: as much as EXPLAIN says of a query. */
+    public static ObjectNode explain(SparkSession spark, RunConfig config, ModelSize model) {
+        Prepared prepared = prepare(spark, config, false);
+        ObjectNode plan = new ObjectMapper().createObjectNode();
+        plan.put("mode", prepared.mode);
+        ShardCost total = prepared.planner.total();
+        plan.putObject("rows")
+                .put("in", prepared.rows)
+                .put("kept", prepared.rows - total.rows())
+                .put("to_compute", total.rows())
+                .put("duplicates", total.duplicates());
+        plan.putObject("tokens")
+                .put("prompt", total.promptTokens())
+                .put("shared_prompt", total.sharedTokens())
+                .put("output_at_most", total.outputTokens());
+        plan.put("shards", prepared.shards);
+        plan.putObject("model")
+                .put("parameters", model.parameters())
+                .put("weight_bytes", model.weightBytes())
+                .put("context_length", model.contextLength())
+                .put("state_bytes_per_token", model.state().perToken())
+                .put("state_bytes_per_row", model.state().perSequence());
+        ObjectNode rejected = plan.putObject("rejected");
+        prepared.pending
+                .mapPartitions(new Rejections(model.contextLength()))
+                .collect()
+                .forEach(found -> found.addTo(rejected));
+        prepared.close();
+        return plan;
+    }
+
+    /** Runs a checked job to the end and returns the report, which also lies in the output's {@code _nightmill/report.json}. */
+    public static ObjectNode run(SparkSession spark, RunConfig config, ModelSize model) {
+        long start = System.nanoTime();
+        Prepared prepared = prepare(spark, config, true);
+        long planned = System.nanoTime();
+        Plan plan = prepared.plan;
+        long rows = prepared.rows;
+        int shards = prepared.shards;
+        ShardCost total = prepared.planner.total();
+        long missing = total.rows();
+        LOG.info("{} of {} rows, about {} tokens, in {} shards", missing, rows, total.cost(), shards);
         RunCounters counters = RunCounters.on(spark.sparkContext());
-        JavaRDD<Row> results = pending.mapPartitionsWithIndex(new Shards.Cut(before, cost, shards, maxTokens), true)
-                .mapToPair(piece -> piece)
-                .partitionBy(new HashPartitioner(shards))
-                .mapPartitions(new InferTask(plan, counters));
+        JavaRDD<Row> results =
+                prepared.planner.cut(prepared.pending, shards).mapPartitions(new InferTask(plan, counters));
         Manifest manifest = new Manifest(config, rows, rows - missing, shards);
         try (ProgressLine progress = ProgressLine.start(missing, counters)) {
-            new Increments(spark, config, schema, manifest, counters).write(results, shards, mode);
+            new Increments(spark, config, prepared.schema, manifest, counters).write(results, shards, prepared.mode);
         }
-        tokenized.unpersist(false);
+        prepared.close();
         long end = System.nanoTime();
 
         long written = counters.rows().value();
@@ -110,18 +166,18 @@ public final class Inference {
                     .formatted(missing, written, config.output()));
         }
         ObjectNode report = report(config, rows, rows - missing, shards, counters, planned - start, end - planned);
-        report.putObject("state_bytes").put("per_token", state.perToken()).put("per_sequence", state.perSequence());
+        report.putObject("plan")
+                .put("prompt_tokens", total.promptTokens())
+                .put("shared_prompt_tokens", total.sharedTokens())
+                .put("duplicate_rows", total.duplicates());
+        report.putObject("state_bytes")
+                .put("per_token", model.state().perToken())
+                .put("per_sequence", model.state().perSequence());
         report.put("spark_version", spark.version());
         if (!config.outputFormat().equals("table")) {
             Tables.writeReport(config.output(), report.toPrettyString());
         }
         return report;
-    }
-
-    private static long rows(JavaRDD<ArrowBatch> batches, int maxTokens) {
-        return batches.mapPartitionsWithIndex(new Shards.Measure(maxTokens), true).collect().stream()
-                .mapToLong(ShardCost::rows)
-                .sum();
     }
 
     private static StructType kept(StructType schema, List<String> columns) {
@@ -162,6 +218,7 @@ public final class Inference {
             failed += error.getValue();
         }
         counts.put("in", rows).put("ok", rows - failed).put("error", failed).put("kept", kept);
+        counts.put("duplicates", counters.duplicates().value());
         report.put("shards", shards);
         double seconds = inferNanos / 1e9;
         long prompt = counters.promptTokens().value();

@@ -62,6 +62,8 @@ public final class NightmillKryo implements KryoRegistrator {
         kryo.register(ArrowBatch[].class);
         kryo.register(ShardCost.class, new RecordSerializer<>(ShardCost.class));
         kryo.register(ShardCost[].class);
+        kryo.register(Rejections.Found.class, new RecordSerializer<>(Rejections.Found.class));
+        kryo.register(Rejections.Found[].class);
         for (Class<?> type : new Class<?>[] {
             byte[].class,
             byte[][].class,

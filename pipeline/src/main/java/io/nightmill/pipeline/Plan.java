@@ -1,6 +1,7 @@
 package io.nightmill.pipeline;
 
 import io.nightmill.runtime.ModelSpec;
+import io.nightmill.runtime.SamplingJson;
 import java.io.Serializable;
 import org.apache.spark.sql.types.StructType;
 
@@ -28,6 +29,12 @@ record Plan(
         GENERATE,
         SCORE,
         SCORE_CONTINUATIONS
+    }
+
+    /** Whether a row's answer is the same under any id. */
+    boolean isDeterministic(PlannedRow row) {
+        return kind != Kind.GENERATE
+                || SamplingJson.parse(sampling, row.sampling()).temperature() == 0;
     }
 
     ModelSpec spec() {

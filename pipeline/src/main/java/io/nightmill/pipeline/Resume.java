@@ -58,6 +58,10 @@ final class Resume {
                         "n", row_number().over(Window.partitionBy("fingerprint").orderBy("file")));
     }
 
+    long planned() {
+        return planned.count();
+    }
+
     /** A bit for each row of each partition that is still to be computed. */
     Pending pending() {
         Dataset<Row> missing =

@@ -15,6 +15,7 @@ record RunCounters(
         LongAccumulator rows,
         LongAccumulator promptTokens,
         LongAccumulator completionTokens,
+        LongAccumulator duplicates,
         ExpertLoadSum expertLoad,
         ShardAttempts attempts,
         EnumMap<Failure.Code, LongAccumulator> failures)
@@ -35,6 +36,7 @@ record RunCounters(
                 spark.longAccumulator("nightmill rows"),
                 spark.longAccumulator("nightmill prompt tokens"),
                 spark.longAccumulator("nightmill completion tokens"),
+                spark.longAccumulator("nightmill duplicates"),
                 expertLoad,
                 attempts,
                 failures);
@@ -46,6 +48,15 @@ record RunCounters(
             promptTokens.add(row.prompt().length);
             completionTokens.add(generated);
         } else {
+            failures.get(failure.code()).add(1);
+        }
+    }
+
+    /** A row that was answered with another. */
+    void countDuplicate(@Nullable Failure failure) {
+        rows.add(1);
+        duplicates.add(1);
+        if (failure != null) {
             failures.get(failure.code()).add(1);
         }
     }

@@ -1,122 +1,96 @@
 package io.nightmill.pipeline;
 
 import io.nightmill.runtime.SamplingJson;
+import java.io.Serializable;
+import java.nio.ByteBuffer;
 import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.HashSet;
 import java.util.Iterator;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import org.apache.spark.HashPartitioner;
+import org.apache.spark.api.java.JavaPairRDD;
+import org.apache.spark.api.java.JavaRDD;
+import org.apache.spark.api.java.function.FlatMapFunction2;
 import org.apache.spark.api.java.function.Function2;
-import org.jspecify.annotations.Nullable;
+import org.apache.spark.sql.Row;
+import org.apache.spark.sql.RowFactory;
+import org.apache.spark.sql.SparkSession;
+import org.apache.spark.sql.types.DataTypes;
+import org.apache.spark.sql.types.StructType;
+import org.apache.spark.storage.StorageLevel;
 import scala.Tuple2;
 
-/** Rows cut into shards of equal cost: in the order of the input, by the running sum of estimated tokens. */
+/**
+ * The planner's view of all rows: sorted by their tokens, so that rows that begin alike stand together, and equal ones beside each
+ * other; and cut into shards of equal cost by the running sum of estimated tokens. A token that the row before has too costs
+ * nothing, nor does a row that equals it.
+ */
 final class Shards {
     /** A shard is at least this much work, so that small jobs are not all overhead. */
     private static final long LEAST_COST = 2_000;
+    /** Tokens that rows are sorted by. */
+    private static final int KEY_TOKENS = 1024;
 
-    private Shards() {}
+    private static final StructType PLACE = new StructType()
+            .add("key", DataTypes.BinaryType, false)
+            .add("content", DataTypes.StringType, false)
+            .add("length", DataTypes.IntegerType, false)
+            .add("output", DataTypes.LongType, false)
+            .add("partition", DataTypes.IntegerType, false)
+            .add("position", DataTypes.IntegerType, false);
+
+    private final int partitions;
+    private final JavaRDD<Row> sorted;
+    private final ShardCost[] costs;
+
+    /** Looks at all rows once. */
+    Shards(SparkSession spark, Plan plan, JavaRDD<ArrowBatch> rows) {
+        this.partitions = rows.getNumPartitions();
+        this.sorted = spark.createDataFrame(rows.mapPartitionsWithIndex(new Places(plan, maxTokens(plan)), true), PLACE)
+                .orderBy("key", "content", "partition", "position")
+                .toJavaRDD()
+                .persist(StorageLevel.DISK_ONLY());
+        this.costs =
+                sorted.mapPartitionsWithIndex(new Measure(), true).collect().toArray(new ShardCost[0]);
+    }
+
+    /** Sums over all rows. */
+    ShardCost total() {
+        return Arrays.stream(costs).reduce(new ShardCost(0, 0, 0, 0, 0, 0, 0), ShardCost::plus);
+    }
 
     /** So many that those which run at once have no more rows than are to be written together. */
-    static int count(long cost, long rows, RunConfig config, int parallelism) {
-        long byCost = (cost + config.shardTokens() - 1) / config.shardTokens();
+    int count(RunConfig config, int parallelism) {
+        ShardCost total = total();
+        long byCost = (total.cost() + config.shardTokens() - 1) / config.shardTokens();
         long byRows = config.checkpointRows() == 0
                 ? 0
-                : (rows * parallelism + config.checkpointRows() - 1) / config.checkpointRows();
-        long wanted = Math.max(Math.max(byCost, Math.min(rows, byRows)), Math.min(parallelism, cost / LEAST_COST));
+                : (total.rows() * parallelism + config.checkpointRows() - 1) / config.checkpointRows();
+        long wanted = Math.max(
+                Math.max(byCost, Math.min(total.rows(), byRows)), Math.min(parallelism, total.cost() / LEAST_COST));
         return (int) Math.max(1, Math.min(wanted, 1_000_000));
     }
 
-    /** Sums of a partition. */
-    record Measure(int maxTokens) implements Function2<Integer, Iterator<ArrowBatch>, Iterator<ShardCost>> {
-        @Override
-        public Iterator<ShardCost> call(Integer partition, Iterator<ArrowBatch> batches) {
-            long rows = 0;
-            long cost = 0;
-            while (batches.hasNext()) {
-                try (ArrowBatch batch = batches.next()) {
-                    for (int i = 0; i < batch.size(); i++) {
-                        PlannedRow row = batch.row(i);
-                        rows++;
-                        cost += row.cost(maxTokens);
-                    }
-                }
-            }
-            return List.of(new ShardCost(partition, rows, cost)).iterator();
+    /** The rows by shard; a shard's rows come in any order. */
+    JavaPairRDD<Integer, ArrowBatch> cut(JavaRDD<ArrowBatch> rows, int shards) {
+        long[] before = new long[costs.length];
+        for (int i = 1; i < before.length; i++) {
+            before[i] = before[i - 1] + costs[i - 1].cost();
         }
+        JavaRDD<Tuple2<Integer, int[]>> places = sorted.mapPartitionsWithIndex(
+                        new Assign(before, total().cost(), shards), true)
+                .mapToPair(place -> place)
+                .partitionBy(new HashPartitioner(partitions))
+                .map(place -> place);
+        return rows.zipPartitions(places, new Cut()).mapToPair(piece -> piece).partitionBy(new HashPartitioner(shards));
     }
 
-    /**
-     * Sends each row to its shard.
-     *
-     * @param before cost of all partitions before each one
-     */
-    record Cut(long[] before, long total, int shards, int maxTokens)
-            implements Function2<Integer, Iterator<ArrowBatch>, Iterator<Tuple2<Integer, ArrowBatch>>> {
-        @Override
-        public Iterator<Tuple2<Integer, ArrowBatch>> call(Integer partition, Iterator<ArrowBatch> batches) {
-            return new Pieces(this, before[partition], batches);
-        }
-    }
-
-    /** Pieces of batches, each of one shard; a piece's buffers are given back when the next is asked for. */
-    private static final class Pieces implements Iterator<Tuple2<Integer, ArrowBatch>> {
-        private final Cut cut;
-        private final Iterator<ArrowBatch> batches;
-        private long running;
-        private @Nullable ArrowBatch source;
-        private int next;
-        private @Nullable ArrowBatch last;
-
-        Pieces(Cut cut, long running, Iterator<ArrowBatch> batches) {
-            this.cut = cut;
-            this.running = running;
-            this.batches = batches;
-        }
-
-        @Override
-        public boolean hasNext() {
-            boolean more = source != null && next < source.size() || batches.hasNext();
-            if (!more) {
-                release();
-            }
-            return more;
-        }
-
-        @Override
-        public Tuple2<Integer, ArrowBatch> next() {
-            if (last != null) {
-                last.close();
-                last = null;
-            }
-            if (source == null || next == source.size()) {
-                release();
-                source = batches.next();
-                next = 0;
-            }
-            int shard = shard();
-            List<PlannedRow> rows = new ArrayList<>();
-            while (next < source.size() && shard() == shard) {
-                PlannedRow row = source.row(next++);
-                running += row.cost(cut.maxTokens);
-                rows.add(row);
-            }
-            last = ArrowBatch.of(rows, TaskAllocator.get());
-            return new Tuple2<>(shard, last);
-        }
-
-        private int shard() {
-            return (int) Math.min(cut.shards - 1, running * cut.shards / Math.max(1, cut.total));
-        }
-
-        private void release() {
-            if (last != null) {
-                last.close();
-                last = null;
-            }
-            if (source != null) {
-                source.close();
-                source = null;
-            }
-        }
+    void close() {
+        sorted.unpersist(false);
     }
 
     /** Tokens that a row may write, by the job's own parameters; a row's own are not looked at. */
@@ -124,5 +98,175 @@ final class Shards {
         return plan.kind() == Plan.Kind.GENERATE
                 ? SamplingJson.parse(plan.sampling(), null).maxTokens()
                 : 0;
+    }
+
+    /** Each row's key and place. */
+    private record Places(Plan plan, int maxTokens) implements Function2<Integer, Iterator<ArrowBatch>, Iterator<Row>> {
+        @Override
+        public Iterator<Row> call(Integer partition, Iterator<ArrowBatch> batches) {
+            return new Iterator<>() {
+                private Iterator<Row> batch = List.<Row>of().iterator();
+                private int position;
+
+                @Override
+                public boolean hasNext() {
+                    while (!batch.hasNext() && batches.hasNext()) {
+                        List<Row> places = new ArrayList<>();
+                        try (ArrowBatch next = batches.next()) {
+                            for (int i = 0; i < next.size(); i++) {
+                                places.add(place(next.row(i)));
+                            }
+                        }
+                        batch = places.iterator();
+                    }
+                    return batch.hasNext();
+                }
+
+                private Row place(PlannedRow row) {
+                    boolean runs = row.failure() == null;
+                    int[] prompt = row.prompt();
+                    ByteBuffer key = ByteBuffer.allocate(4 * Math.min(KEY_TOKENS, prompt.length));
+                    for (int i = 0; i < key.capacity() / 4; i++) {
+                        key.putInt(prompt[i]);
+                    }
+                    long output = runs ? row.cost(maxTokens) - prompt.length : 1;
+                    // Only rows that can share an answer have equal contents.
+                    String content =
+                            runs && plan.isDeterministic(row) ? Fingerprint.ofContent(plan, row) : row.fingerprint();
+                    return RowFactory.create(key.array(), content, prompt.length, output, partition, position++);
+                }
+
+                @Override
+                public Row next() {
+                    return batch.next();
+                }
+            };
+        }
+    }
+
+    /** The row before, in one partition of the order. */
+    private static final class Neighbour implements Serializable {
+        private byte[] key = new byte[0];
+        private String content = "";
+
+        /** What a row costs after the one before it. */
+        ShardCost cost(Row row) {
+            byte[] mine = row.getAs(0);
+            int length = row.getInt(2);
+            boolean twin = content.equals(row.getString(1));
+            int mismatch = Arrays.mismatch(key, mine);
+            int shared = mismatch < 0 ? length : Math.min(length, mismatch / 4);
+            if (twin) {
+                shared = length;
+            }
+            long cost = twin ? 1 : Math.max(1, length - shared + row.getLong(3));
+            key = mine;
+            content = row.getString(1);
+            return new ShardCost(0, 1, cost, length, shared, twin ? 0 : row.getLong(3), twin ? 1 : 0);
+        }
+    }
+
+    /** Sums of a partition of the order. */
+    private record Measure() implements Function2<Integer, Iterator<Row>, Iterator<ShardCost>> {
+        @Override
+        public Iterator<ShardCost> call(Integer partition, Iterator<Row> rows) {
+            Neighbour before = new Neighbour();
+            ShardCost sum = new ShardCost(partition, 0, 0, 0, 0, 0, 0);
+            while (rows.hasNext()) {
+                sum = sum.plus(before.cost(rows.next()));
+            }
+            return List.of(sum).iterator();
+        }
+    }
+
+    /** Each row's partition, and its position and shard. */
+    private record Assign(long[] before, long total, int shards)
+            implements Function2<Integer, Iterator<Row>, Iterator<Tuple2<Integer, int[]>>> {
+        @Override
+        public Iterator<Tuple2<Integer, int[]>> call(Integer partition, Iterator<Row> rows) {
+            Neighbour neighbour = new Neighbour();
+            return new Iterator<>() {
+                private long running = before[partition];
+
+                @Override
+                public boolean hasNext() {
+                    return rows.hasNext();
+                }
+
+                @Override
+                public Tuple2<Integer, int[]> next() {
+                    Row row = rows.next();
+                    int shard = (int) Math.min(shards - 1, running * shards / Math.max(1, total));
+                    running += neighbour.cost(row).cost();
+                    return new Tuple2<>(row.getInt(4), new int[] {row.getInt(5), shard});
+                }
+            };
+        }
+    }
+
+    /** Sends each row of a partition to its shard. */
+    private record Cut()
+            implements FlatMapFunction2<
+                    Iterator<ArrowBatch>, Iterator<Tuple2<Integer, int[]>>, Tuple2<Integer, ArrowBatch>> {
+        @Override
+        public Iterator<Tuple2<Integer, ArrowBatch>> call(
+                Iterator<ArrowBatch> batches, Iterator<Tuple2<Integer, int[]>> places) {
+            int[] shardOf = new int[1024];
+            while (places.hasNext()) {
+                int[] place = places.next()._2();
+                if (place[0] >= shardOf.length) {
+                    shardOf = Arrays.copyOf(shardOf, Math.max(2 * shardOf.length, place[0] + 1));
+                }
+                shardOf[place[0]] = place[1];
+            }
+            return new Pieces(shardOf, batches);
+        }
+    }
+
+    /** Pieces of batches, each of one shard; a piece's buffers are given back when the next is asked for. */
+    private static final class Pieces implements Iterator<Tuple2<Integer, ArrowBatch>> {
+        private final int[] shardOf;
+        private final Iterator<ArrowBatch> batches;
+        private Iterator<Map.Entry<Integer, List<PlannedRow>>> pieces =
+                Map.<Integer, List<PlannedRow>>of().entrySet().iterator();
+        private int position;
+        private final Set<ArrowBatch> open = new HashSet<>();
+
+        Pieces(int[] shardOf, Iterator<ArrowBatch> batches) {
+            this.shardOf = shardOf;
+            this.batches = batches;
+        }
+
+        @Override
+        public boolean hasNext() {
+            while (!pieces.hasNext() && batches.hasNext()) {
+                Map<Integer, List<PlannedRow>> byShard = new LinkedHashMap<>();
+                try (ArrowBatch batch = batches.next()) {
+                    for (int i = 0; i < batch.size(); i++) {
+                        byShard.computeIfAbsent(shardOf[position++], shard -> new ArrayList<>())
+                                .add(batch.row(i));
+                    }
+                }
+                pieces = byShard.entrySet().iterator();
+            }
+            if (!pieces.hasNext()) {
+                release();
+            }
+            return pieces.hasNext();
+        }
+
+        @Override
+        public Tuple2<Integer, ArrowBatch> next() {
+            release();
+            Map.Entry<Integer, List<PlannedRow>> piece = pieces.next();
+            ArrowBatch batch = ArrowBatch.of(piece.getValue(), TaskAllocator.get());
+            open.add(batch);
+            return new Tuple2<>(piece.getKey(), batch);
+        }
+
+        private void release() {
+            open.forEach(ArrowBatch::close);
+            open.clear();
+        }
     }
 }

@@ -116,12 +116,95 @@ class ResumeIT {
         for (int i = 0; i < 3; i++) {
             rows.add(Jobs.row().put("id", "same").put("prompt", "Once upon a time"));
         }
-        assertComputed(run(rows, out), 3);
+        JsonNode report = run(rows, out);
+        assertThat(report.at("/rows/duplicates").asInt()).isEqualTo(2);
+        assertThat(report.at("/tokens/completion").asInt()).isEqualTo(4);
+        assertThat(Jobs.rows(out)).hasSize(3);
         rows.add(rows.get(0));
         assertComputed(run(rows, out), 1);
         assertThat(Jobs.rows(out)).hasSize(4);
         assertComputed(run(rows.subList(0, 2), out), 0);
         assertThat(Jobs.rows(out)).hasSize(2);
+    }
+
+    /** Rows that ask the same are answered once and each get the answer; where it is drawn, each draws its own. */
+    @Test
+    void duplicatesAreComputedOnce() throws IOException {
+        List<ObjectNode> rows = new ArrayList<>();
+        for (int i = 0; i < 30; i++) {
+            rows.add(Jobs.row().put("id", "row-" + i).put("prompt", "Once there were " + i % 3));
+        }
+        rows.add(Jobs.row()
+                .put("id", "drawn-1")
+                .put("prompt", "Once there were 0")
+                .put("temperature", 1.5));
+        rows.add(Jobs.row()
+                .put("id", "drawn-2")
+                .put("prompt", "Once there were 0")
+                .put("temperature", 1.5));
+        JsonNode report = run(rows, out);
+        assertThat(report.at("/rows/duplicates").asInt()).isEqualTo(27);
+        assertThat(report.at("/tokens/completion").asInt()).isEqualTo(4 * (3 + 2));
+        Map<String, JsonNode> results = Jobs.results(out);
+        assertThat(results).hasSize(32);
+        for (int i = 3; i < 30; i++) {
+            assertThat(results.get("row-" + i).path("outputs"))
+                    .isEqualTo(results.get("row-" + i % 3).path("outputs"));
+        }
+        assertThat(results.get("drawn-1").path("outputs"))
+                .isNotEqualTo(results.get("drawn-2").path("outputs"));
+    }
+
+    /** However the input is ordered, rows with a common header meet, and it is computed once. */
+    @Test
+    void scatteredHeadersMeet() throws IOException {
+        List<ObjectNode> rows = new ArrayList<>();
+        String[] headers = {
+            "A long story about a bear who lived in the woods. ", "The tale of a fish that wanted to fly. "
+        };
+        for (int i = 0; i < 80; i++) {
+            rows.add(Jobs.row().put("id", "row-" + i).put("prompt", headers[i * 7 % 2] + "Part " + i));
+        }
+        JsonNode report = run(rows, out);
+        int header = 15;
+        assertThat(report.at("/plan/shared_prompt_tokens").asInt()).isGreaterThan(78 * header);
+        long cached = Jobs.results(out).values().stream()
+                .filter(row -> row.at("/timing/cached_tokens").asInt() > header)
+                .count();
+        assertThat(cached).isGreaterThan(70);
+    }
+
+    @Test
+    void aPlanSaysWhatWouldBeDone() throws IOException {
+        List<ObjectNode> rows = prompts(10);
+        run(rows.subList(0, 4), out);
+        Map<String, String> before = Jobs.withoutTiming(out);
+        rows.add(Jobs.row().put("id", "twin").put("prompt", "Once there were 9"));
+        rows.add(Jobs.row().put("id", "wrong").put("prompt", "x").put("top_p", 7));
+        rows.add(Jobs.row().put("id", "long").put("prompt", "a b c d ".repeat(900)));
+        Jobs.jsonl(input, rows);
+        String said = said(
+                "plan",
+                "--model",
+                Jobs.SHARED.resolve("real/stories260K.gguf").toString(),
+                "--input",
+                input.toString(),
+                "--output",
+                out.toString(),
+                "--output-format",
+                "jsonl",
+                "--max-tokens",
+                "4");
+        assertThat(said)
+                .contains(
+                        "13 rows: 9 to compute, 4 there already, 1 of them duplicates (mode resume)",
+                        "1 rows will fail as bad_input",
+                        "wrong: ",
+                        "1 rows will fail as too_long",
+                        "long: ",
+                        "1 shards",
+                        "MB of weights");
+        assertThat(Jobs.withoutTiming(out)).isEqualTo(before);
     }
 
     @Test
@@ -211,16 +294,21 @@ class ResumeIT {
         JsonNode report = run(rows, out, "--checkpoint-interval", "20,60s");
         assertThat(report.path("shards").asInt()).isGreaterThanOrEqualTo(5);
         assertThat(Jobs.results(out)).hasSize(100);
+        assertThat(said("status", out.toString()))
+                .contains("complete", "100 of 100 ok (0 from earlier runs), 0 remaining", "400 completion");
+    }
+
+    /** What a command prints. */
+    private static String said(String... args) {
         PrintStream stdout = System.out;
         ByteArrayOutputStream said = new ByteArrayOutputStream();
         System.setOut(new PrintStream(said, true, StandardCharsets.UTF_8));
         try {
-            Jobs.run("status", out.toString());
+            Jobs.run(args);
         } finally {
             System.setOut(stdout);
         }
-        assertThat(said.toString(StandardCharsets.UTF_8))
-                .contains("complete", "100 of 100 ok (0 from earlier runs), 0 remaining", "400 completion");
+        return said.toString(StandardCharsets.UTF_8);
     }
 
     @Test
