@@ -161,6 +161,13 @@ final class Cluster implements AutoCloseable {
                 .toList();
     }
 
+    /** A machine that is gone: a worker and what it started. */
+    void killWorker() {
+        ProcessHandle worker = processes.get(1).toHandle();
+        worker.descendants().forEach(ProcessHandle::destroyForcibly);
+        worker.destroyForcibly();
+    }
+
     @Override
     public void close() {
         for (Process process : processes) {
