@@ -54,6 +54,11 @@ final class Blueprint {
         this.hidden = config.requireInt("hidden_size");
         this.heads = config.intOr("num_attention_heads", config.intOr("num_heads", 1));
         this.kvHeads = config.intOr("num_key_value_heads", heads);
+        if (layers < 0 || hidden < 1 || heads < 1 || kvHeads < 1) {
+            throw new IllegalArgumentException(
+                    "Cannot build %s: it has %d layers, hidden size %d, %d heads and %d key heads"
+                            .formatted(config, layers, hidden, heads, kvHeads));
+        }
         this.headDim = config.intOr("head_dim", hidden / heads);
         this.eps = (float) config.doubleOr(
                 "rms_norm_eps",

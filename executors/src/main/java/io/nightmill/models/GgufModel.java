@@ -108,7 +108,12 @@ final class GgufModel {
         ObjectNode config = MAPPER.createObjectNode().put("model_type", type);
         long hidden = required("embedding_length");
         long heads = largest("attention.head_count").orElse(0);
-        config.put("num_hidden_layers", required("block_count"));
+        long layers = required("block_count");
+        if (layers < 0 || layers > file.tensorCount()) {
+            throw new IllegalArgumentException("Cannot open model %s: key '%s.block_count' is %s, and it has %d tensors"
+                    .formatted(file.path(), architecture, Long.toUnsignedString(layers), file.tensorCount()));
+        }
+        config.put("num_hidden_layers", layers);
         config.put("hidden_size", hidden);
         largest("feed_forward_length").ifPresent(size -> config.put("intermediate_size", size));
         copy(config, "max_position_embeddings", "context_length");

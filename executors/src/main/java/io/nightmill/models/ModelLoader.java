@@ -10,6 +10,7 @@ import io.nightmill.weights.Precision;
 import io.nightmill.weights.Weights;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.NoSuchElementException;
 
 /** From a Hugging Face folder or a GGUF file to a model. */
 public final class ModelLoader {
@@ -41,7 +42,18 @@ public final class ModelLoader {
      * @throws IllegalArgumentException as {@link #load} does
      */
     public static Decoder build(ConfigNode config, Weights weights) {
-        return Families.of(config.requireText("model_type")).build(config, weights);
+        ModelFamily family = Families.of(config.requireText("model_type"));
+        try {
+            return family.build(config, weights);
+        } catch (ArithmeticException
+                | IndexOutOfBoundsException
+                | NegativeArraySizeException
+                | NoSuchElementException
+                | ClassCastException e) {
+            // Sizes that no model has, which a family divides by, counts to or cuts at.
+            throw new IllegalArgumentException(
+                    "Cannot build %s: its sizes do not fit together (%s)".formatted(config, e), e);
+        }
     }
 
     /**
