@@ -142,10 +142,6 @@ public final class Gguf {
                 .formatted(key, path, value, type.getSimpleName().toLowerCase(Locale.ROOT)));
     }
 
-    public int tensorCount() {
-        return tensors.size();
-    }
-
     public boolean hasTensor(String name) {
         return tensors.containsKey(name);
     }

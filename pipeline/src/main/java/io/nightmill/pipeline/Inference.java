@@ -94,6 +94,10 @@ public final class Inference {
         long rows = -1;
         JavaRDD<ArrowBatch> pending = tokenized;
         if (mode.equals("resume")) {
+            if (writes) {
+                // A plan touches nothing: another run may be writing.
+                new FileSwap(config.output()).finish();
+            }
             Resume resume = new Resume(spark, config, schema, tokenized);
             rows = resume.planned();
             pending = tokenized.mapPartitionsWithIndex(resume.pending(), true);

@@ -46,7 +46,6 @@ final class Resume {
     Resume(SparkSession spark, RunConfig config, StructType schema, JavaRDD<ArrowBatch> tokenized) {
         this.config = config;
         this.schema = schema;
-        new FileSwap(config.output()).finish();
         this.rows = Tables.results(spark, config.output(), config.outputFormat(), schema)
                 .withColumn("file", col("_metadata.file_path"));
         this.planned = spark.createDataFrame(tokenized.mapPartitionsWithIndex(new Keys(), true), KEY)

@@ -183,6 +183,8 @@ class ResumeIT {
         rows.add(Jobs.row().put("id", "wrong").put("prompt", "x").put("top_p", 7));
         rows.add(Jobs.row().put("id", "long").put("prompt", "a b c d ".repeat(900)));
         Jobs.jsonl(input, rows);
+        // Another run may be writing: its unfinished work is not to be touched.
+        Path unfinished = Files.createDirectories(out.resolve("_temporary/0"));
         String said = said(
                 "plan",
                 "--model",
@@ -204,6 +206,7 @@ class ResumeIT {
                         "long: ",
                         "1 shards",
                         "MB of weights");
+        assertThat(unfinished).exists();
         assertThat(Jobs.withoutTiming(out)).isEqualTo(before);
     }
 
