@@ -16,6 +16,12 @@ public record GatedMlp(Projection gate, Projection up, Linear down, Glu glu) imp
                 glu);
     }
 
+    /** @param gateUp {@code [2 * inner, hidden]}: the gate's rows, then up's */
+    public static GatedMlp fused(Linear gateUp, Linear down, Glu glu) {
+        int inner = gateUp.out() / 2;
+        return new GatedMlp(gateUp.rows(0, inner), gateUp.rows(inner, inner), down, glu);
+    }
+
     @Override
     public void apply(Tensor out, Tensor x, Step step) {
         int inner = gate.out();

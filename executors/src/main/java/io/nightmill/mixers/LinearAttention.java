@@ -65,6 +65,24 @@ public record LinearAttention(
             return y;
         }
 
+        /** What the convolutions among inputs remember. */
+        static List<State.Spec> tails(List<Input> inputs) {
+            return inputs.stream()
+                    .filter(input -> input.conv != null)
+                    .map(input -> input.conv.state())
+                    .toList();
+        }
+
+        /** @param tails as {@link #tails} lists them */
+        static List<Tensor> all(List<Input> inputs, Tensor x, List<State> tails, Step step) {
+            List<Tensor> made = new ArrayList<>();
+            int next = 0;
+            for (Input input : inputs) {
+                made.add(input.of(x, input.conv == null ? null : tails.get(next++), step));
+            }
+            return made;
+        }
+
         /** Of an input without a convolution. */
         Tensor of(Tensor x, Step step) {
             return of(x, null, step);
@@ -74,11 +92,7 @@ public record LinearAttention(
     @Override
     public List<State.Spec> states() {
         List<State.Spec> specs = new ArrayList<>(List.of(new State.Spec.Fixed(recurrence.stateWidth())));
-        for (Input input : inputs()) {
-            if (input.conv != null) {
-                specs.add(input.conv.state());
-            }
-        }
+        specs.addAll(Input.tails(inputs()));
         return specs;
     }
 
@@ -89,11 +103,7 @@ public record LinearAttention(
     @Override
     public void apply(Tensor out, Tensor x, List<State> states, Step step) {
         Backend backend = step.backend();
-        List<Tensor> made = new ArrayList<>();
-        int tail = 1;
-        for (Input input : inputs()) {
-            made.add(input.of(x, input.conv == null ? null : states.get(tail++), step));
-        }
+        List<Tensor> made = Input.all(inputs(), x, states.subList(1, states.size()), step);
         Tensor q = made.get(0);
         Tensor v = made.get(made.size() - 1);
         Tensor factors = decay == null ? null : decay.factors(x, step);

@@ -42,20 +42,14 @@ public record RidgeRegression(
         int keys = ridge.rows() * ridge.width();
         int valueDim = value.projection().out() / ridge.rows();
         List<State.Spec> specs = new ArrayList<>(List.of(new State.Spec.Fixed(keys * (ridge.width() + valueDim))));
-        inputs().stream()
-                .filter(input -> input.conv() != null)
-                .forEach(input -> specs.add(input.conv().state()));
+        specs.addAll(Input.tails(inputs()));
         return specs;
     }
 
     @Override
     public void apply(Tensor out, Tensor x, List<State> states, Step step) {
         Backend backend = step.backend();
-        List<Tensor> made = new ArrayList<>();
-        int tail = 1;
-        for (Input input : inputs()) {
-            made.add(input.of(x, input.conv() == null ? null : states.get(tail++), step));
-        }
+        List<Tensor> made = Input.all(inputs(), x, states.subList(1, states.size()), step);
         Tensor kept = decay.of(x, step);
         backend.activate(kept, kept, Activation.SIGMOID);
         Tensor weight = beta.of(x, step);

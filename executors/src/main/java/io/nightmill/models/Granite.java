@@ -72,7 +72,7 @@ final class Granite implements ModelFamily {
         }
         Linear both = Linear.from(weights, "input_linear", 2 * inner, hidden);
         Linear down = Linear.from(weights, "output_linear", hidden, inner);
-        return new GatedMlp(both.rows(0, inner), both.rows(inner, inner), down, glu);
+        return GatedMlp.fused(both, down, glu);
     }
 
     private static FeedForward experts(Blueprint model, Weights moe, int count, Glu glu, @Nullable FeedForward shared) {

@@ -31,8 +31,7 @@ final class LogLinearMamba2 implements ModelFamily {
             Weights mixer = layer.in("mixer");
             int levels = config.has("num_levels") ? config.requireInt("num_levels") : mixer.shape("L")[1];
             model.add(Branch.of(
-                    model.norm(layer, "norm"),
-                    MambaBlocks.mamba2(mixer, MambaBlocks.Sizes.pure(model).withLevels(levels))));
+                    model.norm(layer, "norm"), MambaBlocks.mamba2(mixer, MambaBlocks.Sizes.pure(model), levels)));
         }
         return model.decoder();
     }

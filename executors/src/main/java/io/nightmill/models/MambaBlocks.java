@@ -26,7 +26,6 @@ final class MambaBlocks {
      * @param gatesFirst whether the gate comes before the norm
      * @param dtLow bound on dt
      * @param inputScale factors on the outputs of {@code in_proj}, or null
-     * @param levels of a log-linear state; 0 is one state
      */
     record Sizes(
             int hidden,
@@ -40,56 +39,7 @@ final class MambaBlocks {
             boolean gatesFirst,
             float dtLow,
             float dtHigh,
-            float @Nullable [] inputScale,
-            int levels) {
-        /** Of one state. */
-        Sizes(
-                int hidden,
-                int heads,
-                int headDim,
-                int groups,
-                int stateSize,
-                int kernel,
-                float eps,
-                int normGroups,
-                boolean gatesFirst,
-                float dtLow,
-                float dtHigh,
-                float @Nullable [] inputScale) {
-            this(
-                    hidden,
-                    heads,
-                    headDim,
-                    groups,
-                    stateSize,
-                    kernel,
-                    eps,
-                    normGroups,
-                    gatesFirst,
-                    dtLow,
-                    dtHigh,
-                    inputScale,
-                    0);
-        }
-
-        /** With a state of so many levels. */
-        Sizes withLevels(int count) {
-            return new Sizes(
-                    hidden,
-                    heads,
-                    headDim,
-                    groups,
-                    stateSize,
-                    kernel,
-                    eps,
-                    normGroups,
-                    gatesFirst,
-                    dtLow,
-                    dtHigh,
-                    inputScale,
-                    count);
-        }
-
+            float @Nullable [] inputScale) {
         int inner() {
             return heads * headDim;
         }
@@ -153,6 +103,11 @@ final class MambaBlocks {
     }
 
     static Mamba2 mamba2(Weights weights, Sizes sizes) {
+        return mamba2(weights, sizes, 0);
+    }
+
+    /** @param levels of a log-linear state; 0 is one state */
+    static Mamba2 mamba2(Weights weights, Sizes sizes, int levels) {
         int heads = sizes.heads;
         int inner = sizes.inner();
         Activation silu = Activation.SILU;
@@ -167,15 +122,13 @@ final class MambaBlocks {
             norm = new Norm.Rms(weight, sizes.eps);
         }
         return new Mamba2(
-                Linear.from(weights, "in_proj", inner + sizes.convolved() + heads * (1 + sizes.levels), sizes.hidden),
+                Linear.from(weights, "in_proj", inner + sizes.convolved() + heads * (1 + levels), sizes.hidden),
                 sizes.inputScale == null ? null : weights.upload(1, sizes.inputScale.length, sizes.inputScale),
                 ShortConv.from(weights, "conv1d", sizes.convolved(), sizes.kernel, silu),
                 weights.vector("dt_bias", heads),
                 weights.upload(1, heads, Blueprint.rates(weights, heads)),
                 weights.tensor("D", 0, heads, 1),
-                sizes.levels == 0
-                        ? null
-                        : weights.tensor("L", 0, heads, sizes.levels).reshape(heads * sizes.levels),
+                levels == 0 ? null : weights.tensor("L", 0, heads, levels).reshape(heads * levels),
                 sizes.dtLow,
                 sizes.dtHigh,
                 new Recurrence(

@@ -52,7 +52,7 @@ final class Phi3 implements ModelFamily {
             Linear down = Linear.from(layer, "mlp.down_proj", model.hidden, inner);
             model.add(Branch.of(
                     model.norm(layer, "post_attention_layernorm"),
-                    new GatedMlp(gateUp.rows(0, inner), gateUp.rows(inner, inner), down, Glu.of(model.activation()))));
+                    GatedMlp.fused(gateUp, down, Glu.of(model.activation()))));
         }
         return model.decoder();
     }

@@ -58,7 +58,7 @@ final class Plamo2 implements ModelFamily {
             Linear down = Linear.from(layer, "mlp.down_proj", model.hidden, inner);
             model.add(Branch.of(
                     norm(model, layer, "pre_mlp_norm", 1),
-                    new GatedMlp(gateUp.rows(0, inner), gateUp.rows(inner, inner), down, Glu.of(Activation.SILU)),
+                    GatedMlp.fused(gateUp, down, Glu.of(Activation.SILU)),
                     norm(model, layer, "post_mlp_norm", 1 / Math.pow(5, 1.5)),
                     1));
         }

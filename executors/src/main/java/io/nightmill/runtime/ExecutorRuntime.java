@@ -46,8 +46,7 @@ public final class ExecutorRuntime implements AutoCloseable {
     private ExecutorRuntime(ModelSpec spec, Path path, ModelText text) {
         long start = System.nanoTime();
         int threads = spec.threads() > 0 ? spec.threads() : Runtime.getRuntime().availableProcessors();
-        HostBackend backend =
-                spec.precision() == Precision.BF16 ? HostBackend.withNativeProducts(threads) : new HostBackend(threads);
+        HostBackend backend = backend(spec.precision(), threads);
         this.spec = spec;
         this.model = ModelLoader.load(path, text, backend, spec.precision());
         this.loop = new EngineLoop(

@@ -7,7 +7,7 @@ import picocli.CommandLine.Option;
 
 /** Prompts to completions. */
 @Command(name = "generate", description = "Writes completions of a table of prompts.", sortOptions = false)
-public final class GenerateJob implements Callable<Integer> {
+public class GenerateJob implements Callable<Integer> {
     @Mixin
     private RunOptions run;
 
@@ -28,6 +28,10 @@ public final class GenerateJob implements Callable<Integer> {
 
     @Override
     public Integer call() {
-        return SparkRun.run("nightmill generate", run.config(sampling.json(), 0, returnTokenIds), run.dryRun);
+        return run("nightmill generate", run.dryRun);
+    }
+
+    final int run(String name, boolean dryRun) {
+        return SparkRun.run(name, run.config(sampling.json(), 0, returnTokenIds), dryRun);
     }
 }

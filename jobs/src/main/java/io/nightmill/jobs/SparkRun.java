@@ -17,10 +17,6 @@ import org.apache.spark.sql.SparkSession;
 final class SparkRun {
     private SparkRun() {}
 
-    static int run(String name, RunConfig config) {
-        return run(name, config, false);
-    }
-
     /** @param dryRun prints what would be done, and does nothing */
     static int run(String name, RunConfig config, boolean dryRun) {
         ModelSize model = Inference.check(config);

@@ -693,11 +693,7 @@ final class HostRecurrences {
 
     void trainAndRead(
             Tensor out, Tensor query, Tensor key, Tensor value, Tensor rate, FastWeights m, State state, Batch batch) {
-        List<Batch.Span> spans = batch.spans();
-        workers.run(spans.size() * m.heads(), task -> {
-            Batch.Span span = spans.get(task / m.heads());
-            int head = task % m.heads();
-            int at = slot(state, span) + head * m.headWidth();
+        eachHead(batch, m.heads(), state, (span, head, at) -> {
             if (span.past() == 0) {
                 System.arraycopy(
                         values(m.initial()),

@@ -78,7 +78,6 @@ final class FileSwap {
                         }
                     }
                 }
-                files.delete(folder(), true);
                 files.delete(journal, false);
             }
             files.delete(folder(), true);

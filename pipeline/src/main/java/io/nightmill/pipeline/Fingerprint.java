@@ -72,7 +72,7 @@ final class Fingerprint {
     }
 
     private void addContent(Plan plan, int[] prompt, List<int[]> continuations, @Nullable String own) {
-        add(merged(plan.sampling(), own));
+        add(own == null ? plan.sampling() : merged(plan.sampling(), own));
         add(prompt);
         digest.update(ByteBuffer.allocate(4).putInt(continuations.size()).flip());
         continuations.forEach(this::add);
@@ -83,13 +83,16 @@ final class Fingerprint {
         return new Fingerprint().add(plan.fingerprint()).add(id).add(message).end();
     }
 
-    /** The row's parameters over the job's, in the order of their names. */
-    private static String merged(String job, @Nullable String own) {
+    /** Parameters as JSON in the order of their names. */
+    static String sorted(String sampling) {
+        return merged(sampling, "{}");
+    }
+
+    /** The row's parameters over the job's, which are sorted, in the order of their names. */
+    private static String merged(String job, String own) {
         try {
             Map<Object, Object> all = new TreeMap<>(SORTED.readValue(job, Map.class));
-            if (own != null) {
-                all.putAll(SORTED.readValue(own, Map.class));
-            }
+            all.putAll(SORTED.readValue(own, Map.class));
             return SORTED.writeValueAsString(all);
         } catch (JsonProcessingException e) {
             throw new IllegalArgumentException("Cannot read the sampling parameters: " + e.getOriginalMessage(), e);

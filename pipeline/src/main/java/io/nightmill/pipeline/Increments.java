@@ -23,9 +23,7 @@ record Increments(SparkSession spark, RunConfig config, StructType schema, Manif
             manifest.write();
         }
         int done = 0;
-        int size = config.checkpointRows() == 0
-                ? spark.sparkContext().defaultParallelism()
-                : Math.min(shards, spark.sparkContext().defaultParallelism());
+        int size = spark.sparkContext().defaultParallelism();
         while (done < shards) {
             int end = Math.min(shards, done + size);
             long start = System.nanoTime();

@@ -23,17 +23,15 @@ import org.apache.spark.api.java.function.FlatMapFunction;
 import org.apache.spark.sql.Row;
 import org.apache.spark.util.TaskCompletionListener;
 import org.jspecify.annotations.Nullable;
-import scala.Tuple2;
 
 /**
  * A shard's rows through this JVM's runtime. The rows, which are few, are read at once and sorted; results leave as they finish.
  * Runs on executors.
  */
-record InferTask(Plan plan, RunCounters counters)
-        implements FlatMapFunction<Iterator<Tuple2<Integer, ArrowBatch>>, Row> {
+record InferTask(Plan plan, RunCounters counters) implements FlatMapFunction<Iterator<ArrowBatch>, Row> {
 
     @Override
-    public Iterator<Row> call(Iterator<Tuple2<Integer, ArrowBatch>> batches) {
+    public Iterator<Row> call(Iterator<ArrowBatch> batches) {
         ExecutorRuntime runtime = ExecutorRuntime.getOrStart(plan.spec(), ModelFiles::localize);
         return new Flow(plan, runtime, counters, batches);
     }
@@ -49,7 +47,7 @@ record InferTask(Plan plan, RunCounters counters)
         private final Plan plan;
         private final ExecutorRuntime runtime;
         private final RunCounters counters;
-        private final Iterator<Tuple2<Integer, ArrowBatch>> batches;
+        private final Iterator<ArrowBatch> batches;
         private final Results results;
         private final int window;
         private final TaskContext task = TaskContext.get();
@@ -61,7 +59,7 @@ record InferTask(Plan plan, RunCounters counters)
         private final ArrayDeque<Row> ready = new ArrayDeque<>();
         private boolean ended;
 
-        Flow(Plan plan, ExecutorRuntime runtime, RunCounters counters, Iterator<Tuple2<Integer, ArrowBatch>> batches) {
+        Flow(Plan plan, ExecutorRuntime runtime, RunCounters counters, Iterator<ArrowBatch> batches) {
             this.plan = plan;
             this.runtime = runtime;
             this.counters = counters;
@@ -113,13 +111,7 @@ record InferTask(Plan plan, RunCounters counters)
         /** The shard's rows in the order of their tokens; rows that ask the same are a group, computed once. */
         private ArrayDeque<List<PlannedRow>> read() {
             List<PlannedRow> rows = new ArrayList<>();
-            while (batches.hasNext()) {
-                try (ArrowBatch batch = batches.next()._2()) {
-                    for (int i = 0; i < batch.size(); i++) {
-                        rows.add(batch.row(i));
-                    }
-                }
-            }
+            ArrowBatches.read(batches).forEach(rows::addAll);
             rows.sort(Comparator.comparing(PlannedRow::prompt, Arrays::compare).thenComparing(PlannedRow::fingerprint));
             Map<String, List<PlannedRow>> byContent = new LinkedHashMap<>();
             for (PlannedRow row : rows) {

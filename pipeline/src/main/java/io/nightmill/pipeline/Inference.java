@@ -72,7 +72,7 @@ public final class Inference {
         Plan plan = new Plan(
                 kind,
                 config.model().format(),
-                scores ? "{}" : config.sampling(),
+                scores ? "{}" : Fingerprint.sorted(config.sampling()),
                 config.topLogprobs(),
                 config.onTooLong(),
                 config.returnTokenIds(),
@@ -156,7 +156,7 @@ public final class Inference {
         LOG.info("{} of {} rows, about {} tokens, in {} shards", missing, rows, total.cost(), shards);
         RunCounters counters = RunCounters.on(spark.sparkContext());
         JavaRDD<Row> results =
-                prepared.planner.cut(prepared.pending, shards).mapPartitions(new InferTask(plan, counters));
+                prepared.planner.cut(prepared.pending, shards).values().mapPartitions(new InferTask(plan, counters));
         Manifest manifest = new Manifest(config, rows, rows - missing, shards);
         try (ProgressLine progress = ProgressLine.start(missing, counters)) {
             new Increments(spark, config, prepared.schema, manifest, counters).write(results, shards, prepared.mode);

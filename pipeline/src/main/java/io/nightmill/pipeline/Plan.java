@@ -9,7 +9,7 @@ import org.apache.spark.sql.types.StructType;
  * What the tasks of a run must know; small, serializable.
  *
  * @param model {@link ModelSpec#format}
- * @param sampling the job's sampling parameters as JSON (generate)
+ * @param sampling the job's sampling parameters as JSON in the order of their names (generate)
  * @param topLogprobs alternatives per position (score)
  * @param kept schema of the columns to carry through
  * @param fingerprint {@link Fingerprint#ofRun}

@@ -10,6 +10,7 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.TreeMap;
 import org.apache.spark.api.java.function.FlatMapFunction;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Rows that will fail, as far as the plan can tell: those that cannot be read, and those that do not fit the context.
@@ -32,31 +33,29 @@ record Rejections(int contextLength) implements FlatMapFunction<Iterator<ArrowBa
     public Iterator<Found> call(Iterator<ArrowBatch> batches) {
         Map<String, List<String>> reasons = new TreeMap<>();
         Map<String, Long> counts = new TreeMap<>();
-        while (batches.hasNext()) {
-            try (ArrowBatch batch = batches.next()) {
-                for (int i = 0; i < batch.size(); i++) {
-                    PlannedRow row = batch.row(i);
-                    Failure failure = row.failure();
-                    // As the engine will: an output has a token at least.
-                    long least = row.continuations().isEmpty() ? row.prompt().length : row.cost(0);
-                    if (failure == null && least > contextLength) {
-                        failure = new Failure(
-                                Failure.Code.TOO_LONG,
-                                "%d tokens do not fit the model's context of %d".formatted(least, contextLength));
-                    }
-                    if (failure != null) {
-                        String code = failure.code().name().toLowerCase(Locale.ROOT);
-                        counts.merge(code, 1L, Long::sum);
-                        List<String> some = reasons.computeIfAbsent(code, key -> new ArrayList<>());
-                        if (some.size() < EXAMPLES) {
-                            some.add(row.id() + ": " + failure.message());
-                        }
-                    }
+        ArrowBatches.read(batches).flatMap(List::stream).forEach(row -> {
+            Failure failure = failure(row);
+            if (failure != null) {
+                String code = failure.code().name().toLowerCase(Locale.ROOT);
+                counts.merge(code, 1L, Long::sum);
+                List<String> some = reasons.computeIfAbsent(code, key -> new ArrayList<>());
+                if (some.size() < EXAMPLES) {
+                    some.add(row.id() + ": " + failure.message());
                 }
             }
-        }
+        });
         return counts.entrySet().stream()
                 .map(entry -> new Found(entry.getKey(), entry.getValue(), new ArrayList<>(reasons.get(entry.getKey()))))
                 .iterator();
+    }
+
+    private @Nullable Failure failure(PlannedRow row) {
+        // As the engine will: an output has a token at least.
+        long least = row.continuations().isEmpty() ? row.prompt().length : row.cost(0);
+        return row.failure() == null && least > contextLength
+                ? new Failure(
+                        Failure.Code.TOO_LONG,
+                        "%d tokens do not fit the model's context of %d".formatted(least, contextLength))
+                : row.failure();
     }
 }

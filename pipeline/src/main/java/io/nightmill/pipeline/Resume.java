@@ -7,7 +7,6 @@ import static org.apache.spark.sql.functions.row_number;
 import static org.apache.spark.sql.functions.sum;
 
 import java.io.Serializable;
-import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.BitSet;
 import java.util.HashMap;
@@ -23,7 +22,6 @@ import org.apache.spark.sql.SparkSession;
 import org.apache.spark.sql.expressions.Window;
 import org.apache.spark.sql.types.DataTypes;
 import org.apache.spark.sql.types.StructType;
-import org.jspecify.annotations.Nullable;
 import scala.Tuple2;
 
 /**
@@ -124,29 +122,11 @@ final class Resume {
     private record Keys() implements Function2<Integer, Iterator<ArrowBatch>, Iterator<Row>> {
         @Override
         public Iterator<Row> call(Integer partition, Iterator<ArrowBatch> batches) {
-            return new Iterator<>() {
-                private Iterator<Row> batch = List.<Row>of().iterator();
-                private int position;
-
-                @Override
-                public boolean hasNext() {
-                    while (!batch.hasNext() && batches.hasNext()) {
-                        List<Row> keys = new ArrayList<>();
-                        try (ArrowBatch next = batches.next()) {
-                            for (int i = 0; i < next.size(); i++) {
-                                keys.add(RowFactory.create(next.row(i).fingerprint(), partition, position++));
-                            }
-                        }
-                        batch = keys.iterator();
-                    }
-                    return batch.hasNext();
-                }
-
-                @Override
-                public Row next() {
-                    return batch.next();
-                }
-            };
+            int[] position = {0};
+            return ArrowBatches.read(batches)
+                    .flatMap(List::stream)
+                    .map(row -> RowFactory.create(row.fingerprint(), partition, position[0]++))
+                    .iterator();
         }
     }
 
@@ -160,41 +140,12 @@ final class Resume {
         @Override
         public Iterator<ArrowBatch> call(Integer partition, Iterator<ArrowBatch> batches) {
             BitSet mine = BitSet.valueOf(bits.getOrDefault(partition, new long[0]));
-            return new Iterator<>() {
-                private int position;
-                private @Nullable ArrowBatch last;
-
-                @Override
-                public boolean hasNext() {
-                    boolean more = batches.hasNext();
-                    if (!more) {
-                        release();
-                    }
-                    return more;
-                }
-
-                @Override
-                public ArrowBatch next() {
-                    release();
-                    List<PlannedRow> left = new ArrayList<>();
-                    try (ArrowBatch next = batches.next()) {
-                        for (int i = 0; i < next.size(); i++) {
-                            if (mine.get(position++)) {
-                                left.add(next.row(i));
-                            }
-                        }
-                    }
-                    last = ArrowBatch.of(left, TaskAllocator.get());
-                    return last;
-                }
-
-                private void release() {
-                    if (last != null) {
-                        last.close();
-                        last = null;
-                    }
-                }
-            };
+            int[] position = {0};
+            Iterator<List<PlannedRow>> left = ArrowBatches.read(batches)
+                    .map(rows ->
+                            rows.stream().filter(row -> mine.get(position[0]++)).toList())
+                    .iterator();
+            return ArrowBatches.write(left, rows -> rows, (rows, batch) -> batch);
         }
     }
 }

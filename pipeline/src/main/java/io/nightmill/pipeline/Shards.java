@@ -3,14 +3,12 @@ package io.nightmill.pipeline;
 import io.nightmill.runtime.SamplingJson;
 import java.io.Serializable;
 import java.nio.ByteBuffer;
-import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.HashSet;
 import java.util.Iterator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.Set;
+import java.util.stream.Collectors;
 import org.apache.spark.HashPartitioner;
 import org.apache.spark.api.java.JavaPairRDD;
 import org.apache.spark.api.java.JavaRDD;
@@ -104,43 +102,24 @@ final class Shards {
     private record Places(Plan plan, int maxTokens) implements Function2<Integer, Iterator<ArrowBatch>, Iterator<Row>> {
         @Override
         public Iterator<Row> call(Integer partition, Iterator<ArrowBatch> batches) {
-            return new Iterator<>() {
-                private Iterator<Row> batch = List.<Row>of().iterator();
-                private int position;
+            int[] position = {0};
+            return ArrowBatches.read(batches)
+                    .flatMap(List::stream)
+                    .map(row -> place(row, partition, position[0]++))
+                    .iterator();
+        }
 
-                @Override
-                public boolean hasNext() {
-                    while (!batch.hasNext() && batches.hasNext()) {
-                        List<Row> places = new ArrayList<>();
-                        try (ArrowBatch next = batches.next()) {
-                            for (int i = 0; i < next.size(); i++) {
-                                places.add(place(next.row(i)));
-                            }
-                        }
-                        batch = places.iterator();
-                    }
-                    return batch.hasNext();
-                }
-
-                private Row place(PlannedRow row) {
-                    boolean runs = row.failure() == null;
-                    int[] prompt = row.prompt();
-                    ByteBuffer key = ByteBuffer.allocate(4 * Math.min(KEY_TOKENS, prompt.length));
-                    for (int i = 0; i < key.capacity() / 4; i++) {
-                        key.putInt(prompt[i]);
-                    }
-                    long output = runs ? row.cost(maxTokens) - prompt.length : 1;
-                    // Only rows that can share an answer have equal contents.
-                    String content =
-                            runs && plan.isDeterministic(row) ? Fingerprint.ofContent(plan, row) : row.fingerprint();
-                    return RowFactory.create(key.array(), content, prompt.length, output, partition, position++);
-                }
-
-                @Override
-                public Row next() {
-                    return batch.next();
-                }
-            };
+        private Row place(PlannedRow row, int partition, int position) {
+            boolean runs = row.failure() == null;
+            int[] prompt = row.prompt();
+            ByteBuffer key = ByteBuffer.allocate(4 * Math.min(KEY_TOKENS, prompt.length));
+            for (int i = 0; i < key.capacity() / 4; i++) {
+                key.putInt(prompt[i]);
+            }
+            long output = runs ? row.cost(maxTokens) - prompt.length : 1;
+            // Only rows that can share an answer have equal contents.
+            String content = runs && plan.isDeterministic(row) ? Fingerprint.ofContent(plan, row) : row.fingerprint();
+            return RowFactory.create(key.array(), content, prompt.length, output, partition, position);
         }
     }
 
@@ -219,54 +198,20 @@ final class Shards {
                 }
                 shardOf[place[0]] = place[1];
             }
-            return new Pieces(shardOf, batches);
-        }
-    }
-
-    /** Pieces of batches, each of one shard; a piece's buffers are given back when the next is asked for. */
-    private static final class Pieces implements Iterator<Tuple2<Integer, ArrowBatch>> {
-        private final int[] shardOf;
-        private final Iterator<ArrowBatch> batches;
-        private Iterator<Map.Entry<Integer, List<PlannedRow>>> pieces =
-                Map.<Integer, List<PlannedRow>>of().entrySet().iterator();
-        private int position;
-        private final Set<ArrowBatch> open = new HashSet<>();
-
-        Pieces(int[] shardOf, Iterator<ArrowBatch> batches) {
-            this.shardOf = shardOf;
-            this.batches = batches;
+            return pieces(shardOf, batches);
         }
 
-        @Override
-        public boolean hasNext() {
-            while (!pieces.hasNext() && batches.hasNext()) {
-                Map<Integer, List<PlannedRow>> byShard = new LinkedHashMap<>();
-                try (ArrowBatch batch = batches.next()) {
-                    for (int i = 0; i < batch.size(); i++) {
-                        byShard.computeIfAbsent(shardOf[position++], shard -> new ArrayList<>())
-                                .add(batch.row(i));
-                    }
-                }
-                pieces = byShard.entrySet().iterator();
-            }
-            if (!pieces.hasNext()) {
-                release();
-            }
-            return pieces.hasNext();
-        }
-
-        @Override
-        public Tuple2<Integer, ArrowBatch> next() {
-            release();
-            Map.Entry<Integer, List<PlannedRow>> piece = pieces.next();
-            ArrowBatch batch = ArrowBatch.of(piece.getValue(), TaskAllocator.get());
-            open.add(batch);
-            return new Tuple2<>(piece.getKey(), batch);
-        }
-
-        private void release() {
-            open.forEach(ArrowBatch::close);
-            open.clear();
+        private static Iterator<Tuple2<Integer, ArrowBatch>> pieces(int[] shardOf, Iterator<ArrowBatch> batches) {
+            int[] position = {0};
+            Iterator<Map.Entry<Integer, List<PlannedRow>>> pieces = ArrowBatches.read(batches)
+                    .flatMap(rows -> rows.stream()
+                            .collect(Collectors.groupingBy(
+                                    row -> shardOf[position[0]++], LinkedHashMap::new, Collectors.toList()))
+                            .entrySet()
+                            .stream())
+                    .iterator();
+            return ArrowBatches.write(
+                    pieces, Map.Entry::getValue, (piece, batch) -> new Tuple2<>(piece.getKey(), batch));
         }
     }
 }

@@ -1,7 +1,6 @@
 package io.nightmill.pipeline;
 
 import java.util.Arrays;
-import java.util.Comparator;
 import java.util.List;
 import java.util.TreeMap;
 import java.util.stream.IntStream;
@@ -13,17 +12,16 @@ final class SharedPrefixes {
 
     private SharedPrefixes() {}
 
-    /** For each prompt, the lengths of its beginnings that others have too and that are worth remembering, ascending. */
+    /**
+     * For each prompt, the lengths of its beginnings that others have too and that are worth remembering, ascending.
+     *
+     * @param prompts in the order of their tokens
+     */
     static int[][] of(List<int[]> prompts) {
         int n = prompts.size();
-        int[] sorted = IntStream.range(0, n)
-                .boxed()
-                .sorted(Comparator.comparing(prompts::get, Arrays::compare))
-                .mapToInt(Integer::intValue)
-                .toArray();
         int[] common = new int[n + 1];
         for (int i = 1; i < n; i++) {
-            common[i] = commonLength(prompts.get(sorted[i - 1]), prompts.get(sorted[i]));
+            common[i] = commonLength(prompts.get(i - 1), prompts.get(i));
         }
         int[][] lengths = new int[n][];
         for (int i = 0; i < n; i++) {
@@ -36,7 +34,7 @@ final class SharedPrefixes {
                 least = Math.min(least, common[j]);
                 sharers.merge(least, 1, Integer::sum);
             }
-            lengths[sorted[i]] = worthwhile(sharers);
+            lengths[i] = worthwhile(sharers);
         }
         return lengths;
     }

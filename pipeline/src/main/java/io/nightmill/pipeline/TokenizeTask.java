@@ -27,37 +27,22 @@ record TokenizeTask(Plan plan) implements FlatMapFunction<Iterator<Row>, ArrowBa
     @Override
     public Iterator<ArrowBatch> call(Iterator<Row> rows) {
         Reader reader = new Reader(plan);
-        return new Iterator<>() {
-            private @Nullable ArrowBatch last;
-
+        Iterator<List<PlannedRow>> pieces = new Iterator<>() {
             @Override
             public boolean hasNext() {
-                boolean more = rows.hasNext();
-                if (!more) {
-                    closeLast();
-                }
-                return more;
+                return rows.hasNext();
             }
 
             @Override
-            public ArrowBatch next() {
-                // Spark has written the last batch by the time that it asks for another.
-                closeLast();
-                List<PlannedRow> batch = new ArrayList<>();
-                while (batch.size() < BATCH_ROWS && rows.hasNext()) {
-                    batch.add(reader.read(rows.next()));
+            public List<PlannedRow> next() {
+                List<PlannedRow> piece = new ArrayList<>();
+                while (piece.size() < BATCH_ROWS && rows.hasNext()) {
+                    piece.add(reader.read(rows.next()));
                 }
-                last = ArrowBatch.of(batch, TaskAllocator.get());
-                return last;
-            }
-
-            private void closeLast() {
-                if (last != null) {
-                    last.close();
-                    last = null;
-                }
+                return piece;
             }
         };
+        return ArrowBatches.write(pieces, piece -> piece, (piece, batch) -> batch);
     }
 
     /** One task's tokenizer, template and encoders. */

@@ -51,14 +51,11 @@ class ClusterIT {
     }
 
     private static List<String> generate(Path model, Path input, Path output) {
-        return List.of(
+        return Jobs.args(
                 "generate",
-                "--model",
-                model.toString(),
-                "--input",
-                input.toString(),
-                "--output",
-                output.toString(),
+                model,
+                input,
+                output,
                 "--output-format",
                 "jsonl",
                 "--temperature",
@@ -209,16 +206,7 @@ class ClusterIT {
     }
 
     private static List<String> stories(Path model, Path input, Path output, List<String> more) {
-        List<String> args = new ArrayList<>(List.of(
-                "generate",
-                "--model",
-                model.toString(),
-                "--input",
-                input.toString(),
-                "--output",
-                output.toString(),
-                "--output-format",
-                "jsonl"));
+        List<String> args = Jobs.args("generate", model, input, output, "--output-format", "jsonl");
         args.addAll(more);
         return args;
     }

@@ -46,6 +46,14 @@ final class Jobs {
         return said.toString(StandardCharsets.UTF_8);
     }
 
+    /** A command with what every run must be told. */
+    static List<String> args(String command, Path model, Path input, Path output, String... more) {
+        List<String> args = new ArrayList<>(List.of(
+                command, "--model", model.toString(), "--input", input.toString(), "--output", output.toString()));
+        args.addAll(List.of(more));
+        return args;
+    }
+
     static Path jsonl(Path file, List<? extends JsonNode> rows) throws IOException {
         return Files.write(file, rows.stream().map(JsonNode::toString).toList());
     }

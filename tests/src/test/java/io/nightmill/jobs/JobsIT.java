@@ -48,18 +48,8 @@ class JobsIT {
     }
 
     private String[] argsOn(String model, String command, Path input, String... more) {
-        List<String> args = new ArrayList<>(List.of(
-                command,
-                "--model",
-                model,
-                "--input",
-                input.toString(),
-                "--output",
-                out.toString(),
-                "--output-format",
-                "jsonl",
-                "--kv-memory",
-                "64m"));
+        List<String> args =
+                Jobs.args(command, Path.of(model), input, out, "--output-format", "jsonl", "--kv-memory", "64m");
         args.addAll(List.of(more));
         return args.toArray(new String[0]);
     }

@@ -23,6 +23,8 @@ import org.junit.jupiter.params.provider.ValueSource;
 
 /** A rerun computes what is missing or changed, counted in tokens, and leaves the table that a fresh run would write. */
 class ResumeIT {
+    private static final Path MODEL = Jobs.SHARED.resolve("real/stories260K.gguf");
+
     @TempDir
     Path temp;
 
@@ -45,23 +47,12 @@ class ResumeIT {
 
     /** Returns the report. */
     private JsonNode run(List<? extends JsonNode> rows, Path output, String... more) throws IOException {
-        return runOn(Jobs.SHARED.resolve("real/stories260K.gguf"), rows, output, more);
+        return runOn(MODEL, rows, output, more);
     }
 
     private JsonNode runOn(Path model, List<? extends JsonNode> rows, Path output, String... more) throws IOException {
         Jobs.jsonl(input, rows);
-        List<String> args = new ArrayList<>(List.of(
-                "generate",
-                "--model",
-                model.toString(),
-                "--input",
-                input.toString(),
-                "--output",
-                output.toString(),
-                "--max-tokens",
-                "4",
-                "--kv-memory",
-                "64m"));
+        List<String> args = Jobs.args("generate", model, input, output, "--max-tokens", "4", "--kv-memory", "64m");
         if (!List.of(more).contains("--output-format")) {
             args.addAll(List.of("--output-format", "jsonl"));
         }
@@ -185,18 +176,8 @@ class ResumeIT {
         Jobs.jsonl(input, rows);
         // Another run may be writing: its unfinished work is not to be touched.
         Path unfinished = Files.createDirectories(out.resolve("_temporary/0"));
-        String said = said(
-                "plan",
-                "--model",
-                Jobs.SHARED.resolve("real/stories260K.gguf").toString(),
-                "--input",
-                input.toString(),
-                "--output",
-                out.toString(),
-                "--output-format",
-                "jsonl",
-                "--max-tokens",
-                "4");
+        String said = said(Jobs.args("plan", MODEL, input, out, "--output-format", "jsonl", "--max-tokens", "4")
+                .toArray(new String[0]));
         assertThat(said)
                 .contains(
                         "13 rows: 9 to compute, 4 there already, 1 of them duplicates (mode resume)",
@@ -236,7 +217,7 @@ class ResumeIT {
         assertComputed(run(rows, out, "--seed", "5"), 1);
         assertFresh(rows, "--seed", "5");
 
-        Path model = Files.copy(Jobs.SHARED.resolve("real/stories260K.gguf"), temp.resolve("copy.gguf"));
+        Path model = Files.copy(MODEL, temp.resolve("copy.gguf"));
         assertThat(runOn(model, rows, out, "--seed", "5").at("/rows/kept").asInt())
                 .as("the same content under another name")
                 .isEqualTo(6);
@@ -319,16 +300,7 @@ class ResumeIT {
         assertThat(Jobs.fail("status", out.toString())).contains("manifest.json", "no run has written");
         List<ObjectNode> rows = prompts(2);
         Jobs.jsonl(input, rows);
-        String[] args = {
-            "generate",
-            "--model",
-            Jobs.SHARED.resolve("real/stories260K.gguf").toString(),
-            "--input",
-            input.toString(),
-            "--output",
-            out.toString(),
-            "--resume"
-        };
+        String[] args = Jobs.args("generate", MODEL, input, out, "--resume").toArray(new String[0]);
         assertThat(Jobs.fail(args)).contains("Cannot resume", "no run has written to it");
         args[args.length - 1] = "--checkpoint-interval=soon";
         assertThat(Jobs.fail(args)).contains("checkpoint-interval 'soon'", "600s");
