@@ -24,7 +24,8 @@ record Admission(int vocabulary, int lead, int contextLength, Memory memory, @Nu
                 if (continuation.length == 0) {
                     return new Failure(Failure.Code.BAD_INPUT, "a continuation has no tokens, expected at least one");
                 }
-                longest = Math.max(longest, prompt.length + continuation.length);
+                // Nothing follows the last token, so it is judged and not read.
+                longest = Math.max(longest, prompt.length + continuation.length - 1);
                 given.add(continuation);
             }
         } else {

@@ -16,6 +16,7 @@ import picocli.CommandLine.Command;
         subcommands = {
             GenerateJob.class,
             ScoreJob.class,
+            EvaluateJob.class,
             PlanJob.class,
             StatusJob.class,
             ModelsJob.class,

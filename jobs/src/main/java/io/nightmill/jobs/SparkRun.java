@@ -7,6 +7,7 @@ import io.nightmill.pipeline.Inference;
 import io.nightmill.pipeline.NightmillKryo;
 import io.nightmill.pipeline.NightmillPlugin;
 import io.nightmill.pipeline.RunConfig;
+import io.nightmill.runtime.ModelSpec;
 import java.util.Arrays;
 import java.util.Locale;
 import java.util.stream.StreamSupport;
@@ -20,17 +21,7 @@ final class SparkRun {
     /** @param dryRun prints what would be done, and does nothing */
     static int run(String name, RunConfig config, boolean dryRun) {
         ModelSize model = Inference.check(config);
-        SparkConf conf = new SparkConf()
-                .setIfMissing("spark.app.name", name)
-                .setIfMissing("spark.master", "local[*]")
-                // oneDNN is called from the engine's own threads, one call each.
-                .setIfMissing("spark.executorEnv.OMP_NUM_THREADS", "1")
-                .set("spark.serializer", "org.apache.spark.serializer.KryoSerializer")
-                .set("spark.kryo.registrationRequired", "true")
-                .set("spark.kryo.registrator", NightmillKryo.class.getName())
-                .set("spark.plugins", NightmillPlugin.class.getName())
-                .set(NightmillPlugin.MODEL_KEY, config.model().format());
-        SparkSession spark = SparkSession.builder().config(conf).getOrCreate();
+        SparkSession spark = session(name, config.model());
         try {
             if (dryRun) {
                 explain(Inference.explain(spark, config, model), model);
@@ -41,6 +32,20 @@ final class SparkRun {
         } finally {
             spark.stop();
         }
+    }
+
+    static SparkSession session(String name, ModelSpec model) {
+        SparkConf conf = new SparkConf()
+                .setIfMissing("spark.app.name", name)
+                .setIfMissing("spark.master", "local[*]")
+                // oneDNN is called from the engine's own threads, one call each.
+                .setIfMissing("spark.executorEnv.OMP_NUM_THREADS", "1")
+                .set("spark.serializer", "org.apache.spark.serializer.KryoSerializer")
+                .set("spark.kryo.registrationRequired", "true")
+                .set("spark.kryo.registrator", NightmillKryo.class.getName())
+                .set("spark.plugins", NightmillPlugin.class.getName())
+                .set(NightmillPlugin.MODEL_KEY, model.format());
+        return SparkSession.builder().config(conf).getOrCreate();
     }
 
     private static void explain(ObjectNode plan, ModelSize model) {

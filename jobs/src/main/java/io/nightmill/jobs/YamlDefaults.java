@@ -5,11 +5,13 @@ import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Collection;
+import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeSet;
 import java.util.stream.Collectors;
+import org.apache.commons.text.similarity.LevenshteinDistance;
 import org.jspecify.annotations.Nullable;
 import org.yaml.snakeyaml.LoaderOptions;
 import org.yaml.snakeyaml.Yaml;
@@ -57,40 +59,21 @@ final class YamlDefaults implements IDefaultValueProvider {
 
     @Override
     public @Nullable String defaultValue(ArgSpec argument) {
-        return argument instanceof OptionSpec option && values.containsKey(option.longestName())
-                ? values.get(option.longestName())
-                : argument.defaultValue();
+        if (argument instanceof OptionSpec option) {
+            for (String name : option.names()) {
+                if (values.containsKey(name)) {
+                    return values.get(name);
+                }
+            }
+        }
+        return argument.defaultValue();
     }
 
     static String nearest(String option, Collection<String> known) {
-        String best = "";
-        int least = Integer.MAX_VALUE;
-        for (String other : new TreeSet<>(known)) {
-            int distance = distance(option, other);
-            if (distance < least) {
-                least = distance;
-                best = other;
-            }
-        }
-        return best;
-    }
-
-    /** Levenshtein's. */
-    private static int distance(String a, String b) {
-        int[] row = new int[b.length() + 1];
-        for (int j = 0; j <= b.length(); j++) {
-            row[j] = j;
-        }
-        for (int i = 1; i <= a.length(); i++) {
-            int diagonal = row[0];
-            row[0] = i;
-            for (int j = 1; j <= b.length(); j++) {
-                int above = row[j];
-                int change = a.charAt(i - 1) == b.charAt(j - 1) ? 0 : 1;
-                row[j] = Math.min(diagonal + change, 1 + Math.min(above, row[j - 1]));
-                diagonal = above;
-            }
-        }
-        return row[b.length()];
+        return new TreeSet<>(known)
+                .stream()
+                        .min(Comparator.comparingInt(other ->
+                                LevenshteinDistance.getDefaultInstance().apply(option, other)))
+                        .orElse("");
     }
 }

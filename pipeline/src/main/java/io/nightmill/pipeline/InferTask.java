@@ -143,7 +143,7 @@ record InferTask(Plan plan, RunCounters counters) implements FlatMapFunction<Ite
                 counters.count(row, row.failure(), 0);
                 return;
             }
-            Ask ask = plan.kind() == Plan.Kind.GENERATE
+            Ask ask = plan.generates(row)
                     ? new Ask.Generate(SamplingJson.parse(plan.sampling(), row.sampling()))
                     : new Ask.Score(row.continuations(), plan.topLogprobs());
             Request request = new Request(row.id(), row.prompt(), ask, shared.remove(row));
@@ -180,7 +180,7 @@ record InferTask(Plan plan, RunCounters counters) implements FlatMapFunction<Ite
                         .mapToInt(output -> output.tokens().length)
                         .sum();
                 group.forEach(row -> ready.add(results.of(row, completion)));
-                counters.count(group.get(0), completion.failure(), plan.kind() == Plan.Kind.GENERATE ? generated : 0);
+                counters.count(group.get(0), completion.failure(), plan.generates(group.get(0)) ? generated : 0);
                 group.stream().skip(1).forEach(row -> counters.countDuplicate(completion.failure()));
             } catch (InterruptedException e) {
                 Thread.currentThread().interrupt();

@@ -10,6 +10,7 @@ import java.time.Instant;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
+import java.util.Objects;
 import org.apache.spark.api.java.JavaRDD;
 import org.apache.spark.sql.Dataset;
 import org.apache.spark.sql.Row;
@@ -62,13 +63,12 @@ public final class Inference {
     }
 
     /** @param writes whether rows that are not of the plan may be taken out of the output */
-    private static Prepared prepare(SparkSession spark, RunConfig config, boolean writes) {
-        Dataset<Row> input = Tables.read(spark, config.input(), config.inputFormat());
+    private static Prepared prepare(SparkSession spark, RunConfig config, Dataset<Row> input, boolean writes) {
         boolean scores = config.sampling() == null;
         Plan.Kind kind = !scores
-                ? Plan.Kind.GENERATE
+                ? config.input() == null ? Plan.Kind.MIXED : Plan.Kind.GENERATE
                 : Prompts.hasContinuations(input.schema()) ? Plan.Kind.SCORE_CONTINUATIONS : Plan.Kind.SCORE;
-        Dataset<Row> prompts = Prompts.prepare(input, config.promptTemplate(), config.keepColumns(), scores);
+        Dataset<Row> prompts = Prompts.prepare(input, config.promptTemplate(), config.keepColumns(), kind);
         Plan plan = new Plan(
                 kind,
                 config.model().format(),
@@ -114,7 +114,7 @@ public final class Inference {
 
     /** What {@link #run} would do, and nothing done: as much as EXPLAIN says of a query. */
     public static ObjectNode explain(SparkSession spark, RunConfig config, ModelSize model) {
-        Prepared prepared = prepare(spark, config, false);
+        Prepared prepared = prepare(spark, config, input(spark, config), false);
         ObjectNode plan = new ObjectMapper().createObjectNode();
         plan.put("mode", prepared.mode);
         ShardCost total = prepared.planner.total();
@@ -145,8 +145,17 @@ public final class Inference {
 
     /** Runs a checked job to the end and returns the report, which also lies in the output's {@code _nightmill/report.json}. */
     public static ObjectNode run(SparkSession spark, RunConfig config, ModelSize model) {
+        return run(spark, config, model, input(spark, config));
+    }
+
+    private static Dataset<Row> input(SparkSession spark, RunConfig config) {
+        return Tables.read(spark, Objects.requireNonNull(config.input()), config.inputFormat());
+    }
+
+    /** @param input rows as in a table of prompts */
+    public static ObjectNode run(SparkSession spark, RunConfig config, ModelSize model, Dataset<Row> input) {
         long start = System.nanoTime();
-        Prepared prepared = prepare(spark, config, true);
+        Prepared prepared = prepare(spark, config, input, true);
         long planned = System.nanoTime();
         Plan plan = prepared.plan;
         long rows = prepared.rows;
@@ -210,7 +219,10 @@ public final class Inference {
         report.put("dtype", config.model().precision().name().toLowerCase(Locale.ROOT));
         ObjectNode backends = report.putObject("backends");
         NightmillPlugin.latest().forEach((executor, progress) -> backends.put(executor, progress.backend()));
-        report.put("input", config.input()).put("output", config.output());
+        if (config.input() != null) {
+            report.put("input", config.input());
+        }
+        report.put("output", config.output());
         if (config.sampling() != null) {
             report.put("sampling", config.sampling());
         }

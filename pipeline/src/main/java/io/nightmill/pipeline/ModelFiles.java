@@ -1,5 +1,8 @@
 package io.nightmill.pipeline;
 
+import io.nightmill.models.ModelLoader;
+import io.nightmill.models.ModelText;
+import io.nightmill.runtime.ExecutorRuntime;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.RandomAccessFile;
@@ -29,7 +32,7 @@ import org.apache.spark.util.Utils;
  * A model's files on this machine. Local ones are mapped where they are; others are copied once per executor JVM from
  * whatever file system Hadoop knows to Spark's local directory, and never pass through the driver.
  */
-final class ModelFiles {
+public final class ModelFiles {
     /** More than the header of any model seen so far. */
     private static final int HEAD_BYTES = 64 << 20;
 
@@ -43,6 +46,16 @@ final class ModelFiles {
     }
 
     private ModelFiles() {}
+
+    /** A model's text side, read once per JVM. For executors. */
+    public static ModelText text(String uri) {
+        return ExecutorRuntime.text(uri, ModelFiles::localize);
+    }
+
+    /** The same for the driver, which fetches no weights. */
+    public static ModelText textOnDriver(String uri) {
+        return ModelLoader.loadText(sketch(uri));
+    }
 
     /**
      * @param uri a local path, or a URI of a folder or file on a Hadoop file system
@@ -79,7 +92,7 @@ final class ModelFiles {
      * A hash of a model's files, wherever they are: the names in a folder, lengths and content; of files above 64 MiB, blocks
      * all over them, since other weights differ nearly everywhere.
      */
-    static String contentHash(String uri) {
+    public static String contentHash(String uri) {
         org.apache.hadoop.fs.Path path = new org.apache.hadoop.fs.Path(
                 isLocal(uri) ? localPath(uri).toUri().toString() : uri);
         try {

@@ -28,13 +28,27 @@ record Plan(
     enum Kind {
         GENERATE,
         SCORE,
-        SCORE_CONTINUATIONS
+        SCORE_CONTINUATIONS,
+        /** Rows with choices are scored, the others are prompts to complete. */
+        MIXED;
+
+        boolean generates() {
+            return this == GENERATE || this == MIXED;
+        }
+    }
+
+    boolean generates(PlannedRow row) {
+        return kind.generates() && row.continuations().isEmpty();
+    }
+
+    /** Tokens that a row may write. */
+    int maxTokens(PlannedRow row) {
+        return generates(row) ? SamplingJson.parse(sampling, row.sampling()).maxTokens() : 0;
     }
 
     /** Whether a row's answer is the same under any id. */
     boolean isDeterministic(PlannedRow row) {
-        return kind != Kind.GENERATE
-                || SamplingJson.parse(sampling, row.sampling()).temperature() == 0;
+        return !generates(row) || SamplingJson.parse(sampling, row.sampling()).temperature() == 0;
     }
 
     ModelSpec spec() {

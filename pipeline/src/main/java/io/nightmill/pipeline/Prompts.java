@@ -48,22 +48,22 @@ final class Prompts {
     private final StructType schema;
     private final Set<String> names;
     private final @Nullable String template;
-    private final boolean scores;
+    private final Plan.Kind kind;
 
-    private Prompts(Dataset<Row> input, @Nullable String template, boolean scores) {
+    private Prompts(Dataset<Row> input, @Nullable String template, Plan.Kind kind) {
         this.input = input;
         this.schema = input.schema();
         this.names = new TreeSet<>(Arrays.asList(schema.fieldNames()));
         this.template = template;
-        this.scores = scores;
+        this.kind = kind;
     }
 
     /**
      * @param template a prompt with {@code {{column}}} places, or null
      * @throws IllegalArgumentException if no column can be a prompt
      */
-    static Dataset<Row> prepare(Dataset<Row> input, @Nullable String template, List<String> keep, boolean scores) {
-        return new Prompts(input, template, scores).prepare(keep);
+    static Dataset<Row> prepare(Dataset<Row> input, @Nullable String template, List<String> keep, Plan.Kind kind) {
+        return new Prompts(input, template, kind).prepare(keep);
     }
 
     /** Whether the table has continuations or choices to score. */
@@ -90,9 +90,10 @@ final class Prompts {
         columns.put("prompt", template == null ? text("prompt") : fromTemplate(template));
         columns.put("messages", messages());
         columns.put("token_ids", ids("prompt_token_ids"));
+        boolean scores = kind != Plan.Kind.GENERATE;
         columns.put("choices", scores ? choices() : lit(null).cast("array<string>"));
         columns.put("choice_ids", scores ? choiceIds() : lit(null).cast("array<array<int>>"));
-        columns.put("sampling", scores ? lit(null).cast("string") : sampling());
+        columns.put("sampling", kind.generates() ? sampling() : lit(null).cast("string"));
         columns.put("problem", problem());
         columns.put(
                 "keep",

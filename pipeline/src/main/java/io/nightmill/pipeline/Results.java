@@ -82,6 +82,12 @@ final class Results {
                     .add("status", StringType, false)
                     .add("error", ERROR)
                     .add("timing", TIMING);
+            case MIXED -> schema.add("outputs", createArrayType(OUTPUT, false))
+                    .add("scores", createArrayType(SCORE, false))
+                    .add("usage", USAGE)
+                    .add("status", StringType, false)
+                    .add("error", ERROR)
+                    .add("timing", TIMING);
             case SCORE -> schema.add("token_ids", ids)
                     .add("token_logprobs", createArrayType(FloatType, true))
                     .add("top_logprobs", createArrayType(createArrayType(TOP, false), true))
@@ -110,7 +116,7 @@ final class Results {
         }
         values.add("error");
         values.add(RowFactory.create(failure.code().name().toLowerCase(Locale.ROOT), failure.message()));
-        if (plan.kind() == Plan.Kind.GENERATE) {
+        if (plan.kind().generates()) {
             values.add(null);
         }
         return withKept(values, row);
@@ -125,6 +131,7 @@ final class Results {
             case GENERATE -> addGenerated(values, row, completion);
             case SCORE -> addScored(values, row, completion);
             case SCORE_CONTINUATIONS -> addContinuations(values, row, completion);
+            case MIXED -> addMixed(values, row, completion);
         }
         return withKept(values, row);
     }
@@ -143,11 +150,35 @@ final class Results {
     }
 
     private void addGenerated(List<Object> values, PlannedRow row, Completion completion) {
+        values.add(outputs(completion));
+        TokenScores prompt = completion.prompt();
+        values.add(prompt != null || plan.returnTokenIds() ? box(row.prompt()) : null);
+        values.add(prompt == null ? null : tokens(row.prompt(), prompt, 1));
+        addEnd(values, row, completion);
+    }
+
+    private void addMixed(List<Object> values, PlannedRow row, Completion completion) {
+        boolean generates = plan.generates(row);
+        values.add(generates ? outputs(completion) : null);
+        values.add(generates ? null : scores(row, completion));
+        addEnd(values, row, completion);
+    }
+
+    private static void addEnd(List<Object> values, PlannedRow row, Completion completion) {
+        int tokens = completion.outputs().stream()
+                .mapToInt(output -> output.tokens().length)
+                .sum();
+        values.add(RowFactory.create(row.prompt().length, tokens));
+        values.add("ok");
+        values.add(null);
+        Completion.Timing timing = completion.timing();
+        values.add(RowFactory.create(completion.cachedTokens(), timing.queued(), timing.firstToken(), timing.total()));
+    }
+
+    private static Object[] outputs(Completion completion) {
         Sampling sampling = ((Ask.Generate) completion.request().ask()).sampling();
         List<Row> outputs = new ArrayList<>();
-        int generated = 0;
         for (Output output : completion.outputs()) {
-            generated += output.tokens().length;
             outputs.add(RowFactory.create(
                     output.index(),
                     output.text(),
@@ -157,15 +188,7 @@ final class Results {
                     output.scores().sum(),
                     sampling.logprobs() == null ? null : tokens(output.tokens(), output.scores(), 0)));
         }
-        values.add(outputs.toArray());
-        TokenScores prompt = completion.prompt();
-        values.add(prompt != null || plan.returnTokenIds() ? box(row.prompt()) : null);
-        values.add(prompt == null ? null : tokens(row.prompt(), prompt, 1));
-        values.add(RowFactory.create(row.prompt().length, generated));
-        values.add("ok");
-        values.add(null);
-        Completion.Timing timing = completion.timing();
-        values.add(RowFactory.create(completion.cachedTokens(), timing.queued(), timing.firstToken(), timing.total()));
+        return outputs.toArray();
     }
 
     private static Object[] box(int[] values) {
@@ -217,6 +240,12 @@ final class Results {
     }
 
     private static void addContinuations(List<Object> values, PlannedRow row, Completion completion) {
+        values.add(scores(row, completion));
+        values.add("ok");
+        values.add(null);
+    }
+
+    private static Object[] scores(PlannedRow row, Completion completion) {
         List<Row> scores = new ArrayList<>();
         for (Output output : completion.outputs()) {
             int characters = row.characters()[output.index()];
@@ -226,8 +255,6 @@ final class Results {
                     output.tokens().length,
                     characters < 0 ? null : characters));
         }
-        values.add(scores.toArray());
-        values.add("ok");
-        values.add(null);
+        return scores.toArray();
     }
 }

@@ -7,6 +7,8 @@ import org.jspecify.annotations.Nullable;
 /**
  * A run, wholly checked before it starts.
  *
+ * @param input a path or a table's name; null where {@link Inference#run} is given the rows themselves, of which those with choices
+ *     are scored
  * @param inputFormat null is by the path's extension
  * @param outputFormat a Spark format, {@code jsonl} or {@code arrow}
  * @param mode {@code errorifexists}, {@code overwrite}, {@code append} or {@code resume}; {@code auto} resumes what a run has
@@ -17,7 +19,7 @@ import org.jspecify.annotations.Nullable;
  * @param checkpointSeconds about how long results may wait to be written
  */
 public record RunConfig(
-        String input,
+        @Nullable String input,
         @Nullable String inputFormat,
         String output,
         String outputFormat,

@@ -1,6 +1,5 @@
 package io.nightmill.pipeline;
 
-import io.nightmill.runtime.SamplingJson;
 import java.io.Serializable;
 import java.nio.ByteBuffer;
 import java.util.Arrays;
@@ -48,7 +47,7 @@ final class Shards {
     /** Looks at all rows once. */
     Shards(SparkSession spark, Plan plan, JavaRDD<ArrowBatch> rows) {
         this.partitions = rows.getNumPartitions();
-        this.sorted = spark.createDataFrame(rows.mapPartitionsWithIndex(new Places(plan, maxTokens(plan)), true), PLACE)
+        this.sorted = spark.createDataFrame(rows.mapPartitionsWithIndex(new Places(plan), true), PLACE)
                 .orderBy("key", "content", "partition", "position")
                 .toJavaRDD()
                 .persist(StorageLevel.DISK_ONLY());
@@ -91,15 +90,8 @@ final class Shards {
         sorted.unpersist(false);
     }
 
-    /** Tokens that a row may write, by the job's own parameters; a row's own are not looked at. */
-    static int maxTokens(Plan plan) {
-        return plan.kind() == Plan.Kind.GENERATE
-                ? SamplingJson.parse(plan.sampling(), null).maxTokens()
-                : 0;
-    }
-
     /** Each row's key and place. */
-    private record Places(Plan plan, int maxTokens) implements Function2<Integer, Iterator<ArrowBatch>, Iterator<Row>> {
+    private record Places(Plan plan) implements Function2<Integer, Iterator<ArrowBatch>, Iterator<Row>> {
         @Override
         public Iterator<Row> call(Integer partition, Iterator<ArrowBatch> batches) {
             int[] position = {0};
@@ -116,7 +108,7 @@ final class Shards {
             for (int i = 0; i < key.capacity() / 4; i++) {
                 key.putInt(prompt[i]);
             }
-            long output = runs ? row.cost(maxTokens) - prompt.length : 1;
+            long output = runs ? row.cost(plan.maxTokens(row)) - prompt.length : 1;
             // Only rows that can share an answer have equal contents.
             String content = runs && plan.isDeterministic(row) ? Fingerprint.ofContent(plan, row) : row.fingerprint();
             return RowFactory.create(key.array(), content, prompt.length, output, partition, position);

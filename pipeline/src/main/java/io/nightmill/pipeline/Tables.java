@@ -19,14 +19,14 @@ import org.apache.spark.sql.types.StructType;
 import org.jspecify.annotations.Nullable;
 
 /** Tables in and out: whatever Spark reads and writes, by extension or by name, and Arrow files. */
-final class Tables {
+public final class Tables {
     private static final Set<String> FILE_FORMATS =
             Set.of("jsonl", "json", "ndjson", "csv", "parquet", "orc", "arrow", "text", "avro");
 
     private Tables() {}
 
     /** @param format a Spark format, {@code jsonl}, {@code arrow} or {@code table}; null is by the extension */
-    static Dataset<Row> read(SparkSession spark, String input, @Nullable String format) {
+    public static Dataset<Row> read(SparkSession spark, String input, @Nullable String format) {
         String chosen = format == null ? formatOf(input) : format;
         return switch (chosen) {
             case "jsonl", "json", "ndjson" -> spark.read().json(input);
@@ -87,6 +87,9 @@ final class Tables {
 
     /** @throws IllegalArgumentException if there is no file at the input; what is no file, Spark itself looks for */
     static void requireReadable(RunConfig config) {
+        if (config.input() == null) {
+            return;
+        }
         String format = config.inputFormat() == null ? formatOf(config.input()) : config.inputFormat();
         if (!FILE_FORMATS.contains(format)) {
             return;

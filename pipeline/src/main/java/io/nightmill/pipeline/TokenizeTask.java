@@ -3,7 +3,6 @@ package io.nightmill.pipeline;
 import io.nightmill.engine.Completion.Failure;
 import io.nightmill.engine.Sampling;
 import io.nightmill.models.ModelText;
-import io.nightmill.runtime.ExecutorRuntime;
 import io.nightmill.runtime.SamplingJson;
 import io.nightmill.text.ChatTemplate;
 import io.nightmill.text.Tokenizer;
@@ -56,7 +55,7 @@ record TokenizeTask(Plan plan) implements FlatMapFunction<Iterator<Row>, ArrowBa
 
         Reader(Plan plan) {
             this.plan = plan;
-            this.text = ExecutorRuntime.text(plan.spec().path(), ModelFiles::localize);
+            this.text = ModelFiles.text(plan.spec().path());
             StructType kept = plan.kept();
             this.keepSerializer = kept.isEmpty() ? null : Encoders.serializer(kept);
         }
@@ -86,15 +85,17 @@ record TokenizeTask(Plan plan) implements FlatMapFunction<Iterator<Row>, ArrowBa
             if (problem != null) {
                 throw new IllegalArgumentException(problem);
             }
+            boolean continues = row.getAs("choices") != null || row.getAs("choice_ids") != null;
+            boolean generates = plan.kind() == Plan.Kind.GENERATE || plan.kind() == Plan.Kind.MIXED && !continues;
             int reserve = 0;
-            if (plan.kind() == Plan.Kind.GENERATE) {
+            if (generates) {
                 Sampling sampling = SamplingJson.parse(plan.sampling(), rowSampling);
                 reserve = Math.min(sampling.maxTokens(), text.contextLength() - 1);
             }
             List<int[]> continuations = new ArrayList<>();
             List<Integer> characters = new ArrayList<>();
             int[] prompt = null;
-            if (plan.kind() == Plan.Kind.SCORE_CONTINUATIONS) {
+            if (plan.kind() != Plan.Kind.SCORE && !generates) {
                 prompt = continuations(row, continuations, characters);
                 reserve =
                         continuations.stream().mapToInt(ids -> ids.length).max().orElse(0);

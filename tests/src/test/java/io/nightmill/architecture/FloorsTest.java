@@ -33,7 +33,8 @@ class FloorsTest {
             Map.entry("pipeline", List.of("runtime", "engine", "models", "layers", "weights", "text")),
             Map.entry(
                     "jobs",
-                    List.of("pipeline", "runtime", "engine", "models", "kernels", "weights", "layers", "tensor")));
+                    List.of("pipeline", "runtime", "engine", "models", "kernels", "weights", "layers", "tensor")),
+            Map.entry("jobs.eval", List.of("pipeline", "runtime", "engine", "models", "weights", "text")));
 
     @Test
     void floorsImportDownwardsOnly() {

@@ -1,0 +1,122 @@
+package io.nightmill.jobs;
+
+import io.nightmill.engine.Limits;
+import io.nightmill.runtime.ModelSpec;
+import io.nightmill.weights.Precision;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Locale;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import picocli.CommandLine.Option;
+
+/** The options of how a model runs, whatever it is asked. */
+final class EngineOptions {
+    private static final Pattern BYTES = Pattern.compile("(\\d+)\\s*([kmgt]?)(i?b)?", Pattern.CASE_INSENSITIVE);
+
+    @Option(
+            names = "--checkpoint-interval",
+            split = ",",
+            paramLabel = "N",
+            defaultValue = "600s",
+            description =
+                    "how often results are written: about every so many seconds (600s), or at the latest after so many"
+                            + " rows (5000), or both (5000,60s) (default: ${DEFAULT-VALUE})")
+    List<String> checkpointInterval = new ArrayList<>();
+
+    @Option(
+            names = "--dtype",
+            defaultValue = "auto",
+            description = "precision of weights: auto (as stored), f32 or bf16 (default: ${DEFAULT-VALUE})")
+    String dtype = "";
+
+    @Option(
+            names = "--kv-memory",
+            paramLabel = "BYTES",
+            defaultValue = "auto",
+            description = "memory of an executor for keys and values, such as 4g (default: 40% of its heap)")
+    String kvMemory = "";
+
+    @Option(
+            names = "--max-num-seqs",
+            paramLabel = "N",
+            defaultValue = "64",
+            description = "sequences that run together in an executor (default: ${DEFAULT-VALUE})")
+    int maxNumSeqs;
+
+    @Option(
+            names = "--max-num-batched-tokens",
+            paramLabel = "N",
+            defaultValue = "512",
+            description = "tokens of one step (default: ${DEFAULT-VALUE})")
+    int maxNumBatchedTokens;
+
+    @Option(
+            names = "--threads",
+            paramLabel = "N",
+            defaultValue = "0",
+            description = "threads of an executor's engine (default: its cores)")
+    int threads;
+
+    @Option(
+            names = "--step-timeout",
+            paramLabel = "SECONDS",
+            defaultValue = "600",
+            description =
+                    "a step that takes longer is given up, and its executor with it; 0 waits (default: ${DEFAULT-VALUE})")
+    long stepTimeout;
+
+    @Option(
+            names = "--shard-tokens",
+            paramLabel = "N",
+            defaultValue = "200000",
+            description = "estimated tokens of one task (default: ${DEFAULT-VALUE})")
+    long shardTokens;
+
+    ModelSpec model(String path) {
+        Limits limits = new Limits(kvMemory.equals("auto") ? 0 : bytes(kvMemory), maxNumSeqs, maxNumBatchedTokens);
+        return new ModelSpec(absolute(path), Precision.of(dtype), limits, threads, stepTimeout);
+    }
+
+    long checkpointRows() {
+        return interval(false, 0);
+    }
+
+    long checkpointSeconds() {
+        return interval(true, 600);
+    }
+
+    private long interval(boolean seconds, long otherwise) {
+        for (String part : checkpointInterval) {
+            if (!part.matches("\\d{1,12}s?")) {
+                throw new IllegalArgumentException(
+                        "Cannot use checkpoint-interval '%s', expected rows such as 5000, seconds such as 600s, or both"
+                                .formatted(part));
+            }
+            if (part.endsWith("s") == seconds) {
+                return Long.parseLong(part.replace("s", ""));
+            }
+        }
+        return otherwise;
+    }
+
+    /** Executors have other working directories than the user. */
+    private static String absolute(String path) {
+        boolean isUri = path.matches("[a-zA-Z][a-zA-Z0-9+.-]+:.*");
+        return isUri ? path : Path.of(path).toAbsolutePath().normalize().toString();
+    }
+
+    /** Bytes with Spark's suffixes: 512m, 4g. */
+    static long bytes(String text) {
+        Matcher matcher = BYTES.matcher(text.trim());
+        if (!matcher.matches()) {
+            throw new IllegalArgumentException(
+                    "Cannot read '%s' as bytes, expected such as 512m or 4g".formatted(text));
+        }
+        int power = "kmgt".indexOf(matcher.group(2).toLowerCase(Locale.ROOT)) + 1;
+        return matcher.group(2).isEmpty()
+                ? Long.parseLong(matcher.group(1))
+                : Math.multiplyExact(Long.parseLong(matcher.group(1)), 1L << 10 * power);
+    }
+}

@@ -1,0 +1,180 @@
+package io.nightmill.jobs.eval;
+
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.nightmill.models.ModelSize;
+import io.nightmill.models.ModelText;
+import io.nightmill.pipeline.Inference;
+import io.nightmill.pipeline.ModelFiles;
+import io.nightmill.pipeline.RunConfig;
+import java.io.IOException;
+import java.io.OutputStream;
+import java.io.UncheckedIOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
+import java.time.LocalDateTime;
+import java.time.format.DateTimeFormatter;
+import java.util.List;
+import java.util.Locale;
+import java.util.function.Function;
+import org.apache.spark.sql.SparkSession;
+import org.jspecify.annotations.Nullable;
+
+/** Tasks for models, one model after the other, each with a Spark session of its own. */
+public final class Evaluator {
+    private final List<TaskTree> roots;
+    private final EvalOptions options;
+    private final String dataDir;
+    private final String output;
+
+    /** @throws IllegalArgumentException naming a task, group or tag that is not there, or a task that cannot be used */
+    public Evaluator(List<Path> taskFolders, List<String> tasks, EvalOptions options, String dataDir, String output) {
+        this.roots = new TaskIndex(taskFolders, new EvalTask.Overrides(options.numFewshot(), options.genKwargs()))
+                .resolve(tasks);
+        this.options = options;
+        this.dataDir = dataDir;
+        this.output = output;
+        for (EvalTask task : TaskTree.tasks(roots)) {
+            if (task.unsafeCode() && options.sandbox() == null) {
+                System.err.printf(
+                        "%s judges code by running it. None is run, and there will be no figure: give --confirm-run-unsafe-code"
+                                + " and a --code-sandbox%n",
+                        task.name());
+            }
+        }
+    }
+
+    /** @param config of a model, into a folder of its own */
+    public void run(
+            List<String> models, Function<String, RunConfig> config, Function<RunConfig, SparkSession> session) {
+        ModelComparison comparison = new ModelComparison();
+        SparkSession spark = null;
+        try {
+            for (String model : models) {
+                RunConfig run = config.apply(model);
+                ModelSize size = Inference.check(run);
+                TaskTree.tasks(roots).forEach(task -> Evaluation.check(task, size.contextLength()));
+                if (spark != null) {
+                    // An executor has one model; the next begins with new ones.
+                    spark.stop();
+                }
+                spark = session.apply(run);
+                EvalResults results = evaluate(spark, model, run, size);
+                comparison.add(model, results);
+            }
+            if (models.size() > 1) {
+                write(spark, output + "/comparison.json", comparison.json().toPrettyString());
+                System.out.println(comparison.table());
+            }
+        } finally {
+            if (spark != null) {
+                spark.stop();
+            }
+        }
+    }
+
+    /** The folder of a model's results, as the harness names it. */
+    public static String folder(String output, String model) {
+        return output + "/" + sanitized(model);
+    }
+
+    private static String sanitized(String model) {
+        return model.replaceAll("[\"<>:/|\\\\?*\\[\\]]+", "__");
+    }
+
+    private EvalResults evaluate(SparkSession spark, String model, RunConfig run, ModelSize size) {
+        long start = System.nanoTime();
+        LocalDateTime now = LocalDateTime.now();
+        String stamp = now.format(DateTimeFormatter.ofPattern("yyyy-MM-dd'T'HH-mm-ss.SSSSSS", Locale.ROOT));
+        String folder = folder(output, model);
+        Evaluation.Outcome outcome =
+                Evaluation.run(spark, TaskTree.tasks(roots), options, dataDir, run, size, folder, stamp);
+        EvalResults results = new EvalResults(roots, outcome, options.bootstrapIters());
+        ObjectNode json = results.json();
+        describe(json, model, run, size, spark);
+        json.set("nightmill", outcome.report());
+        json.put("total_evaluation_time_seconds", Double.toString((System.nanoTime() - start) / 1e9));
+        write(spark, folder + "/results_" + stamp + ".json", json.toPrettyString());
+        say(model, outcome, results, folder);
+        return results;
+    }
+
+    private void describe(ObjectNode json, String model, RunConfig run, ModelSize size, SparkSession spark) {
+        ModelText text = ModelFiles.textOnDriver(run.model().path());
+        ObjectNode config = json.putObject("config");
+        config.put("model", "nightmill").put("model_args", "pretrained=" + model);
+        config.put("model_num_parameters", size.parameters());
+        config.put("model_dtype", run.model().precision().name().toLowerCase(Locale.ROOT));
+        config.put("model_revision", "")
+                .put("model_sha", ModelFiles.contentHash(run.model().path()));
+        config.put("batch_size", run.model().limits().maxNumSeqs());
+        config.putArray("batch_sizes");
+        config.put("device", "cpu").putNull("use_cache");
+        config.put("limit", options.limit()).put("bootstrap_iters", options.bootstrapIters());
+        config.set("gen_kwargs", options.genKwargs());
+        config.put("random_seed", 0)
+                .put("numpy_seed", 1234)
+                .put("torch_seed", 1234)
+                .put("fewshot_seed", options.fewshotSeed());
+        json.putNull("git_hash");
+        json.put("date", System.currentTimeMillis() / 1000.0);
+        json.put(
+                "pretty_env_info",
+                "Spark %s, Java %s, %s %s"
+                        .formatted(
+                                spark.version(),
+                                System.getProperty("java.version"),
+                                System.getProperty("os.name"),
+                                System.getProperty("os.arch")));
+        json.putNull("transformers_version");
+        json.put("lm_eval_version", "0.4.9 (nightmill)").putNull("upper_git_hash");
+        ObjectNode special = EvalDocuments.object(text.specialTokens());
+        for (String name : List.of("pad", "eos", "bos")) {
+            ObjectNode pair = json.putObject("tokenizer_%s_token".formatted(name));
+            pair.put("token", special.path(name + "_token").asText(""));
+        }
+        json.put("eot_token_id", text.endTokens().stream().findFirst().orElse(null));
+        json.put("max_length", text.contextLength());
+        json.put("model_source", "nightmill").put("model_name", model).put("model_name_sanitized", sanitized(model));
+        put(json, "system_instruction", options.systemInstruction());
+        json.put("fewshot_as_multiturn", options.fewshotAsMultiturn());
+        put(json, "chat_template", options.applyChatTemplate() ? text.template() : null);
+    }
+
+    private static void put(ObjectNode json, String name, @Nullable String value) {
+        json.put(name, value).put(name + "_sha", value == null ? null : Python.hash(value));
+    }
+
+    private static void say(String model, Evaluation.Outcome outcome, EvalResults results, String folder) {
+        ObjectNode report = outcome.report();
+        System.err.printf(
+                Locale.ROOT,
+                "%s requests of %d documents (%s were there already), %s prompt and %s completion tokens in %.1f s; %s of %s planned"
+                        + " prompt tokens are shared%n",
+                report.at("/rows/in"),
+                outcome.runs().stream().mapToLong(TaskRun::effective).sum(),
+                report.at("/rows/kept"),
+                report.at("/tokens/prompt"),
+                report.at("/tokens/completion"),
+                report.at("/seconds/infer_and_write").doubleValue(),
+                report.at("/plan/shared_prompt_tokens"),
+                report.at("/plan/prompt_tokens"));
+        outcome.figures().forEach((task, figures) -> figures.failed().entrySet().stream()
+                .limit(1)
+                .forEach(first -> System.err.printf(
+                        "%s: %d documents have no answer and are in no figure, the first of them %d: %s%n",
+                        task, figures.failed().size(), first.getKey(), first.getValue())));
+        System.out.println(model);
+        System.out.println(results.tables());
+        System.err.println("Results: " + folder);
+    }
+
+    private static void write(SparkSession spark, String name, String text) {
+        org.apache.hadoop.fs.Path path = new org.apache.hadoop.fs.Path(name);
+        try (OutputStream out =
+                path.getFileSystem(spark.sessionState().newHadoopConf()).create(path, true)) {
+            out.write(text.getBytes(StandardCharsets.UTF_8));
+        } catch (IOException e) {
+            throw new UncheckedIOException("Cannot write " + path, e);
+        }
+    }
+}

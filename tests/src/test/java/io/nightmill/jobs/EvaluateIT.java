@@ -1,0 +1,449 @@
+package io.nightmill.jobs;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.within;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/**
+ * The evaluate command on the harness's task files. Prompts, targets and hashes are compared with
+ * {@code resources/eval/expected.json}, which {@code make_expected.py} beside it wrote with Python's own Jinja2, JSON and random.
+ */
+class EvaluateIT {
+    private static final Path TASKS = Jobs.SHARED.resolve("data/lm_eval_tasks");
+    private static final Path MODEL = Jobs.SHARED.resolve("real/stories260K.gguf");
+    private static final Path RESOURCES = Jobs.ROOT.resolve("tests/src/test/resources/eval");
+    private static final String CHAT_TEMPLATE =
+            "{% for m in messages %}<|im_start|>{{m['role']}}\n{{m['content']}}<|im_end|>\n{% endfor %}"
+                    + "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
+
+    @TempDir
+    Path temp;
+
+    private Path data;
+    private Path out;
+
+    @BeforeEach
+    void place() throws IOException {
+        data = Files.createDirectory(temp.resolve("data"));
+        out = temp.resolve("out");
+        for (Path from : List.of(RESOURCES.resolve("data"), Jobs.SHARED.resolve("data"))) {
+            try (Stream<Path> folders = Files.list(from)) {
+                for (Path folder : folders.filter(Files::isDirectory).toList()) {
+                    Files.createSymbolicLink(data.resolve(folder.getFileName()), folder);
+                }
+            }
+        }
+    }
+
+    private String[] args(Path model, String tasks, String... more) {
+        return args(model, TASKS, tasks, more);
+    }
+
+    private String[] args(Path model, Path folder, String tasks, String... more) {
+        List<String> args = new ArrayList<>(List.of(
+                "evaluate",
+                "--model",
+                model.toString(),
+                "--tasks",
+                tasks,
+                "--tasks-dir",
+                folder.toString(),
+                "--data-dir",
+                data.toString(),
+                "--output",
+                out.toString(),
+                "--kv-memory",
+                "64m",
+                "--bootstrap-iters",
+                "1000"));
+        args.addAll(List.of(more));
+        return args.toArray(new String[0]);
+    }
+
+    private Path folder(Path model) {
+        return out.resolve(model.toString().replaceAll("/+", "__"));
+    }
+
+    /** The newest file of the harness's kind. */
+    private Path newest(Path model, String prefix) throws IOException {
+        try (Stream<Path> files = Files.list(folder(model))) {
+            return files.filter(file -> file.getFileName().toString().startsWith(prefix))
+                    .max(Path::compareTo)
+                    .orElseThrow();
+        }
+    }
+
+    private JsonNode results(Path model) throws IOException {
+        return Jobs.MAPPER.readTree(newest(model, "results_").toFile());
+    }
+
+    private List<JsonNode> samples(Path model, String task) throws IOException {
+        List<JsonNode> samples = new ArrayList<>();
+        for (String line : Files.readAllLines(newest(model, "samples_" + task + "_2"))) {
+            samples.add(Jobs.MAPPER.readTree(line));
+        }
+        return samples;
+    }
+
+    private void checkPrompts(Path model, String which, String... more) throws IOException {
+        JsonNode expected = Jobs.MAPPER
+                .readTree(RESOURCES.resolve("expected.json").toFile())
+                .path(which);
+        assertThat(expected).isNotEmpty();
+        List<String> names = new ArrayList<>();
+        expected.forEach(task -> names.add(task.path("task").asText()));
+        List<String> all = new ArrayList<>(List.of("--limit", "5", "--gen-kwargs", "max_gen_toks=2"));
+        all.addAll(List.of(more));
+        Jobs.run(args(model, String.join(",", names), all.toArray(new String[0])));
+        JsonNode results = results(model);
+        assertThat(results.path("failed_documents")).isEmpty();
+        for (JsonNode task : expected) {
+            String name = task.path("task").asText();
+            assertThat(results.at("/n-shot/" + name).asInt())
+                    .as(name)
+                    .isEqualTo(task.path("num_fewshot").asInt());
+            assertThat(results.at("/n-samples/" + name + "/original").asInt())
+                    .isEqualTo(task.path("documents").asInt());
+            List<JsonNode> samples = samples(model, name);
+            int filters = samples.size() / task.path("samples").size();
+            for (int i = 0; i < samples.size(); i++) {
+                JsonNode wanted =
+                        task.path("samples").get(i % task.path("samples").size());
+                JsonNode sample = samples.get(i);
+                List<List<String>> arguments = new ArrayList<>();
+                sample.path("arguments").forEach(one -> {
+                    List<String> texts = new ArrayList<>();
+                    one.forEach(text -> {
+                        if (text.isTextual()) {
+                            texts.add(text.asText());
+                        }
+                    });
+                    arguments.add(texts);
+                });
+                assertThat(Jobs.MAPPER.<JsonNode>valueToTree(arguments))
+                        .as(name)
+                        .isEqualTo(wanted.path("arguments"));
+                for (String field : List.of("target", "doc_hash", "prompt_hash", "target_hash")) {
+                    assertThat(sample.path(field)).as(name + " " + field).isEqualTo(wanted.path(field));
+                }
+            }
+            if (filters == 1) {
+                assertThat(results.at("/task_hashes/" + name)).isEqualTo(task.path("task_hash"));
+            }
+        }
+    }
+
+    @Test
+    void everyPromptAndHashIsTheHarnesss() throws IOException {
+        checkPrompts(MODEL, "own");
+    }
+
+    @Test
+    void examplesAreDrawnAsTheHarnessDraws() throws IOException {
+        checkPrompts(MODEL, "three", "--num-fewshot", "3");
+    }
+
+    /** The story model with a chat template. */
+    private Path chatModel() throws IOException {
+        return changed("chat", "tokenizer_config.json", json -> json.put("chat_template", CHAT_TEMPLATE));
+    }
+
+    private Path changed(String name, String file, java.util.function.Consumer<ObjectNode> change) throws IOException {
+        Path model = Files.createDirectory(temp.resolve(name));
+        try (Stream<Path> files = Files.list(Jobs.SHARED.resolve("real/stories260K-hf"))) {
+            for (Path one : files.toList()) {
+                Files.write(model.resolve(one.getFileName()), Files.readAllBytes(one));
+            }
+        }
+        Path target = model.resolve(file);
+        ObjectNode json = Files.exists(target) ? (ObjectNode) Jobs.MAPPER.readTree(target.toFile()) : Jobs.row();
+        change.accept(json);
+        Files.writeString(target, json.toString());
+        return model;
+    }
+
+    @Test
+    void chats() throws IOException {
+        checkPrompts(
+                chatModel(),
+                "chat",
+                "--num-fewshot",
+                "3",
+                "--apply-chat-template",
+                "--system-instruction",
+                "Be brief.");
+    }
+
+    @Test
+    void chatsOfManyTurns() throws IOException {
+        checkPrompts(chatModel(), "multiturn", "--num-fewshot", "3", "--apply-chat-template", "--fewshot-as-multiturn");
+    }
+
+    @Test
+    void figuresFollowFromWhatTheModelSays() throws IOException {
+        Jobs.run(args(MODEL, "sciq,lambada_openai,wikitext", "--limit", "4"));
+        // The score job is told the same texts by other means.
+        List<ObjectNode> rows = new ArrayList<>();
+        for (JsonNode sample : samples(MODEL, "sciq")) {
+            ObjectNode row = Jobs.row().put("id", sample.path("doc_id").asText());
+            row.put("prompt", sample.at("/arguments/gen_args_0/arg_0").asText());
+            sample.path("arguments").forEach(argument -> row.withArray("choices")
+                    .add(argument.path("arg_1").asText()));
+            rows.add(row);
+        }
+        Path input = Jobs.jsonl(temp.resolve("in.jsonl"), rows);
+        Path noBegin = changed("nobegin", "tokenizer.json", json -> json.putNull("post_processor"));
+        Path scored = temp.resolve("scored");
+        Jobs.run(Jobs.args("score", noBegin, input, scored, "--output-format", "jsonl")
+                .toArray(new String[0]));
+        Map<String, JsonNode> scores = Jobs.results(scored);
+        double right = 0;
+        for (JsonNode sample : samples(MODEL, "sciq")) {
+            JsonNode choices = scores.get(sample.path("doc_id").asText()).path("scores");
+            double best = Double.NEGATIVE_INFINITY;
+            int at = -1;
+            for (int i = 0; i < 4; i++) {
+                double logprob = choices.get(i).path("logprob").asDouble();
+                assertThat(Double.parseDouble(
+                                sample.path("resps").get(i).get(0).get(0).asText()))
+                        .isCloseTo(logprob, within(1e-4));
+                at = logprob > best ? i : at;
+                best = Math.max(best, logprob);
+            }
+            assertThat(sample.path("acc").asDouble()).isEqualTo(at == 3 ? 1 : 0);
+            right += at == 3 ? 1 : 0;
+        }
+        JsonNode results = results(MODEL).path("results");
+        assertThat(results.at("/sciq/acc,none").asDouble()).isEqualTo(right / 4);
+        double sum = 0;
+        for (JsonNode sample : samples(MODEL, "lambada_openai")) {
+            sum += sample.path("perplexity").asDouble();
+        }
+        assertThat(results.at("/lambada_openai/perplexity,none").asDouble())
+                .isCloseTo(Math.exp(-sum / 4), within(1e-9));
+        double logprobs = 0;
+        double words = 0;
+        for (JsonNode sample : samples(MODEL, "wikitext")) {
+            logprobs += sample.path("word_perplexity").get(0).asDouble();
+            words += sample.at("/doc/page").asText().split("\\s+", -1).length;
+        }
+        assertThat(results.at("/wikitext/word_perplexity,none").asDouble())
+                .isCloseTo(Math.exp(-logprobs / words), within(1e-6));
+        assertThat(results.at("/wikitext/word_perplexity_stderr,none").asText()).isEqualTo("N/A");
+    }
+
+    @Test
+    void longTextsAreRolledThroughWindows() throws IOException {
+        Path small = changed("small", "config.json", json -> json.put("max_position_embeddings", 24));
+        Jobs.run(args(small, "wikitext", "--limit", "1"));
+        JsonNode sample = samples(small, "wikitext").get(0);
+        String text = sample.at("/arguments/gen_args_0/arg_0").asText();
+        // Every token once, each window's first behind the token before it.
+        Path ids = Jobs.jsonl(
+                temp.resolve("text.jsonl"), List.of(Jobs.row().put("id", "t").put("prompt", text)));
+        Path noBegin = changed("nobegin", "tokenizer.json", json -> json.putNull("post_processor"));
+        Path encoded = temp.resolve("encoded");
+        Jobs.run(Jobs.args("score", noBegin, ids, encoded, "--output-format", "jsonl")
+                .toArray(new String[0]));
+        int[] tokens = Jobs.ints(Jobs.results(encoded).get("t").path("token_ids"));
+        assertThat(tokens.length).isGreaterThan(60);
+        List<ObjectNode> windows = new ArrayList<>();
+        for (int done = 0; done < tokens.length; ) {
+            int count = Math.min(24, tokens.length - done);
+            int from = done == 0 ? 0 : Math.max(0, done + count - 24 - 1);
+            ObjectNode window = Jobs.row().put("id", "w" + done);
+            int[] before = java.util.Arrays.copyOfRange(tokens, from, done);
+            window.set("prompt_token_ids", done == 0 ? Jobs.array(1) : Jobs.array(before));
+            window.set("continuation", Jobs.array(java.util.Arrays.copyOfRange(tokens, done, done + count)));
+            windows.add(window);
+            done += count;
+        }
+        Path input = Jobs.jsonl(temp.resolve("windows.jsonl"), windows);
+        Path scored = temp.resolve("scored");
+        Jobs.run(Jobs.args("score", small, input, scored, "--output-format", "jsonl")
+                .toArray(new String[0]));
+        double sum = 0;
+        for (JsonNode row : Jobs.results(scored).values()) {
+            assertThat(row.path("status").asText()).as(row.toString()).isEqualTo("ok");
+            sum += row.at("/scores/0/logprob").asDouble();
+        }
+        assertThat(sample.path("word_perplexity").get(0).asDouble()).isCloseTo(sum, within(1e-3));
+    }
+
+    @Test
+    void aSecondRunAsksOnlyWhatIsNew() throws IOException {
+        Path hybrid = Jobs.SHARED.resolve("real/stories-hybrid-moe");
+        String[] options = {"--limit", "6", "--gen-kwargs", "max_gen_toks=8", "--num-fewshot", "1"};
+        Jobs.run(args(hybrid, "gsm8k,sciq", options));
+        JsonNode first = results(hybrid);
+        assertThat(first.at("/nightmill/rows/in").asInt()).isEqualTo(12);
+        assertThat(first.at("/nightmill/plan/shared_prompt_tokens").asInt()).isPositive();
+        Jobs.run(args(hybrid, "gsm8k,sciq,piqa", options));
+        JsonNode second = results(hybrid);
+        assertThat(second.at("/nightmill/rows/kept").asInt()).isEqualTo(12);
+        assertThat(second.at("/nightmill/rows/in").asInt()).isEqualTo(18);
+        for (String task : List.of("gsm8k", "sciq")) {
+            assertThat(second.at("/results/" + task)).isEqualTo(first.at("/results/" + task));
+            assertThat(second.at("/task_hashes/" + task)).isEqualTo(first.at("/task_hashes/" + task));
+        }
+        // Names of the harness's results.
+        assertThat(second.fieldNames())
+                .toIterable()
+                .contains(
+                        "results",
+                        "group_subtasks",
+                        "configs",
+                        "versions",
+                        "n-shot",
+                        "higher_is_better",
+                        "n-samples",
+                        "config",
+                        "git_hash",
+                        "date",
+                        "pretty_env_info",
+                        "transformers_version",
+                        "lm_eval_version",
+                        "upper_git_hash",
+                        "task_hashes",
+                        "model_source",
+                        "model_name",
+                        "model_name_sanitized",
+                        "system_instruction",
+                        "system_instruction_sha",
+                        "fewshot_as_multiturn",
+                        "chat_template",
+                        "chat_template_sha",
+                        "total_evaluation_time_seconds");
+    }
+
+    @Test
+    void groupsWeighTheirTasks() throws IOException {
+        Path tasks = Files.createDirectory(temp.resolve("tasks"));
+        for (String file : List.of("sciq/sciq.yaml", "arc/arc_easy.yaml")) {
+            Files.copy(TASKS.resolve(file), tasks.resolve(Path.of(file).getFileName()));
+        }
+        Files.writeString(
+                tasks.resolve("group.yaml"),
+                """
+                group: school
+                task: [sciq, arc_easy]
+                aggregate_metric_list: [{metric: acc}, {metric: acc_norm, weight_by_size: false}]
+                metadata: {version: 2}
+                """);
+        Jobs.run(args(MODEL, tasks, "school"));
+        JsonNode results = results(MODEL);
+        JsonNode all = results.path("results");
+        double weighted = (6 * all.at("/sciq/acc,none").asDouble()
+                        + 7 * all.at("/arc_easy/acc,none").asDouble())
+                / 13;
+        double plain = (all.at("/sciq/acc_norm,none").asDouble()
+                        + all.at("/arc_easy/acc_norm,none").asDouble())
+                / 2;
+        assertThat(all.at("/school/acc,none").asDouble()).isCloseTo(weighted, within(1e-12));
+        assertThat(results.at("/groups/school/acc_norm,none").asDouble()).isCloseTo(plain, within(1e-12));
+        double a = all.at("/sciq/acc_stderr,none").asDouble();
+        double b = all.at("/arc_easy/acc_stderr,none").asDouble();
+        assertThat(all.at("/school/acc_stderr,none").asDouble())
+                .isCloseTo(Math.sqrt((5 * a * a * 6 + 6 * b * b * 7) / 11 / 13), within(1e-12));
+        assertThat(all.at("/sciq/alias").asText()).isEqualTo(" - sciq");
+        assertThat(results.path("group_subtasks").path("school").toString()).isEqualTo("[\"arc_easy\",\"sciq\"]");
+        assertThat(results.at("/versions/school").asInt()).isEqualTo(2);
+    }
+
+    @Test
+    void modelsAreCompared() throws IOException {
+        Path other = Jobs.SHARED.resolve("real/stories260K-hf");
+        Path hybrid = Jobs.SHARED.resolve("real/stories-hybrid-moe");
+        String[] args = args(MODEL, "sciq");
+        args[2] = MODEL + "," + other + "," + hybrid;
+        Jobs.run(args);
+        JsonNode comparison =
+                Jobs.MAPPER.readTree(out.resolve("comparison.json").toFile());
+        assertThat(comparison.path("models")).hasSize(3);
+        JsonNode acc = comparison.path("comparisons").get(0);
+        // One network in two formats answers alike.
+        assertThat(acc.at("/against_first/0/difference").asDouble()).isZero();
+        assertThat(acc.at("/against_first/0/p_value").asDouble()).isEqualTo(1);
+        Map<String, Double> values = new TreeMap<>();
+        for (Path model : List.of(MODEL, hybrid)) {
+            values.put(
+                    model.toString(),
+                    results(model).at("/results/sciq/acc,none").asDouble());
+        }
+        assertThat(acc.at("/against_first/1/difference").asDouble())
+                .isCloseTo(values.get(hybrid.toString()) - values.get(MODEL.toString()), within(1e-12));
+        assertThat(acc.at("/against_first/1/p_value").asDouble()).isBetween(0.0, 1.0);
+    }
+
+    @Test
+    void generatedCodeRunsOnlyInASandbox() throws IOException {
+        Jobs.run(args(MODEL, "humaneval", "--gen-kwargs", "max_gen_toks=2"));
+        assertThat(results(MODEL).at("/results/humaneval").has("pass@1,create_test"))
+                .isFalse();
+        assertThat(samples(MODEL, "humaneval")).hasSize(5);
+        // A sandbox that passes what defines the third function.
+        Jobs.run(args(
+                MODEL,
+                "humaneval",
+                "--gen-kwargs",
+                "max_gen_toks=2",
+                "--confirm-run-unsafe-code",
+                "--code-sandbox",
+                "grep -q 'def add2'"));
+        assertThat(results(MODEL).at("/results/humaneval/pass@1,create_test").asDouble())
+                .isEqualTo(0.2);
+        assertThat(Jobs.fail(args(MODEL, "humaneval", "--confirm-run-unsafe-code")))
+                .contains("expected both --confirm-run-unsafe-code and --code-sandbox");
+    }
+
+    @Test
+    void documentsThatCannotBeAskedAreNamed() throws IOException {
+        Path folder = Files.createDirectories(data.resolve("mine"));
+        Files.writeString(
+                folder.resolve("test.jsonl"),
+                """
+                {"q": "one", "choices": ["a", "b"], "gold": 0}
+                {"q": "two", "choices": "no list", "gold": 0}
+                {"q": "three", "choices": ["a", "b"], "gold": 1}
+                """);
+        Path tasks = Files.createDirectory(temp.resolve("tasks"));
+        Files.writeString(
+                tasks.resolve("mine.yaml"),
+                """
+                task: mine
+                dataset_path: me/mine
+                test_split: test
+                output_type: multiple_choice
+                doc_to_text: "{{q}}?"
+                doc_to_target: gold
+                doc_to_choice: choices
+                metric_list: [{metric: acc}]
+                """);
+        Jobs.run(args(MODEL, tasks, "mine"));
+        JsonNode results = results(MODEL);
+        assertThat(results.at("/failed_documents/mine/1").asText()).contains("doc_to_choice gives \"no list\"");
+        assertThat(samples(MODEL, "mine")).hasSize(2);
+        assertThat(Jobs.fail(args(MODEL, "mmlu_astronomy")))
+                .contains("Cannot read the split 'test' of the task mmlu_astronomy")
+                .contains("no file or folder of that split is in");
+        Files.delete(data.resolve("piqa"));
+        assertThat(Jobs.fail(args(MODEL, "piqa")))
+                .contains("there is no folder baber/piqa below --data-dir")
+                .contains("hf download --repo-type dataset baber/piqa");
+        assertThat(Jobs.fail(args(MODEL, "gsm8k", "--gen-kwargs", "max_gen_toks=99999")))
+                .contains("it may generate 99999 tokens, and the model's context has");
+    }
+}
