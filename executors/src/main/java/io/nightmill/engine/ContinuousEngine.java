@@ -47,6 +47,7 @@ public final class ContinuousEngine implements Engine {
     private float[] row = new float[0];
     private long steps;
     private long promptTokens;
+    private long cachedTokens;
     private long completionTokens;
     private long finished;
 
@@ -133,6 +134,7 @@ public final class ContinuousEngine implements Engine {
         return new Counters(
                 steps,
                 promptTokens,
+                cachedTokens,
                 completionTokens,
                 scheduler.preemptions(),
                 finished,
@@ -449,6 +451,7 @@ public final class ContinuousEngine implements Engine {
                 (now - job.submitted) / 1_000_000);
         List<Output> outputs = failure == null ? List.of(job.outputs) : List.of();
         TokenScores prompt = failure == null && judgesPrompt(job.request.ask()) ? job.promptScores : null;
+        cachedTokens += job.cachedTokens;
         done.add(new Completion(job.request, outputs, prompt, job.cachedTokens, failure, timing));
     }
 

@@ -27,6 +27,7 @@ public interface Engine extends AutoCloseable {
     record Counters(
             long steps,
             long promptTokens,
+            long cachedTokens,
             long completionTokens,
             long preemptions,
             long finished,

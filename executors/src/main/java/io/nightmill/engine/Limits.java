@@ -20,8 +20,11 @@ public record Limits(long kvMemory, int maxNumSeqs, int maxNumBatchedTokens) {
 
     /** Bytes for paged states in this JVM. */
     long kvBytes() {
-        return kvMemory > 0
-                ? kvMemory
-                : (long) (HEAP_SHARE * Runtime.getRuntime().maxMemory());
+        return kvBytes(Runtime.getRuntime().maxMemory());
+    }
+
+    /** The same in a JVM with such a heap. */
+    public long kvBytes(long heap) {
+        return kvMemory > 0 ? kvMemory : (long) (HEAP_SHARE * heap);
     }
 }

@@ -70,6 +70,15 @@ public record Decoder(
         return branches.stream().map(branch -> branch.layer().states()).toList();
     }
 
+    /** Values of experts' weights that a token does not meet. */
+    public long idleValues() {
+        return branches.stream()
+                .map(Branch::layer)
+                .filter(MixtureOfExperts.class::isInstance)
+                .mapToLong(layer -> ((MixtureOfExperts) layer).idleValues())
+                .sum();
+    }
+
     public StateCost stateCost() {
         long perToken = 0;
         long perSequence = 0;

@@ -44,6 +44,19 @@ public record Experts(
         return list;
     }
 
+    /** Values of all experts' weights. */
+    long values() {
+        long values = 0;
+        for (List<Matrix> list : projections) {
+            values += list.stream().mapToLong(Experts::values).sum();
+        }
+        return values + down.stream().mapToLong(Experts::values).sum();
+    }
+
+    private static long values(Matrix weight) {
+        return (long) weight.out() * weight.in();
+    }
+
     int inner() {
         return down.get(0).in();
     }

@@ -23,6 +23,11 @@ public record MixtureOfExperts(
         @Nullable Linear sharedGate)
         implements FeedForward {
 
+    /** Values of weights that a token does not meet. */
+    long idleValues() {
+        return experts.values() / router.experts() * (router.experts() - router.topK());
+    }
+
     @Override
     public void apply(Tensor out, Tensor x, Step step) {
         Backend backend = step.backend();

@@ -68,6 +68,7 @@ public final class ModelLoader {
             Model model = load(path, backend, Precision.SHAPES);
             return new ModelSize(
                     model.parameters(),
+                    model.parameters() - model.decoder().idleValues(),
                     model.weightBytes(),
                     model.text().contextLength(),
                     model.decoder().stateCost());

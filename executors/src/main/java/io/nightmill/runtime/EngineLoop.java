@@ -64,7 +64,7 @@ final class EngineLoop implements AutoCloseable {
     /** Whether what runs is a group of suspects. */
     private boolean trying;
 
-    private Counters before = new Counters(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+    private Counters before = new Counters(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
     private long[][] loadBefore = new long[0][];
     private volatile Counters counters;
     private volatile long[][] expertLoad = new long[0][];
@@ -243,6 +243,7 @@ final class EngineLoop implements AutoCloseable {
         return new Counters(
                 past.steps() + now.steps(),
                 past.promptTokens() + now.promptTokens(),
+                past.cachedTokens() + now.cachedTokens(),
                 past.completionTokens() + now.completionTokens(),
                 past.preemptions() + now.preemptions(),
                 past.finished() + now.finished(),

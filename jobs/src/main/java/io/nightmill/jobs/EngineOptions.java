@@ -74,6 +74,24 @@ final class EngineOptions {
             description = "estimated tokens of one task (default: ${DEFAULT-VALUE})")
     long shardTokens;
 
+    @Option(
+            names = {"--enable-prefix-caching", "--enable_prefix_caching"},
+            negatable = true,
+            defaultValue = "true",
+            fallbackValue = "true",
+            description = "compute what prompts begin with alike once (default: yes)")
+    boolean prefixCaching;
+
+    @Option(
+            names = "--price-per-hour",
+            paramLabel = "PRICE",
+            defaultValue = "0",
+            description = "of an executor, in any currency: the report says what the run cost")
+    double pricePerHour;
+
+    @Option(names = "--log-prompts", description = "log prompts beside the ids of their rows (default: ids only)")
+    boolean logPrompts;
+
     ModelSpec model(String path) {
         Limits limits = new Limits(kvMemory.equals("auto") ? 0 : bytes(kvMemory), maxNumSeqs, maxNumBatchedTokens);
         return new ModelSpec(absolute(path), Precision.of(dtype), limits, threads, stepTimeout);

@@ -236,8 +236,11 @@ public final class EvaluateJob implements Callable<Integer> {
                 0,
                 OnTooLong.ERROR,
                 false,
+                engine.prefixCaching,
                 engine.shardTokens,
                 engine.checkpointRows(),
-                engine.checkpointSeconds());
+                engine.checkpointSeconds(),
+                engine.pricePerHour,
+                engine.logPrompts);
     }
 }

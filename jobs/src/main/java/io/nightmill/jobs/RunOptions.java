@@ -95,8 +95,11 @@ final class RunOptions {
                 topLogprobs,
                 OnTooLong.of(onTooLong),
                 returnTokenIds,
+                engine.prefixCaching,
                 engine.shardTokens,
                 engine.checkpointRows(),
-                engine.checkpointSeconds());
+                engine.checkpointSeconds(),
+                engine.pricePerHour,
+                engine.logPrompts);
     }
 }

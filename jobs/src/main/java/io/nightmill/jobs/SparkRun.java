@@ -74,6 +74,20 @@ final class SparkRun {
                 model.state().perSequence(),
                 model.state().perToken(),
                 model.contextLength());
+        System.out.printf(
+                Locale.ROOT,
+                "and %.1f MB for such states; %.1f MB go through the shuffle%n",
+                plan.at("/bytes/states_at_most_per_executor").asLong() / 1e6,
+                plan.at("/bytes/shuffle").asLong() / 1e6);
+        System.out.printf(
+                Locale.ROOT,
+                "Predicted on %s executors like this machine: %.1f s for prompts, %.1f s for outputs (products alone; at %.0f GFLOP/s and"
+                        + " %.1f GB/s)%n",
+                plan.at("/predicted/executors"),
+                plan.at("/predicted/prefill_seconds").asDouble(),
+                plan.at("/predicted/decode_seconds").asDouble(),
+                plan.at("/predicted/kernel_flops").asDouble() / 1e9,
+                plan.at("/predicted/kernel_bytes_per_second").asDouble() / 1e9);
         plan.path("rejected").properties().forEach(code -> {
             System.out.printf(
                     "%s rows will fail as %s, such as:%n", code.getValue().path("rows"), code.getKey());
@@ -83,12 +97,13 @@ final class SparkRun {
 
     private static void summarize(RunConfig config, ObjectNode report) {
         System.err.printf(
-                "%s rows (%s ok, %s failed%s), %s prompt and %s completion tokens in %.1f s (%.0f + %.0f tok/s)%n",
+                "%s rows (%s ok, %s failed%s), %s prompt tokens (%s of them shared) and %s completion tokens in %.1f s (%.0f + %.0f tok/s)%n",
                 report.at("/rows/in"),
                 report.at("/rows/ok"),
                 report.at("/rows/error"),
                 report.at("/rows/kept").asLong() == 0 ? "" : ", " + report.at("/rows/kept") + " were there already",
                 report.at("/tokens/prompt"),
+                report.at("/tokens/cached"),
                 report.at("/tokens/completion"),
                 report.at("/seconds/infer_and_write").doubleValue(),
                 report.at("/tokens_per_second/prompt").doubleValue(),
@@ -115,6 +130,13 @@ final class SparkRun {
                     counts[0] * percent,
                     counts[counts.length - 1] * percent);
         }
-        System.err.println("Result: " + config.output() + " (report: " + config.output() + "/_nightmill/report.json)");
+        if (report.has("cost")) {
+            System.err.printf(
+                    Locale.ROOT,
+                    "Cost: %.4f, %.4f per million tokens%n",
+                    report.at("/cost/total").doubleValue(),
+                    report.at("/cost/per_million_tokens").doubleValue());
+        }
+        System.err.println("Result: " + config.output() + " (report: " + config.output() + "/_nightmill/report.html)");
     }
 }

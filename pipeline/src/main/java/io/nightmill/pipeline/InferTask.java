@@ -17,6 +17,7 @@ import java.util.Map;
 import java.util.NoSuchElementException;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
+import org.apache.spark.SparkEnv;
 import org.apache.spark.TaskContext;
 import org.apache.spark.TaskKilledException;
 import org.apache.spark.api.java.function.FlatMapFunction;
@@ -57,6 +58,9 @@ record InferTask(Plan plan, RunCounters counters) implements FlatMapFunction<Ite
         private @Nullable ArrayDeque<List<PlannedRow>> groups;
         private final ArrayDeque<List<PlannedRow>> waiting = new ArrayDeque<>();
         private final ArrayDeque<Row> ready = new ArrayDeque<>();
+        private final long start = System.nanoTime();
+        private long rows;
+        private long tokens;
         private boolean ended;
 
         Flow(Plan plan, ExecutorRuntime runtime, RunCounters counters, Iterator<ArrowBatch> batches) {
@@ -77,7 +81,12 @@ record InferTask(Plan plan, RunCounters counters) implements FlatMapFunction<Ite
             if (!more && !ended) {
                 ended = true;
                 counters.expertLoad().add(runtime.takeExpertLoad());
-                counters.attempts().add(Map.of(task.partitionId(), task.attemptNumber() + 1));
+                long millis = (System.nanoTime() - start) / 1_000_000;
+                String executor = SparkEnv.get().executorId();
+                counters.shards()
+                        .add(Map.of(
+                                task.partitionId(),
+                                new ShardRuns.Run(task.attemptNumber() + 1, executor, rows, tokens, millis)));
             }
             return more;
         }
@@ -129,8 +138,9 @@ record InferTask(Plan plan, RunCounters counters) implements FlatMapFunction<Ite
                     .map(group -> group.get(0))
                     .filter(row -> row.failure() == null)
                     .toList();
-            int[][] lengths =
-                    SharedPrefixes.of(list.stream().map(PlannedRow::prompt).toList());
+            int[][] lengths = plan.prefixCaching()
+                    ? SharedPrefixes.of(list.stream().map(PlannedRow::prompt).toList())
+                    : new int[list.size()][0];
             for (int i = 0; i < lengths.length; i++) {
                 shared.put(list.get(i), lengths[i]);
             }
@@ -140,7 +150,7 @@ record InferTask(Plan plan, RunCounters counters) implements FlatMapFunction<Ite
             PlannedRow row = group.get(0);
             if (row.failure() != null) {
                 ready.add(results.failed(row, row.failure()));
-                counters.count(row, row.failure(), 0);
+                counters.countFailed(row, row.failure());
                 return;
             }
             Ask ask = plan.generates(row)
@@ -176,12 +186,15 @@ record InferTask(Plan plan, RunCounters counters) implements FlatMapFunction<Ite
                     throw new IllegalStateException(
                             "The engine broke while it ran row " + group.get(0).id(), answer.broken);
                 }
-                int generated = completion.outputs().stream()
+                int outputs = completion.outputs().stream()
                         .mapToInt(output -> output.tokens().length)
                         .sum();
+                PlannedRow first = group.get(0);
                 group.forEach(row -> ready.add(results.of(row, completion)));
-                counters.count(group.get(0), completion.failure(), plan.generates(group.get(0)) ? generated : 0);
-                group.stream().skip(1).forEach(row -> counters.countDuplicate(completion.failure()));
+                counters.count(first, completion, outputs, plan.generates(first) ? outputs : 0);
+                group.stream().skip(1).forEach(row -> counters.countDuplicate(row, completion));
+                rows += group.size();
+                tokens += first.prompt().length + outputs;
             } catch (InterruptedException e) {
                 Thread.currentThread().interrupt();
                 throw new TaskKilledException("interrupted while waiting for the engine");

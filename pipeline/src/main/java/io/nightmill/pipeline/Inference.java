@@ -1,17 +1,15 @@
 package io.nightmill.pipeline;
 
 import com.fasterxml.jackson.databind.ObjectMapper;
-import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.nightmill.models.ModelLoader;
 import io.nightmill.models.ModelSize;
+import io.nightmill.runtime.KernelSpeed;
 import io.nightmill.runtime.SamplingJson;
-import java.time.Instant;
-import java.util.Arrays;
 import java.util.List;
-import java.util.Locale;
 import java.util.Objects;
 import org.apache.spark.api.java.JavaRDD;
+import org.apache.spark.network.util.JavaUtils;
 import org.apache.spark.sql.Dataset;
 import org.apache.spark.sql.Row;
 import org.apache.spark.sql.SparkSession;
@@ -76,6 +74,8 @@ public final class Inference {
                 config.topLogprobs(),
                 config.onTooLong(),
                 config.returnTokenIds(),
+                config.prefixCaching(),
+                config.logPrompts(),
                 kept(input.schema(), config.keepColumns()),
                 Fingerprint.ofRun(
                         kind,
@@ -131,9 +131,22 @@ public final class Inference {
         plan.putObject("model")
                 .put("parameters", model.parameters())
                 .put("weight_bytes", model.weightBytes())
+                .put("active_parameters", model.activeParameters())
                 .put("context_length", model.contextLength())
                 .put("state_bytes_per_token", model.state().perToken())
                 .put("state_bytes_per_row", model.state().perSequence());
+        Prediction.of(
+                        total,
+                        model,
+                        config,
+                        executors(spark),
+                        KernelSpeed.measure(
+                                config.model().precision(), config.model().threads()))
+                .addTo(plan.putObject("predicted"));
+        plan.putObject("bytes")
+                .put("shuffle", 4 * total.promptTokens())
+                .put("weights_per_executor", model.weightBytes())
+                .put("states_at_most_per_executor", stateBytes(spark, config));
         ObjectNode rejected = plan.putObject("rejected");
         prepared.pending
                 .mapPartitions(new Rejections(model.contextLength()))
@@ -167,30 +180,53 @@ public final class Inference {
         JavaRDD<Row> results =
                 prepared.planner.cut(prepared.pending, shards).values().mapPartitions(new InferTask(plan, counters));
         Manifest manifest = new Manifest(config, rows, rows - missing, shards);
-        try (ProgressLine progress = ProgressLine.start(missing, counters)) {
+        int executors = executors(spark);
+        Prediction prediction = Prediction.of(
+                total,
+                model,
+                config,
+                executors,
+                KernelSpeed.measure(config.model().precision(), config.model().threads()));
+        Console console = new Console();
+        RunMonitor monitor = RunMonitor.start(missing, counters, console::draw);
+        try (monitor) {
+            NightmillTab.show(spark.sparkContext(), monitor);
             new Increments(spark, config, prepared.schema, manifest, counters).write(results, shards, prepared.mode);
         }
         prepared.close();
         long end = System.nanoTime();
+        console.draw(monitor.now());
 
         long written = counters.rows().value();
         if (written < missing) {
             throw new IllegalStateException("Cannot account for every row: %d went in, %d came out of %s"
                     .formatted(missing, written, config.output()));
         }
-        ObjectNode report = report(config, rows, rows - missing, shards, counters, planned - start, end - planned);
-        report.putObject("plan")
-                .put("prompt_tokens", total.promptTokens())
-                .put("shared_prompt_tokens", total.sharedTokens())
-                .put("duplicate_rows", total.duplicates());
-        report.putObject("state_bytes")
-                .put("per_token", model.state().perToken())
-                .put("per_sequence", model.state().perSequence());
-        report.put("spark_version", spark.version());
+        RunReport report = new RunReport(config, rows, rows - missing, shards, counters, monitor)
+                .took(counters, (planned - start) / 1e9, (end - planned) / 1e9)
+                .planned(total, model, prediction)
+                .priced(config.pricePerHour(), executors);
+        report.json().put("spark_version", spark.version());
         if (!config.outputFormat().equals("table")) {
-            Tables.writeReport(config.output(), report.toPrettyString());
+            Tables.writeReport(config.output(), "report.json", report.json().toPrettyString());
+            Tables.writeReport(config.output(), "report.html", report.html());
         }
-        return report;
+        return report.json();
+    }
+
+    /** What an executor keeps for states, by its own heap where nothing is said. */
+    private static long stateBytes(SparkSession spark, RunConfig config) {
+        boolean isLocal = spark.sparkContext().isLocal();
+        long heap = isLocal
+                ? Runtime.getRuntime().maxMemory()
+                : JavaUtils.byteStringAsBytes(spark.sparkContext().conf().get("spark.executor.memory", "1g"));
+        return config.model().limits().kvBytes(heap);
+    }
+
+    /** That compute at a time: in local mode the driver itself. */
+    private static int executors(SparkSession spark) {
+        int others = spark.sparkContext().getExecutorMemoryStatus().size() - 1;
+        return Math.max(1, others);
     }
 
     private static StructType kept(StructType schema, List<String> columns) {
@@ -209,47 +245,5 @@ public final class Inference {
                         "Cannot keep column '%s': the results have a column of that name".formatted(kept));
             }
         }
-    }
-
-    private static ObjectNode report(
-            RunConfig config, long rows, long kept, int shards, RunCounters counters, long planNanos, long inferNanos) {
-        ObjectNode report = new ObjectMapper().createObjectNode();
-        report.put("date", Instant.now().toString());
-        report.put("model", config.model().path());
-        report.put("dtype", config.model().precision().name().toLowerCase(Locale.ROOT));
-        ObjectNode backends = report.putObject("backends");
-        NightmillPlugin.latest().forEach((executor, progress) -> backends.put(executor, progress.backend()));
-        if (config.input() != null) {
-            report.put("input", config.input());
-        }
-        report.put("output", config.output());
-        if (config.sampling() != null) {
-            report.put("sampling", config.sampling());
-        }
-        ObjectNode counts = report.putObject("rows");
-        long failed = 0;
-        ObjectNode errors = counts.putObject("errors");
-        for (var error : counters.errors().entrySet()) {
-            errors.put(error.getKey(), error.getValue());
-            failed += error.getValue();
-        }
-        counts.put("in", rows).put("ok", rows - failed).put("error", failed).put("kept", kept);
-        counts.put("duplicates", counters.duplicates().value());
-        report.put("shards", shards);
-        double seconds = inferNanos / 1e9;
-        long prompt = counters.promptTokens().value();
-        long completion = counters.completionTokens().value();
-        report.putObject("tokens").put("prompt", prompt).put("completion", completion);
-        report.putObject("seconds").put("tokenize_and_plan", planNanos / 1e9).put("infer_and_write", seconds);
-        report.putObject("tokens_per_second").put("prompt", prompt / seconds).put("completion", completion / seconds);
-        long[][] load = counters.expertLoad().value();
-        if (load.length > 0) {
-            ArrayNode layers = report.putArray("expert_load");
-            for (long[] layer : load) {
-                ArrayNode experts = layers.addArray();
-                Arrays.stream(layer).forEach(experts::add);
-            }
-        }
-        return report;
     }
 }

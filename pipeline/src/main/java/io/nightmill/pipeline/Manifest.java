@@ -93,9 +93,9 @@ public final class Manifest {
         tokens.put("completion", counters.completionTokens().value());
         shards.put("done", shardsDone);
         ObjectNode attempts = shards.putObject("attempts");
-        counters.attempts().value().forEach((shard, count) -> {
-            if (count > 1) {
-                attempts.put(shard.toString(), count);
+        counters.shards().value().forEach((shard, run) -> {
+            if (run.attempts() > 1) {
+                attempts.put(shard.toString(), run.attempts());
             }
         });
         write();

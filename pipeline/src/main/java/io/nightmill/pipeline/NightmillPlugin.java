@@ -32,6 +32,8 @@ public final class NightmillPlugin implements SparkPlugin {
     private static final String IS_CHECKED = "is the job checked?";
     private static volatile boolean checked;
     private static final Map<String, Progress> LATEST = new ConcurrentHashMap<>();
+    /** This executor's failed rows by code. */
+    private static final Map<String, Long> FAILED = new ConcurrentHashMap<>();
 
     /** An executor's counters. */
     record Progress(
@@ -39,6 +41,7 @@ public final class NightmillPlugin implements SparkPlugin {
             String backend,
             long steps,
             long promptTokens,
+            long cachedTokens,
             long completionTokens,
             long finished,
             int running,
@@ -46,8 +49,15 @@ public final class NightmillPlugin implements SparkPlugin {
             int pages,
             int freePages,
             int slots,
-            int freeSlots)
+            int freeSlots,
+            long preemptions,
+            Map<String, Long> errors)
             implements Serializable {}
+
+    /** On an executor: a row has failed. */
+    static void failed(String code) {
+        FAILED.merge(code, 1L, Long::sum);
+    }
 
     /** The latest counters of every executor that has sent any. */
     static Map<String, Progress> latest() {
@@ -94,6 +104,8 @@ public final class NightmillPlugin implements SparkPlugin {
         @Override
         public void init(PluginContext context, Map<String, String> extraConf) {
             gauge(context.metricRegistry(), "promptTokens", Counters::promptTokens);
+            FAILED.clear();
+            gauge(context.metricRegistry(), "cachedTokens", Counters::cachedTokens);
             gauge(context.metricRegistry(), "completionTokens", Counters::completionTokens);
             gauge(context.metricRegistry(), "running", Counters::running);
             gauge(context.metricRegistry(), "waiting", Counters::waiting);
@@ -146,6 +158,7 @@ public final class NightmillPlugin implements SparkPlugin {
                         runtime.backendName(),
                         counters.steps(),
                         counters.promptTokens(),
+                        counters.cachedTokens(),
                         counters.completionTokens(),
                         counters.finished(),
                         counters.running(),
@@ -153,7 +166,9 @@ public final class NightmillPlugin implements SparkPlugin {
                         counters.pages(),
                         counters.freePages(),
                         counters.slots(),
-                        counters.freeSlots()));
+                        counters.freeSlots(),
+                        counters.preemptions(),
+                        Map.copyOf(FAILED)));
             } catch (IOException e) {
                 LOG.debug("The driver is not listening", e);
             }

@@ -21,6 +21,8 @@ record Plan(
         int topLogprobs,
         OnTooLong onTooLong,
         boolean returnTokenIds,
+        boolean prefixCaching,
+        boolean logPrompts,
         StructType kept,
         String fingerprint)
         implements Serializable {

@@ -14,8 +14,11 @@ import org.jspecify.annotations.Nullable;
  * @param mode {@code errorifexists}, {@code overwrite}, {@code append} or {@code resume}; {@code auto} resumes what a run has
  *     begun, and is {@code errorifexists} otherwise
  * @param sampling sampling parameters as JSON; null scores instead of generating
+ * @param prefixCaching whether beginnings that rows share are computed once
  * @param shardTokens estimated tokens of one task
  * @param checkpointRows rows that are written together at most; 0 is any number
+ * @param pricePerHour of an executor, for the report; 0 is not known
+ * @param logPrompts whether logs may say what prompts say
  * @param checkpointSeconds about how long results may wait to be written
  */
 public record RunConfig(
@@ -31,9 +34,12 @@ public record RunConfig(
         int topLogprobs,
         OnTooLong onTooLong,
         boolean returnTokenIds,
+        boolean prefixCaching,
         long shardTokens,
         long checkpointRows,
-        long checkpointSeconds) {
+        long checkpointSeconds,
+        double pricePerHour,
+        boolean logPrompts) {
     /** Formats of files whose rows can be found again by the file that they are in. */
     private static final List<String> RESUMABLE = List.of("parquet", "jsonl", "orc");
 

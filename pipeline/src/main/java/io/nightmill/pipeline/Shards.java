@@ -29,8 +29,10 @@ import scala.Tuple2;
 final class Shards {
     /** A shard is at least this much work, so that small jobs are not all overhead. */
     private static final long LEAST_COST = 2_000;
-    /** Tokens that rows are sorted by. */
+    /** Tokens that rows are sorted by as they are; behind them, hashes of blocks. */
     private static final int KEY_TOKENS = 1024;
+
+    private static final int BLOCK_TOKENS = 64;
 
     private static final StructType PLACE = new StructType()
             .add("key", DataTypes.BinaryType, false)
@@ -104,15 +106,32 @@ final class Shards {
         private Row place(PlannedRow row, int partition, int position) {
             boolean runs = row.failure() == null;
             int[] prompt = row.prompt();
-            ByteBuffer key = ByteBuffer.allocate(4 * Math.min(KEY_TOKENS, prompt.length));
-            for (int i = 0; i < key.capacity() / 4; i++) {
-                key.putInt(prompt[i]);
-            }
             long output = runs ? row.cost(plan.maxTokens(row)) - prompt.length : 1;
             // Only rows that can share an answer have equal contents.
             String content = runs && plan.isDeterministic(row) ? Fingerprint.ofContent(plan, row) : row.fingerprint();
-            return RowFactory.create(key.array(), content, prompt.length, output, partition, position);
+            return RowFactory.create(key(prompt), content, prompt.length, output, partition, position);
         }
+    }
+
+    /** Keys of prompts that begin alike begin alike. */
+    static byte[] key(int[] prompt) {
+        int head = Math.min(KEY_TOKENS, prompt.length);
+        int blocks = (prompt.length - head + BLOCK_TOKENS - 1) / BLOCK_TOKENS;
+        ByteBuffer key = ByteBuffer.allocate(4 * (head + blocks));
+        for (int i = 0; i < head; i++) {
+            key.putInt(prompt[i]);
+        }
+        for (int i = head; i < prompt.length; i += BLOCK_TOKENS) {
+            key.putInt(Arrays.hashCode(Arrays.copyOfRange(prompt, i, Math.min(prompt.length, i + BLOCK_TOKENS))));
+        }
+        return key.array();
+    }
+
+    /** Tokens that two prompts begin with alike, by their keys; of what lies behind the first tokens, whole blocks. */
+    static int shared(byte[] key, byte[] other, int length) {
+        int mismatch = Arrays.mismatch(key, other);
+        int equal = (mismatch < 0 ? key.length : mismatch) / 4;
+        return Math.min(length, equal <= KEY_TOKENS ? equal : KEY_TOKENS + (equal - KEY_TOKENS) * BLOCK_TOKENS);
     }
 
     /** The row before, in one partition of the order. */
@@ -125,11 +144,7 @@ final class Shards {
             byte[] mine = row.getAs(0);
             int length = row.getInt(2);
             boolean twin = content.equals(row.getString(1));
-            int mismatch = Arrays.mismatch(key, mine);
-            int shared = mismatch < 0 ? length : Math.min(length, mismatch / 4);
-            if (twin) {
-                shared = length;
-            }
+            int shared = twin ? length : shared(key, mine, length);
             long cost = twin ? 1 : Math.max(1, length - shared + row.getLong(3));
             key = mine;
             content = row.getString(1);

@@ -133,10 +133,10 @@ public final class Tables {
     }
 
     /** Writes a small file beside the table's own; its folder's name keeps Spark from reading it as data. */
-    static void writeReport(String output, String json) {
-        Path path = new Path(new Path(output, "_nightmill"), "report.json");
+    static void writeReport(String output, String name, String content) {
+        Path path = new Path(new Path(output, "_nightmill"), name);
         try (OutputStream out = path.getFileSystem(hadoop()).create(path, true)) {
-            out.write(json.getBytes(StandardCharsets.UTF_8));
+            out.write(content.getBytes(StandardCharsets.UTF_8));
         } catch (IOException e) {
             throw new UncheckedIOException("Cannot write " + path, e);
         }

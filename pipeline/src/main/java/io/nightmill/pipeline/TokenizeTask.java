@@ -16,11 +16,14 @@ import org.apache.spark.sql.catalyst.encoders.ExpressionEncoder;
 import org.apache.spark.sql.catalyst.expressions.UnsafeRow;
 import org.apache.spark.sql.types.StructType;
 import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 import scala.collection.Seq;
 import scala.jdk.javaapi.CollectionConverters;
 
 /** Rows of {@link Prompts} to {@link ArrowBatch}es of token ids. Runs on executors. */
 record TokenizeTask(Plan plan) implements FlatMapFunction<Iterator<Row>, ArrowBatch> {
+    private static final Logger LOG = LoggerFactory.getLogger(TokenizeTask.class);
     private static final int BATCH_ROWS = 256;
 
     @Override
@@ -102,6 +105,14 @@ record TokenizeTask(Plan plan) implements FlatMapFunction<Iterator<Row>, ArrowBa
             }
             if (prompt == null) {
                 prompt = prompt(row);
+            }
+            if (plan.logPrompts()) {
+                LOG.info(
+                        "Row {}: {}",
+                        id,
+                        text.tokenizer() == null
+                                ? Arrays.toString(prompt)
+                                : text.tokenizer().decode(prompt, false));
             }
             prompt = fit(prompt, reserve);
             int[] lengths = characters.stream().mapToInt(Integer::intValue).toArray();

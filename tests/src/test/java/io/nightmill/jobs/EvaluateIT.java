@@ -6,6 +6,9 @@ import static org.assertj.core.api.Assertions.within;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
+import java.io.OutputStream;
+import java.nio.channels.Channels;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -13,6 +16,15 @@ import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
 import java.util.stream.Stream;
+import org.apache.arrow.memory.RootAllocator;
+import org.apache.arrow.vector.BigIntVector;
+import org.apache.arrow.vector.FieldVector;
+import org.apache.arrow.vector.VarCharVector;
+import org.apache.arrow.vector.VectorSchemaRoot;
+import org.apache.arrow.vector.ipc.ArrowStreamWriter;
+import org.apache.spark.sql.Dataset;
+import org.apache.spark.sql.Row;
+import org.apache.spark.sql.SparkSession;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -445,5 +457,100 @@ class EvaluateIT {
                 .contains("hf download --repo-type dataset baber/piqa");
         assertThat(Jobs.fail(args(MODEL, "gsm8k", "--gen-kwargs", "max_gen_toks=99999")))
                 .contains("it may generate 99999 tokens, and the model's context has");
+    }
+
+    @Test
+    void datasetsLieInManyLayouts() throws IOException {
+        Path tasks = Files.createDirectory(temp.resolve("tasks"));
+        Path jsonl = RESOURCES.resolve("data/piqa/validation.jsonl");
+        Path formats = Files.createDirectory(data.resolve("formats"));
+        try (SparkSession spark = SparkSession.builder().master("local[1]").getOrCreate()) {
+            Dataset<Row> docs = spark.read().json(jsonl.toString()).select("goal", "sol1", "sol2", "label");
+            docs.coalesce(1).write().parquet(temp.resolve("parquet").toString());
+        }
+        Path hub = Files.createDirectories(formats.resolve("hub/data"));
+        try (Stream<Path> files = Files.list(temp.resolve("parquet"))) {
+            Path part = files.filter(file -> file.toString().endsWith(".parquet"))
+                    .findFirst()
+                    .orElseThrow();
+            Files.copy(part, hub.resolve("validation-00000-of-00001.parquet"));
+        }
+        List<JsonNode> rows = new ArrayList<>();
+        for (String line : Files.readAllLines(jsonl)) {
+            rows.add(Jobs.MAPPER.readTree(line));
+        }
+        Files.writeString(
+                Files.createDirectories(formats.resolve("list")).resolve("valid.json"),
+                Jobs.MAPPER.writeValueAsString(rows));
+        StringBuilder csv = new StringBuilder("goal,sol1,sol2,label\n");
+        for (JsonNode row : rows) {
+            for (String column : List.of("goal", "sol1", "sol2")) {
+                csv.append('"')
+                        .append(row.path(column).asText().replace("\"", "\"\""))
+                        .append("\",");
+            }
+            csv.append(row.path("label").asInt()).append('\n');
+        }
+        Files.writeString(Files.createDirectories(formats.resolve("csv")).resolve("dev.csv"), csv);
+        writeArrow(
+                Files.createDirectories(formats.resolve("disk/validation")).resolve("data-00000-of-00001.arrow"), rows);
+        String piqa = Files.readString(TASKS.resolve("piqa/piqa.yaml"));
+        List<String> names = new ArrayList<>(List.of("piqa"));
+        Files.writeString(tasks.resolve("piqa.yaml"), piqa);
+        for (String layout : List.of("hub", "list", "csv", "disk")) {
+            names.add("piqa_" + layout);
+            Files.writeString(
+                    tasks.resolve(layout + ".yaml"),
+                    piqa.replace("task: piqa", "task: piqa_" + layout).replace("baber/piqa", "formats/" + layout));
+        }
+        for (String builder : List.of("json", "table")) {
+            names.add("piqa_" + builder);
+            String file = builder.equals("json") ? jsonl.toString() : "parquet.`%s`".formatted(temp.resolve("parquet"));
+            Files.writeString(
+                    tasks.resolve(builder + ".yaml"),
+                    piqa.replace("task: piqa", "task: piqa_" + builder)
+                            .replace(
+                                    "dataset_path: baber/piqa",
+                                    "dataset_path: %s\ndataset_kwargs: {data_files: {validation: '%s'}}"
+                                            .formatted(builder, file)));
+        }
+        Jobs.run(args(MODEL, tasks, String.join(",", names)));
+        JsonNode results = results(MODEL);
+        assertThat(results.path("failed_documents")).isEmpty();
+        String hash = results.at("/task_hashes/piqa").asText();
+        assertThat(hash).hasSize(64);
+        for (String name : names) {
+            assertThat(results.at("/task_hashes/" + name).asText()).as(name).isEqualTo(hash);
+        }
+        // What is asked seven times is computed once.
+        assertThat(results.at("/nightmill/rows/duplicates").asInt()).isEqualTo(36);
+    }
+
+    /** As {@code save_to_disk} does: a stream of record batches. */
+    private static void writeArrow(Path file, List<JsonNode> rows) throws IOException {
+        List<String> names = List.of("goal", "sol1", "sol2");
+        try (RootAllocator allocator = new RootAllocator();
+                OutputStream out = Files.newOutputStream(file)) {
+            List<FieldVector> vectors = new ArrayList<>();
+            for (String name : names) {
+                VarCharVector vector = new VarCharVector(name, allocator);
+                vector.allocateNew();
+                for (int i = 0; i < rows.size(); i++) {
+                    vector.setSafe(i, rows.get(i).path(name).asText().getBytes(StandardCharsets.UTF_8));
+                }
+                vectors.add(vector);
+            }
+            BigIntVector label = new BigIntVector("label", allocator);
+            label.allocateNew();
+            for (int i = 0; i < rows.size(); i++) {
+                label.setSafe(i, rows.get(i).path("label").asInt());
+            }
+            vectors.add(label);
+            vectors.forEach(vector -> vector.setValueCount(rows.size()));
+            try (VectorSchemaRoot root = new VectorSchemaRoot(vectors);
+                    ArrowStreamWriter writer = new ArrowStreamWriter(root, null, Channels.newChannel(out))) {
+                writer.writeBatch();
+            }
+        }
     }
 }

@@ -26,6 +26,7 @@ interface AnswerFilter {
 
     Set<String> NAMES = new TreeSet<>(Set.of(
             "regex",
+            "regex_pos",
             "remove_whitespace",
             "multi_choice_regex",
             "take_first",
@@ -66,7 +67,8 @@ interface AnswerFilter {
             case "majority_vote" -> (answers, doc) ->
                     JsonNodeFactory.instance.arrayNode().add(majority(answers));
             case "map" -> mapped(step);
-            case "format_span" -> each(text -> text.replace("\n", " ").strip());
+            case "format_span" -> each(NamedEntities::spans);
+            case "regex_pos" -> NamedEntities::tags;
             case "custom" -> TaskFunctions.filter(
                     step.path("filter_fn").path(TaskYaml.FUNCTION).asText(), step);
             default -> throw new IllegalArgumentException(

@@ -148,16 +148,15 @@ public final class Evaluator {
         ObjectNode report = outcome.report();
         System.err.printf(
                 Locale.ROOT,
-                "%s requests of %d documents (%s were there already), %s prompt and %s completion tokens in %.1f s; %s of %s planned"
-                        + " prompt tokens are shared%n",
+                "%s requests of %d documents (%s were there already), %s prompt tokens, of which %s were shared, and %s completion tokens in"
+                        + " %.1f s%n",
                 report.at("/rows/in"),
                 outcome.runs().stream().mapToLong(TaskRun::effective).sum(),
                 report.at("/rows/kept"),
                 report.at("/tokens/prompt"),
+                report.at("/tokens/cached"),
                 report.at("/tokens/completion"),
-                report.at("/seconds/infer_and_write").doubleValue(),
-                report.at("/plan/shared_prompt_tokens"),
-                report.at("/plan/prompt_tokens"));
+                report.at("/seconds/infer_and_write").doubleValue());
         outcome.figures().forEach((task, figures) -> figures.failed().entrySet().stream()
                 .limit(1)
                 .forEach(first -> System.err.printf(

@@ -69,6 +69,18 @@ class AnswerFilterTest {
     }
 
     @Test
+    void entitiesAndTags() {
+        assertThat(one(
+                        "{\"function\":\"format_span\"}",
+                        NONE,
+                        "Person: Ada, Bob $$ Place: x\nDATE: none $$ loc: Rome$$"))
+                .isEqualTo("per: ada $ per: bob $ loc: rome");
+        assertThat(filter("[{\"function\":\"regex_pos\"}]", NONE, "[('I', 'PRON'), ('run', 'VERB')]", "no")
+                        .toString())
+                .isEqualTo("[[\"PRON\",\"VERB\"],[\"invalid\"]]");
+    }
+
+    @Test
     void lettersOfChoices() {
         String step = "{\"function\":{\"!function\":\"zeroshot/utils.MultiChoiceRegexFilter\"},\"ignore_case\":true,"
                 + "\"ignore_punctuation\":true,\"regex_pattern\":\"(\\\\([A-Z]\\\\))\"}";

@@ -114,6 +114,61 @@ class MetricTest {
         }
     }
 
+    @ParameterizedTest
+    @CsvSource(
+            delimiter = '|',
+            value = {
+                "ignore_case: false|Yes.|Yes.|1",
+                "ignore_case: false|Yes.|yes.|0",
+                "ignore_case: true|Yes.|yes.|1",
+                "ignore_punctuation: true|Y-e.s|Yes|1",
+                "ignore_numbers: true|7a1|a|1",
+                "ignore_case: false|7a1|a|0",
+                "regexes_to_ignore: ['^the '], ignore_case: true|the Cat|cat|1"
+            })
+    void exactMatchIgnoresWhatItIsTold(String options, String answer, String gold, double expected) throws IOException {
+        EvalTask task = task("task: t\ndataset_path: d\ntest_split: test\ndoc_to_text: q\ndoc_to_target: g\n"
+                + "metric_list: [{metric: exact_match, %s}]".formatted(options));
+        JsonNode text = JSON.getNodeFactory().textNode(gold);
+        Metric.Doc doc = new Metric.Doc(JSON.createObjectNode(), text, text, null, false, false);
+        JsonNode filtered = JSON.getNodeFactory().textNode(answer);
+        assertThat(Metric.of(task, doc, List.of(filtered), null)
+                        .get("exact_match")
+                        .asDouble())
+                .isEqualTo(expected);
+    }
+
+    @Test
+    void anyOfManyTargetsMatches() throws IOException {
+        EvalTask task = task(
+                "{task: t, dataset_path: d, test_split: test, doc_to_text: q, doc_to_target: g, metric_list: [{metric: exact_match}]}");
+        Metric.Doc doc = new Metric.Doc(
+                JSON.createObjectNode(),
+                JSON.getNodeFactory().textNode("q"),
+                JSON.readTree("[\"a\",\"b\"]"),
+                null,
+                false,
+                true);
+        for (String answer : List.of("a", "b", "c")) {
+            assertThat(Metric.of(task, doc, List.of(JSON.getNodeFactory().textNode(answer)), null)
+                            .get("exact_match")
+                            .asDouble())
+                    .isEqualTo(answer.equals("c") ? 0 : 1);
+        }
+    }
+
+    @Test
+    void loglikelihoodsOfOneContinuation() throws IOException {
+        EvalTask task = task(
+                "{task: t, dataset_path: d, test_split: test, output_type: loglikelihood, doc_to_text: q, doc_to_target: g}");
+        JsonNode text = JSON.getNodeFactory().textNode("q");
+        Metric.Doc doc = new Metric.Doc(JSON.createObjectNode(), text, text, null, false, false);
+        assertThat(Metric.of(task, doc, List.of(JSON.readTree("[-2.5, true]")), null))
+                .hasToString("{perplexity=-2.5, acc=1}");
+        assertThat(Metric.of(task, doc, List.of(JSON.readTree("[-0.5, false]")), null))
+                .hasToString("{perplexity=-0.5, acc=0}");
+    }
+
     @Test
     void perplexities() throws IOException {
         JsonNode plain = expected("/generation/perplexity");

@@ -3,8 +3,8 @@ package io.nightmill.pipeline;
 import java.util.Arrays;
 import org.apache.spark.util.AccumulatorV2;
 
-/** How often each expert of each layer was chosen, summed over all executors. */
-final class ExpertLoadSum extends AccumulatorV2<long[][], long[][]> {
+/** Counts in rows, such as choices of each layer's experts, summed over all executors. */
+final class TableSum extends AccumulatorV2<long[][], long[][]> {
     private long[][] counts = new long[0][];
 
     @Override
@@ -13,8 +13,8 @@ final class ExpertLoadSum extends AccumulatorV2<long[][], long[][]> {
     }
 
     @Override
-    public ExpertLoadSum copy() {
-        ExpertLoadSum copy = new ExpertLoadSum();
+    public TableSum copy() {
+        TableSum copy = new TableSum();
         copy.add(counts);
         return copy;
     }

@@ -1,0 +1,51 @@
+package io.nightmill.pipeline;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+import org.apache.spark.util.AccumulatorV2;
+
+/** Some failed rows of each error code, as "id: message". */
+final class ErrorExamples extends AccumulatorV2<Map<String, List<String>>, Map<String, List<String>>> {
+    private static final int MOST = 5;
+
+    private final TreeMap<String, List<String>> examples = new TreeMap<>();
+
+    @Override
+    public boolean isZero() {
+        return examples.isEmpty();
+    }
+
+    @Override
+    public ErrorExamples copy() {
+        ErrorExamples copy = new ErrorExamples();
+        copy.add(examples);
+        return copy;
+    }
+
+    @Override
+    public void reset() {
+        examples.clear();
+    }
+
+    @Override
+    public void add(Map<String, List<String>> more) {
+        more.forEach((code, rows) -> {
+            List<String> known = examples.computeIfAbsent(code, key -> new ArrayList<>());
+            rows.stream()
+                    .filter(row -> known.size() < MOST && !known.contains(row))
+                    .forEach(known::add);
+        });
+    }
+
+    @Override
+    public void merge(AccumulatorV2<Map<String, List<String>>, Map<String, List<String>>> other) {
+        add(other.value());
+    }
+
+    @Override
+    public Map<String, List<String>> value() {
+        return examples;
+    }
+}

@@ -1,0 +1,26 @@
+package io.nightmill.pipeline;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.util.Arrays;
+import java.util.stream.IntStream;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+class ShardsTest {
+    /** Behind the first 1,024 tokens only whole blocks of 64 are seen to be shared. */
+    @ParameterizedTest
+    @CsvSource({"0,0", "1,1", "1023,1023", "1024,1024", "1087,1024", "1088,1088", "1300,1280", "1999,1984", "2000,2000"
+    })
+    void sharedBeginningsAreMeasured(int alike, int expected) {
+        int[] one = IntStream.range(0, 2000).toArray();
+        int[] other = one.clone();
+        Arrays.fill(other, alike, 2000, -1);
+        assertThat(Shards.shared(Shards.key(one), Shards.key(other), 2000)).isEqualTo(expected);
+        // What begins alike stands together.
+        int[] third = IntStream.range(5000, 7000).toArray();
+        if (alike > 0) {
+            assertThat(Shards.shared(Shards.key(one), Shards.key(third), 2000)).isZero();
+        }
+    }
+}
