@@ -166,7 +166,7 @@ public final class EvaluateJob implements Callable<Integer> {
     @Override
     public Integer call() {
         new Evaluator(tasksDir, tasks, options(), dataDir, output)
-                .run(models, this::config, run -> SparkRun.session("nightmill evaluate", run.model()));
+                .run(models, this::config, run -> SparkRun.session("nightmill evaluate", run));
         return 0;
     }
 

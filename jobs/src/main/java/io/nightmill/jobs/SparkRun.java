@@ -7,7 +7,6 @@ import io.nightmill.pipeline.Inference;
 import io.nightmill.pipeline.NightmillKryo;
 import io.nightmill.pipeline.NightmillPlugin;
 import io.nightmill.pipeline.RunConfig;
-import io.nightmill.runtime.ModelSpec;
 import java.util.Arrays;
 import java.util.Locale;
 import java.util.stream.StreamSupport;
@@ -21,7 +20,7 @@ final class SparkRun {
     /** @param dryRun prints what would be done, and does nothing */
     static int run(String name, RunConfig config, boolean dryRun) {
         ModelSize model = Inference.check(config);
-        SparkSession spark = session(name, config.model());
+        SparkSession spark = session(name, config);
         try {
             if (dryRun) {
                 explain(Inference.explain(spark, config, model), model);
@@ -34,17 +33,28 @@ final class SparkRun {
         }
     }
 
-    static SparkSession session(String name, ModelSpec model) {
+    static SparkSession session(String name, RunConfig config) {
         SparkConf conf = new SparkConf()
                 .setIfMissing("spark.app.name", name)
                 .setIfMissing("spark.master", "local[*]")
                 // oneDNN is called from the engine's own threads, one call each.
                 .setIfMissing("spark.executorEnv.OMP_NUM_THREADS", "1")
+                // An executor that always fails, its disk full for one, is not to use up the attempts of others.
+                .setIfMissing("spark.task.maxFailures", "12")
+                .setIfMissing("spark.excludeOnFailure.enabled", "true")
+                .setIfMissing("spark.excludeOnFailure.task.maxTaskAttemptsPerExecutor", "4")
+                .setIfMissing("spark.excludeOnFailure.task.maxTaskAttemptsPerNode", "8")
+                .setIfMissing("spark.excludeOnFailure.stage.maxFailedTasksPerExecutor", "8")
+                .setIfMissing("spark.excludeOnFailure.stage.maxFailedExecutorsPerNode", "8")
+                // What failed in one stage may be mended in the next.
+                .setIfMissing("spark.excludeOnFailure.application.maxFailedTasksPerExecutor", "1000")
+                .setIfMissing("spark.excludeOnFailure.application.maxFailedExecutorsPerNode", "1000")
                 .set("spark.serializer", "org.apache.spark.serializer.KryoSerializer")
-                .set("spark.kryo.registrationRequired", "true")
+                // Connectors of table formats send classes of their own.
+                .set("spark.kryo.registrationRequired", String.valueOf(config.knowsItsClasses()))
                 .set("spark.kryo.registrator", NightmillKryo.class.getName())
                 .set("spark.plugins", NightmillPlugin.class.getName())
-                .set(NightmillPlugin.MODEL_KEY, model.format());
+                .set(NightmillPlugin.MODEL_KEY, config.model().format());
         return SparkSession.builder().config(conf).getOrCreate();
     }
 

@@ -13,24 +13,24 @@ final class ErrorExamples extends AccumulatorV2<Map<String, List<String>>, Map<S
     private final TreeMap<String, List<String>> examples = new TreeMap<>();
 
     @Override
-    public boolean isZero() {
+    public synchronized boolean isZero() {
         return examples.isEmpty();
     }
 
     @Override
     public ErrorExamples copy() {
         ErrorExamples copy = new ErrorExamples();
-        copy.add(examples);
+        copy.add(value());
         return copy;
     }
 
     @Override
-    public void reset() {
+    public synchronized void reset() {
         examples.clear();
     }
 
     @Override
-    public void add(Map<String, List<String>> more) {
+    public synchronized void add(Map<String, List<String>> more) {
         more.forEach((code, rows) -> {
             List<String> known = examples.computeIfAbsent(code, key -> new ArrayList<>());
             rows.stream()
@@ -44,8 +44,11 @@ final class ErrorExamples extends AccumulatorV2<Map<String, List<String>>, Map<S
         add(other.value());
     }
 
+    /** A copy: Spark's UI looks at it from another thread. */
     @Override
-    public Map<String, List<String>> value() {
-        return examples;
+    public synchronized Map<String, List<String>> value() {
+        Map<String, List<String>> copy = new TreeMap<>();
+        examples.forEach((code, rows) -> copy.put(code, List.copyOf(rows)));
+        return copy;
     }
 }

@@ -17,7 +17,7 @@ record Increments(SparkSession spark, RunConfig config, StructType schema, Manif
 
     /** @param mode of the run, {@link RunConfig#mode} without auto */
     void write(JavaRDD<Row> results, int shards, String mode) {
-        boolean isFolder = !config.outputFormat().equals("table");
+        boolean isFolder = config.hasFolder();
         // Overwriting removes what is there, this with it.
         if (isFolder && !mode.equals("overwrite")) {
             manifest.write();
@@ -29,7 +29,8 @@ record Increments(SparkSession spark, RunConfig config, StructType schema, Manif
             long start = System.nanoTime();
             // One group may be all there is, and needs no pruning.
             JavaRDD<Row> group = end - done == shards ? results : pruned(results, done, end);
-            String how = done == 0 && mode.equals("overwrite") ? "overwrite" : isFolder || done > 0 ? "append" : mode;
+            boolean appends = isFolder || done > 0 || mode.equals("resume");
+            String how = done == 0 && mode.equals("overwrite") ? "overwrite" : appends ? "append" : mode;
             Tables.write(spark.createDataFrame(group, schema), schema, config.output(), config.outputFormat(), how);
             double seconds = (System.nanoTime() - start) / 1e9;
             if (config.checkpointRows() == 0) {

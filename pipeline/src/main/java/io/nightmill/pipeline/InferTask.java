@@ -20,7 +20,7 @@ import java.util.concurrent.TimeUnit;
 import org.apache.spark.SparkEnv;
 import org.apache.spark.TaskContext;
 import org.apache.spark.TaskKilledException;
-import org.apache.spark.api.java.function.FlatMapFunction;
+import org.apache.spark.api.java.function.Function2;
 import org.apache.spark.sql.Row;
 import org.apache.spark.util.TaskCompletionListener;
 import org.jspecify.annotations.Nullable;
@@ -29,12 +29,12 @@ import org.jspecify.annotations.Nullable;
  * A shard's rows through this JVM's runtime. The rows, which are few, are read at once and sorted; results leave as they finish.
  * Runs on executors.
  */
-record InferTask(Plan plan, RunCounters counters) implements FlatMapFunction<Iterator<ArrowBatch>, Row> {
+record InferTask(Plan plan, RunCounters counters) implements Function2<Integer, Iterator<ArrowBatch>, Iterator<Row>> {
 
     @Override
-    public Iterator<Row> call(Iterator<ArrowBatch> batches) {
+    public Iterator<Row> call(Integer shard, Iterator<ArrowBatch> batches) {
         ExecutorRuntime runtime = ExecutorRuntime.getOrStart(plan.spec(), ModelFiles::localize);
-        return new Flow(plan, runtime, counters, batches);
+        return new Flow(shard, plan, runtime, counters, batches);
     }
 
     /** What the engine's thread says of a request. */
@@ -45,6 +45,7 @@ record InferTask(Plan plan, RunCounters counters) implements FlatMapFunction<Ite
         /** Rows whose common beginnings are looked for together. */
         private static final int PLANNED = 256;
 
+        private final int shard;
         private final Plan plan;
         private final ExecutorRuntime runtime;
         private final RunCounters counters;
@@ -63,7 +64,8 @@ record InferTask(Plan plan, RunCounters counters) implements FlatMapFunction<Ite
         private long tokens;
         private boolean ended;
 
-        Flow(Plan plan, ExecutorRuntime runtime, RunCounters counters, Iterator<ArrowBatch> batches) {
+        Flow(int shard, Plan plan, ExecutorRuntime runtime, RunCounters counters, Iterator<ArrowBatch> batches) {
+            this.shard = shard;
             this.plan = plan;
             this.runtime = runtime;
             this.counters = counters;
@@ -85,8 +87,7 @@ record InferTask(Plan plan, RunCounters counters) implements FlatMapFunction<Ite
                 String executor = SparkEnv.get().executorId();
                 counters.shards()
                         .add(Map.of(
-                                task.partitionId(),
-                                new ShardRuns.Run(task.attemptNumber() + 1, executor, rows, tokens, millis)));
+                                shard, new ShardRuns.Run(task.attemptNumber() + 1, executor, rows, tokens, millis)));
             }
             return more;
         }

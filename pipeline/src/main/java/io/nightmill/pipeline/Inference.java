@@ -14,7 +14,6 @@ import org.apache.spark.sql.Dataset;
 import org.apache.spark.sql.Row;
 import org.apache.spark.sql.SparkSession;
 import org.apache.spark.sql.types.StructType;
-import org.apache.spark.storage.StorageLevel;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -50,13 +49,13 @@ public final class Inference {
             StructType schema,
             String mode,
             long rows,
-            JavaRDD<ArrowBatch> tokenized,
+            Kept<ArrowBatch> tokenized,
             JavaRDD<ArrowBatch> pending,
             Shards planner,
             int shards) {
         void close() {
             planner.close();
-            tokenized.unpersist(false);
+            tokenized.close();
         }
     }
 
@@ -87,14 +86,14 @@ public final class Inference {
             NightmillPlugin.jobIsChecked();
         }
 
-        JavaRDD<ArrowBatch> tokenized =
-                prompts.toJavaRDD().mapPartitions(new TokenizeTask(plan)).persist(StorageLevel.DISK_ONLY());
+        Kept<ArrowBatch> kept = new Kept<>(prompts.toJavaRDD().mapPartitions(new TokenizeTask(plan)));
+        JavaRDD<ArrowBatch> tokenized = kept.rdd();
         StructType schema = Results.schema(plan);
         String mode = Tables.mode(config);
         long rows = -1;
         JavaRDD<ArrowBatch> pending = tokenized;
         if (mode.equals("resume")) {
-            if (writes) {
+            if (writes && config.isFiles()) {
                 // A plan touches nothing: another run may be writing.
                 new FileSwap(config.output()).finish();
             }
@@ -109,7 +108,7 @@ public final class Inference {
         long missing = planner.total().rows();
         int parallelism = spark.sparkContext().defaultParallelism();
         int shards = mode.equals("resume") && missing == 0 ? 0 : planner.count(config, parallelism);
-        return new Prepared(plan, schema, mode, rows < 0 ? missing : rows, tokenized, pending, planner, shards);
+        return new Prepared(plan, schema, mode, rows < 0 ? missing : rows, kept, pending, planner, shards);
     }
 
     /** What {@link #run} would do, and nothing done: as much as EXPLAIN says of a query. */
@@ -177,8 +176,10 @@ public final class Inference {
         long missing = total.rows();
         LOG.info("{} of {} rows, about {} tokens, in {} shards", missing, rows, total.cost(), shards);
         RunCounters counters = RunCounters.on(spark.sparkContext());
-        JavaRDD<Row> results =
-                prepared.planner.cut(prepared.pending, shards).values().mapPartitions(new InferTask(plan, counters));
+        JavaRDD<Row> results = prepared.planner
+                .cut(prepared.pending, shards)
+                .values()
+                .mapPartitionsWithIndex(new InferTask(plan, counters), true);
         Manifest manifest = new Manifest(config, rows, rows - missing, shards);
         int executors = executors(spark);
         Prediction prediction = Prediction.of(
@@ -207,7 +208,7 @@ public final class Inference {
                 .planned(total, model, prediction)
                 .priced(config.pricePerHour(), executors);
         report.json().put("spark_version", spark.version());
-        if (!config.outputFormat().equals("table")) {
+        if (config.hasFolder()) {
             Tables.writeReport(config.output(), "report.json", report.json().toPrettyString());
             Tables.writeReport(config.output(), "report.html", report.html());
         }

@@ -34,6 +34,7 @@ final class Resume {
             .add("partition", DataTypes.IntegerType, false)
             .add("position", DataTypes.IntegerType, false);
 
+    private final SparkSession spark;
     private final RunConfig config;
     private final StructType schema;
     private final Dataset<Row> rows;
@@ -44,15 +45,18 @@ final class Resume {
     Resume(SparkSession spark, RunConfig config, StructType schema, JavaRDD<ArrowBatch> tokenized) {
         this.config = config;
         this.schema = schema;
+        this.spark = spark;
         this.rows = Tables.results(spark, config.output(), config.outputFormat(), schema)
-                .withColumn("file", col("_metadata.file_path"));
+                .withColumn("file", config.isFiles() ? col("_metadata.file_path") : lit(""));
         this.planned = spark.createDataFrame(tokenized.mapPartitionsWithIndex(new Keys(), true), KEY)
                 .withColumn(
                         "n", row_number().over(Window.partitionBy("fingerprint").orderBy("partition", "position")));
-        this.finished = rows.where(col("status").equalTo("ok"))
-                .select("fingerprint", "file")
-                .withColumn(
-                        "n", row_number().over(Window.partitionBy("fingerprint").orderBy("file")));
+        Dataset<Row> staying = rows.where(col("status").equalTo("ok")).select("fingerprint", "file");
+        if (!config.isFiles()) {
+            staying = staying.join(stale(), new String[] {"fingerprint"}, "left_anti");
+        }
+        this.finished = staying.withColumn(
+                "n", row_number().over(Window.partitionBy("fingerprint").orderBy("file")));
     }
 
     long planned() {
@@ -85,6 +89,45 @@ final class Resume {
 
     /** Takes out of the output what is not of the plan. */
     void removeStale() {
+        if (config.isFiles()) {
+            rewriteFiles();
+        } else {
+            deleteRows();
+        }
+    }
+
+    /**
+     * By the table's own transaction: rows that failed, that are not planned, and all of those that are there more often than they
+     * are planned.
+     */
+    private void deleteRows() {
+        Dataset<Row> stale = stale();
+        if (stale.isEmpty()) {
+            return;
+        }
+        stale.createOrReplaceTempView("nightmill_stale");
+        spark.sql("MERGE INTO %s t USING nightmill_stale s ON t.fingerprint = s.fingerprint WHEN MATCHED THEN DELETE"
+                .formatted(Tables.sqlName(config)));
+        spark.catalog().dropTempView("nightmill_stale");
+    }
+
+    /** Fingerprints that a table that deletes by them is to lose. */
+    private Dataset<Row> stale() {
+        Dataset<Row> wanted = planned.groupBy("fingerprint").agg(count(lit(1)).as("wanted"));
+        return rows.groupBy("fingerprint")
+                .agg(
+                        count(lit(1)).as("there"),
+                        sum(col("status").notEqual("ok").cast("int")).as("failed"))
+                .join(wanted, new String[] {"fingerprint"}, "left_outer")
+                .where(col("wanted")
+                        .isNull()
+                        .or(col("failed").gt(0))
+                        .or(col("there").gt(col("wanted"))))
+                .select("fingerprint")
+                .localCheckpoint();
+    }
+
+    private void rewriteFiles() {
         Dataset<Row> kept = finished.join(
                         planned.select("fingerprint", "n"), new String[] {"fingerprint", "n"}, "left_semi")
                 .groupBy("fingerprint", "file")

@@ -41,7 +41,9 @@ public record RunConfig(
         double pricePerHour,
         boolean logPrompts) {
     /** Formats of files whose rows can be found again by the file that they are in. */
-    private static final List<String> RESUMABLE = List.of("parquet", "jsonl", "orc");
+    private static final List<String> FILES = List.of("parquet", "jsonl", "orc");
+    /** And tables that can delete rows. */
+    private static final List<String> RESUMABLE = List.of("parquet", "jsonl", "orc", "delta", "table");
 
     public RunConfig {
         if (shardTokens < 1) {
@@ -68,5 +70,20 @@ public record RunConfig(
     /** Whether an output that a run of this kind has begun could be resumed. */
     boolean isResumable() {
         return RESUMABLE.contains(outputFormat);
+    }
+
+    /** Whether the output is files alone, so that rows go by rewriting files; else the table itself deletes them. */
+    boolean isFiles() {
+        return FILES.contains(outputFormat);
+    }
+
+    /** Whether only classes of ours and Spark's go between executors. */
+    public boolean knowsItsClasses() {
+        return isFiles() || outputFormat.equals("arrow") || outputFormat.equals("csv");
+    }
+
+    /** Whether the output has a folder, for the manifest and the report. */
+    boolean hasFolder() {
+        return !outputFormat.equals("table");
     }
 }

@@ -16,25 +16,25 @@ final class ShardRuns extends AccumulatorV2<Map<Integer, ShardRuns.Run>, Map<Int
     private final TreeMap<Integer, Run> runs = new TreeMap<>();
 
     @Override
-    public boolean isZero() {
+    public synchronized boolean isZero() {
         return runs.isEmpty();
     }
 
     @Override
     public ShardRuns copy() {
         ShardRuns copy = new ShardRuns();
-        copy.add(runs);
+        copy.add(value());
         return copy;
     }
 
     @Override
-    public void reset() {
+    public synchronized void reset() {
         runs.clear();
     }
 
     /** Of two runs of a shard, the later attempt stays. */
     @Override
-    public void add(Map<Integer, Run> more) {
+    public synchronized void add(Map<Integer, Run> more) {
         more.forEach((shard, run) -> runs.merge(shard, run, (a, b) -> b.attempts() >= a.attempts() ? b : a));
     }
 
@@ -43,8 +43,9 @@ final class ShardRuns extends AccumulatorV2<Map<Integer, ShardRuns.Run>, Map<Int
         add(other.value());
     }
 
+    /** A copy: Spark's UI looks at it from another thread. */
     @Override
-    public Map<Integer, Run> value() {
-        return runs;
+    public synchronized Map<Integer, Run> value() {
+        return new TreeMap<>(runs);
     }
 }

@@ -18,7 +18,6 @@ import org.apache.spark.sql.RowFactory;
 import org.apache.spark.sql.SparkSession;
 import org.apache.spark.sql.types.DataTypes;
 import org.apache.spark.sql.types.StructType;
-import org.apache.spark.storage.StorageLevel;
 import scala.Tuple2;
 
 /**
@@ -43,16 +42,19 @@ final class Shards {
             .add("position", DataTypes.IntegerType, false);
 
     private final int partitions;
+    private final Kept<Row> kept;
     private final JavaRDD<Row> sorted;
     private final ShardCost[] costs;
 
     /** Looks at all rows once. */
     Shards(SparkSession spark, Plan plan, JavaRDD<ArrowBatch> rows) {
         this.partitions = rows.getNumPartitions();
-        this.sorted = spark.createDataFrame(rows.mapPartitionsWithIndex(new Places(plan), true), PLACE)
+        this.kept = new Kept<>(spark.createDataFrame(rows.mapPartitionsWithIndex(new Places(plan), true), PLACE)
                 .orderBy("key", "content", "partition", "position")
                 .toJavaRDD()
-                .persist(StorageLevel.DISK_ONLY());
+                // Without its schema a row is a few bytes.
+                .map(row -> RowFactory.create(row.get(0), row.get(1), row.get(2), row.get(3), row.get(4), row.get(5))));
+        this.sorted = kept.rdd();
         this.costs =
                 sorted.mapPartitionsWithIndex(new Measure(), true).collect().toArray(new ShardCost[0]);
     }
@@ -88,8 +90,22 @@ final class Shards {
         return rows.zipPartitions(places, new Cut()).mapToPair(piece -> piece).partitionBy(new HashPartitioner(shards));
     }
 
+    /**
+     * The shard of a row before which so much of the total cost lies. Three fifths of the shards hold three quarters of the cost, so that
+     * the last to run are half as large, and no executor waits long for another.
+     */
+    static int shard(long before, long total, int shards) {
+        double place = (double) before / Math.max(1, total);
+        int large = shards < 5 ? shards : shards * 3 / 5;
+        double largeCost = large == shards ? 1 : 0.75;
+        double shard = place < largeCost
+                ? place / largeCost * large
+                : large + (place - largeCost) / (1 - largeCost) * (shards - large);
+        return (int) Math.min(shards - 1, shard);
+    }
+
     void close() {
-        sorted.unpersist(false);
+        kept.close();
     }
 
     /** Each row's key and place. */
@@ -182,7 +198,7 @@ final class Shards {
                 @Override
                 public Tuple2<Integer, int[]> next() {
                     Row row = rows.next();
-                    int shard = (int) Math.min(shards - 1, running * shards / Math.max(1, total));
+                    int shard = shard(running, total, shards);
                     running += neighbour.cost(row).cost();
                     return new Tuple2<>(row.getInt(4), new int[] {row.getInt(5), shard});
                 }

@@ -4,6 +4,7 @@ import java.io.IOException;
 import java.io.OutputStream;
 import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
+import java.util.List;
 import java.util.Locale;
 import java.util.Set;
 import org.apache.hadoop.conf.Configuration;
@@ -71,10 +72,19 @@ public final class Tables {
 
     /** The rows of an output that {@link #write} has written. */
     static Dataset<Row> results(SparkSession spark, String output, String format, StructType schema) {
-        return spark.read()
-                .schema(schema)
-                .format(format.equals("jsonl") ? "json" : format)
-                .load(output);
+        return switch (format) {
+            case "table" -> spark.table(output);
+            case "delta" -> spark.read().format(format).load(output);
+            default -> spark.read()
+                    .schema(schema)
+                    .format(format.equals("jsonl") ? "json" : format)
+                    .load(output);
+        };
+    }
+
+    /** The output's name in SQL. */
+    static String sqlName(RunConfig config) {
+        return config.hasFolder() ? "%s.`%s`".formatted(config.outputFormat(), config.output()) : config.output();
     }
 
     /** What {@code auto} means for an output. */
@@ -82,7 +92,15 @@ public final class Tables {
         if (!config.mode().equals("auto")) {
             return config.mode();
         }
-        return config.isResumable() && Manifest.exists(config.output()) ? "resume" : "errorifexists";
+        boolean begun = config.hasFolder() ? Manifest.exists(config.output()) : isResultTable(config.output());
+        return config.isResumable() && begun ? "resume" : "errorifexists";
+    }
+
+    /** Whether a table of the session's is one that a run has written. */
+    private static boolean isResultTable(String name) {
+        SparkSession spark = SparkSession.active();
+        return spark.catalog().tableExists(name)
+                && List.of(spark.table(name).columns()).containsAll(List.of("id", "status", "fingerprint"));
     }
 
     /** @throws IllegalArgumentException if there is no file at the input; what is no file, Spark itself looks for */
@@ -108,11 +126,15 @@ public final class Tables {
 
     /** @throws IllegalArgumentException if something is at the output and the mode does not say what to do with it */
     static void requireWritable(RunConfig config) {
+        if (!config.hasFolder()) {
+            // Only a session knows its tables.
+            return;
+        }
         String mode = mode(config);
         if (mode.equals("resume") && !Manifest.exists(config.output())) {
             throw new IllegalArgumentException("Cannot resume %s: no run has written to it".formatted(config.output()));
         }
-        if (config.outputFormat().equals("table") || !mode.equals("errorifexists")) {
+        if (!mode.equals("errorifexists")) {
             return;
         }
         Path path = new Path(config.output());

@@ -23,11 +23,12 @@ final class Cluster implements AutoCloseable {
     private final String home;
     private final String master;
 
-    private Cluster(Path logs, int workers) throws IOException, InterruptedException {
+    private Cluster(Path logs, int workers, int smallDiskKb) throws IOException, InterruptedException {
         this.logs = logs;
         this.home = sparkHome();
         start(
                 "master",
+                List.of(),
                 "org.apache.spark.deploy.master.Master",
                 "--host",
                 "127.0.0.1",
@@ -38,8 +39,13 @@ final class Cluster implements AutoCloseable {
         master = waitFor("master", MASTER);
         waitFor("master", Pattern.compile("(New state: ALIVE)"));
         for (int i = 0; i < workers; i++) {
+            Path local = Files.createDirectories(local(i));
+            // The last worker's disk may be a small one of its own.
+            boolean small = smallDiskKb > 0 && i == workers - 1;
+            String mount = "mount -t tmpfs -o size=%dk tmpfs %s && exec \"$0\" \"$@\"".formatted(smallDiskKb, local);
             start(
                     "worker" + i,
+                    small ? List.of("unshare", "-rm", "sh", "-c", mount) : List.of(),
                     "org.apache.spark.deploy.worker.Worker",
                     "--host",
                     "127.0.0.1",
@@ -59,7 +65,17 @@ final class Cluster implements AutoCloseable {
     }
 
     static Cluster start(Path logs, int workers) throws IOException, InterruptedException {
-        return new Cluster(logs, workers);
+        return new Cluster(logs, workers, 0);
+    }
+
+    /** Of two workers, the second of which has so little disk for what Spark keeps. */
+    static Cluster withSmallDisk(Path logs, int kilobytes) throws IOException, InterruptedException {
+        return new Cluster(logs, 2, kilobytes);
+    }
+
+    /** Where a worker's executors keep blocks. */
+    Path local(int worker) {
+        return logs.resolve("local" + worker);
     }
 
     static String sparkHome() throws IOException, InterruptedException {
@@ -73,8 +89,9 @@ final class Cluster implements AutoCloseable {
         return home;
     }
 
-    private void start(String name, String... command) throws IOException {
-        List<String> all = new ArrayList<>(List.of(home + "/bin/spark-class"));
+    private void start(String name, List<String> before, String... command) throws IOException {
+        List<String> all = new ArrayList<>(before);
+        all.add(home + "/bin/spark-class");
         all.addAll(List.of(command));
         ProcessBuilder builder = builder(all);
         // Its start is told by what it logs, which our own settings would hide.
@@ -90,6 +107,11 @@ final class Cluster implements AutoCloseable {
                 """);
         builder.environment().put("SPARK_DAEMON_JAVA_OPTS", "-Dlog4j2.configurationFile=" + settings);
         builder.environment().put("SPARK_DAEMON_MEMORY", "256m");
+        if (name.startsWith("worker")) {
+            String local =
+                    local(Integer.parseInt(name.substring("worker".length()))).toString();
+            builder.environment().put("SPARK_LOCAL_DIRS", local);
+        }
         builder.redirectErrorStream(true).redirectOutput(log(name));
         processes.add(builder.start());
     }

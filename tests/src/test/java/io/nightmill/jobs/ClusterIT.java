@@ -1,6 +1,7 @@
 package io.nightmill.jobs;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
@@ -12,6 +13,7 @@ import java.time.Instant;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Random;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -21,6 +23,13 @@ import org.junit.jupiter.api.io.TempDir;
 class ClusterIT {
     @TempDir
     static Path temp;
+
+    /** So that each executor keeps something of a small input. */
+    private static final List<String> MANY_PARTITIONS = List.of(
+            "--conf", "spark.sql.files.maxPartitionBytes=1k",
+            "--conf", "spark.sql.files.openCostInBytes=1",
+            "--conf", "spark.sql.adaptive.coalescePartitions.enabled=false",
+            "--conf", "spark.sql.shuffle.partitions=8");
 
     private static Cluster cluster;
 
@@ -144,6 +153,85 @@ class ClusterIT {
         try (Cluster other = Cluster.start(logs, 2)) {
             outlives("lost-worker", other, List.of(), Cluster::killWorker);
             assertThat(Files.readString(logs.resolve("lost-worker.log"))).contains("Lost executor");
+        }
+    }
+
+    @Test
+    void hungExecutorCostsNoRow() throws IOException, InterruptedException {
+        List<String> impatient = List.of(
+                "--conf", "spark.executor.heartbeatInterval=2s",
+                "--conf", "spark.network.timeout=12s",
+                "--conf", "spark.network.timeoutInterval=2s");
+        ProcessHandle[] hung = new ProcessHandle[1];
+        Path log = outlives("hung-executor", cluster, impatient, on -> {
+            hung[0] = on.executors().get(0);
+            signal("STOP", hung[0]);
+        });
+        hung[0].destroyForcibly();
+        assertThat(Files.readString(log)).contains("heartbeat");
+    }
+
+    @Test
+    void decommissionedExecutorCostsNoRow() throws IOException, InterruptedException {
+        Path log = outlives(
+                "decommissioned",
+                cluster,
+                List.of(
+                        "--conf",
+                        "spark.decommission.enabled=true",
+                        "--conf",
+                        "spark.storage.decommission.enabled=true"),
+                on -> signal("PWR", on.executors().get(0)));
+        assertThat(Files.readString(log)).containsIgnoringCase("decommission");
+    }
+
+    private static void signal(String name, ProcessHandle process) throws IOException, InterruptedException {
+        assertThat(new ProcessBuilder("kill", "-" + name, String.valueOf(process.pid()))
+                        .start()
+                        .waitFor())
+                .isZero();
+    }
+
+    /** Bytes of what the planner keeps and of what went through the shuffle turn on disk. */
+    @Test
+    void corruptBlocksAreMadeAnew() throws IOException, InterruptedException {
+        Path log = outlives("corrupt", cluster, MANY_PARTITIONS, on -> {
+            int corrupted = 0;
+            for (int worker = 0; worker < 2; worker++) {
+                try (Stream<Path> files = Files.walk(on.local(worker))) {
+                    for (Path file : files.filter(ClusterIT::isBlock).toList()) {
+                        byte[] bytes = Files.readAllBytes(file);
+                        for (int i = bytes.length / 3; i < bytes.length; i += 97) {
+                            bytes[i] ^= 0x55;
+                        }
+                        Files.write(file, bytes);
+                        corrupted++;
+                    }
+                }
+            }
+            assertThat(corrupted).isGreaterThan(2);
+        });
+        assertThat(Files.readString(log)).containsAnyOf("FetchFailed", "Cannot read a batch of rows");
+    }
+
+    private static boolean isBlock(Path file) {
+        String name = file.getFileName().toString();
+        return Files.isRegularFile(file)
+                && (name.startsWith("rdd_") || name.startsWith("shuffle_") && name.endsWith(".data"));
+    }
+
+    @Test
+    void fullDiskCostsNoRow() throws IOException, InterruptedException {
+        Process trial =
+                new ProcessBuilder("unshare", "-rm", "sh", "-c", "mount -t tmpfs -o size=8k tmpfs /mnt").start();
+        assumeTrue(trial.waitFor() == 0, "this machine lets nobody mount a small disk (unshare -rm)");
+        Path logs = Files.createDirectories(temp.resolve("small-disk"));
+        try (Cluster other = Cluster.withSmallDisk(logs, 8)) {
+            // Else the jar itself would have to fit.
+            List<String> conf = new ArrayList<>(MANY_PARTITIONS);
+            conf.addAll(List.of("--conf", "spark.files.useFetchCache=false"));
+            outlives("full-disk", other, conf, on -> {});
+            assertThat(Files.readString(logs.resolve("full-disk.log"))).contains("No space left on device");
         }
     }
 

@@ -35,11 +35,20 @@ final class Jobs {
 
     /** Runs a command that must fail; returns what it said. */
     static String fail(String... args) {
+        return said(false, args);
+    }
+
+    /** Runs a command that must succeed; returns what it said. */
+    static String said(String... args) {
+        return said(true, args);
+    }
+
+    private static String said(boolean succeeds, String... args) {
         PrintStream err = System.err;
         ByteArrayOutputStream said = new ByteArrayOutputStream();
         System.setErr(new PrintStream(said, true, StandardCharsets.UTF_8));
         try {
-            assertThat(Nightmill.execute(new Nightmill(), args)).isNotZero();
+            assertThat(Nightmill.execute(new Nightmill(), args) == 0).isEqualTo(succeeds);
         } finally {
             System.setErr(err);
         }

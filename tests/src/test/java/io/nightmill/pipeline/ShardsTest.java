@@ -23,4 +23,18 @@ class ShardsTest {
             assertThat(Shards.shared(Shards.key(one), Shards.key(third), 2000)).isZero();
         }
     }
+
+    @ParameterizedTest
+    @CsvSource({"1", "4", "5", "17", "1000"})
+    void lastShardsAreTheSmallest(int shards) {
+        int[] rows = new int[shards];
+        for (int i = 0; i < 100_000; i++) {
+            rows[Shards.shard(i, 100_000, shards)]++;
+        }
+        assertThat(Arrays.stream(rows).sum()).isEqualTo(100_000);
+        assertThat(rows[shards - 1]).isPositive();
+        if (shards >= 5) {
+            assertThat((double) rows[0] / rows[shards - 1]).isBetween(1.5, 2.5);
+        }
+    }
 }
