@@ -29,7 +29,7 @@ class FloorsTest {
             Map.entry("text", List.of()),
             Map.entry("models", List.of("tensor", "kernels", "weights", "layers", "mixers", "text")),
             Map.entry("engine", List.of("tensor", "kernels", "layers", "text")),
-            Map.entry("runtime", List.of("engine", "models", "kernels", "weights")),
+            Map.entry("runtime", List.of("engine", "models", "kernels", "weights", "tensor")),
             Map.entry("pipeline", List.of("runtime", "engine", "models", "layers", "weights", "text")),
             Map.entry(
                     "jobs",
