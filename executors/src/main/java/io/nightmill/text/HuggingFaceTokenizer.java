@@ -12,44 +12,21 @@ import java.util.TreeSet;
 
 /** A {@code tokenizer.json} run by Hugging Face's tokenizers library, through DJL. */
 public final class HuggingFaceTokenizer implements Tokenizer {
-    private static final List<String> PARTS = List.of("normalizer", "pre_tokenizer", "post_processor", "decoder");
     private static final List<String> LISTS = List.of("normalizers", "pretokenizers", "processors", "decoders");
     private static final int DEEPEST = 16;
-    /** What the library knows, of every part. */
-    private static final Set<String> TYPES = new TreeSet<>(Set.of(
-            "BertNormalizer",
-            "Strip",
-            "StripAccents",
-            "NFC",
-            "NFD",
-            "NFKC",
-            "NFKD",
-            "Sequence",
-            "Lowercase",
-            "Nmt",
-            "Precompiled",
-            "Replace",
-            "Prepend",
-            "ByteLevel",
-            "BertPreTokenizer",
-            "Delimiter",
-            "CharDelimiterSplit",
-            "Metaspace",
-            "Whitespace",
-            "Split",
-            "Punctuation",
-            "WhitespaceSplit",
-            "Digits",
-            "UnicodeScripts",
-            "FixedLength",
-            "RobertaProcessing",
-            "BertProcessing",
-            "TemplateProcessing",
-            "BPEDecoder",
-            "WordPiece",
-            "CTC",
-            "Fuse",
-            "ByteFallback"));
+    /** What the library knows of each part. */
+    private static final Map<String, Set<String>> PARTS = Map.of(
+            "normalizer",
+            names(
+                    "BertNormalizer Strip StripAccents NFC NFD NFKC NFKD Sequence Lowercase Nmt Precompiled Replace Prepend ByteLevel"),
+            "pre_tokenizer",
+            names(
+                    "BertPreTokenizer ByteLevel CharDelimiterSplit Delimiter Metaspace Whitespace Sequence Split Punctuation"
+                            + " WhitespaceSplit Digits UnicodeScripts FixedLength"),
+            "post_processor",
+            names("RobertaProcessing BertProcessing ByteLevel TemplateProcessing Sequence"),
+            "decoder",
+            names("BPEDecoder ByteLevel WordPiece Metaspace CTC Sequence Replace Fuse Strip ByteFallback"));
 
     private static final Map<String, String> AS_IT_IS = Map.of("truncation", "false", "padding", "false");
 
@@ -89,12 +66,14 @@ public final class HuggingFaceTokenizer implements Tokenizer {
         if (root == null || !root.isObject() || !root.path("model").isObject()) {
             throw new IllegalArgumentException("Cannot read tokenizer.json: expected an object with a model");
         }
-        for (String part : PARTS) {
-            requireComponent(part, root.path(part), 0);
-        }
+        PARTS.forEach((part, types) -> requireComponent(part, types, root.path(part), 0));
     }
 
-    private static void requireComponent(String name, JsonNode component, int depth) {
+    private static Set<String> names(String list) {
+        return new TreeSet<>(Set.of(list.split(" ")));
+    }
+
+    private static void requireComponent(String name, Set<String> types, JsonNode component, int depth) {
         if (component.isMissingNode() || component.isNull()) {
             return;
         }
@@ -103,13 +82,33 @@ public final class HuggingFaceTokenizer implements Tokenizer {
                     .formatted(name, head(component)));
         }
         String type = component.path("type").asText();
-        if (!TYPES.contains(type)) {
+        if (!types.contains(type)) {
             throw new IllegalArgumentException("Cannot read tokenizer.json: %s has the type '%s', expected one of %s"
-                    .formatted(name, type, TYPES));
+                    .formatted(name, type, types));
         }
+        requireTemplate(component, "single", List.of("A"));
+        requireTemplate(component, "pair", List.of("A", "B"));
         for (String list : LISTS) {
             for (JsonNode one : component.path(list)) {
-                requireComponent(name + "." + list, one, depth + 1);
+                requireComponent(name + "." + list, types, one, depth + 1);
+            }
+        }
+    }
+
+    /** Every piece of a template is one of the sequences that it is made of, or a special token that is explained. */
+    private static void requireTemplate(JsonNode processor, String name, List<String> sequences) {
+        for (JsonNode piece : processor.path(name)) {
+            JsonNode token = processor
+                    .path("special_tokens")
+                    .path(piece.at("/SpecialToken/id").asText());
+            boolean isToken = piece.has("SpecialToken")
+                    && !token.path("ids").isEmpty()
+                    && token.path("ids").size() == token.path("tokens").size();
+            boolean isSequence = sequences.contains(piece.at("/Sequence/id").asText());
+            if (piece.isObject() && !isToken && !isSequence) {
+                throw new IllegalArgumentException(
+                        "Cannot read tokenizer.json: the template '%s' has the piece %s, expected a sequence of %s or one of its special tokens"
+                                .formatted(name, head(piece), sequences));
             }
         }
     }
@@ -121,8 +120,13 @@ public final class HuggingFaceTokenizer implements Tokenizer {
 
     @Override
     public int[] encode(String text, boolean special) {
-        long[] ids = tokenizer.encode(text, special, false).getIds();
-        return Arrays.stream(ids).mapToInt(Math::toIntExact).toArray();
+        try {
+            long[] ids = tokenizer.encode(text, special, false).getIds();
+            return Arrays.stream(ids).mapToInt(Math::toIntExact).toArray();
+        } catch (RuntimeException e) {
+            // A vocabulary may lack what its own rules name.
+            throw new IllegalArgumentException("Cannot encode by this tokenizer.json: " + e.getMessage(), e);
+        }
     }
 
     @Override

@@ -73,6 +73,8 @@ final class FileSwap {
                     String name = fresh.getPath().getName();
                     if (fresh.isFile() && !name.startsWith("_") && !name.startsWith(".")) {
                         Path to = new Path(output, name);
+                        // Where renaming is copying, a run that died meanwhile has left a part.
+                        files.delete(to, false);
                         if (!files.rename(fresh.getPath(), to)) {
                             throw new IOException("Cannot move " + fresh.getPath() + " to " + to);
                         }

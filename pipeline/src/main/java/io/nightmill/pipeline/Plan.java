@@ -1,5 +1,6 @@
 package io.nightmill.pipeline;
 
+import io.nightmill.engine.Sampling;
 import io.nightmill.runtime.ModelSpec;
 import io.nightmill.runtime.SamplingJson;
 import java.io.Serializable;
@@ -43,9 +44,13 @@ record Plan(
         return kind.generates() && row.continuations().isEmpty();
     }
 
-    /** Tokens that a row may write. */
-    int maxTokens(PlannedRow row) {
-        return generates(row) ? SamplingJson.parse(sampling, row.sampling()).maxTokens() : 0;
+    /** Tokens that a row may write, of all its outputs together; what is asked beyond the context is not written. */
+    long maxTokens(PlannedRow row, int contextLength) {
+        if (!generates(row)) {
+            return 0;
+        }
+        Sampling own = SamplingJson.parse(sampling, row.sampling());
+        return (long) own.n() * Math.min(own.maxTokens(), Math.max(1, contextLength - row.prompt().length));
     }
 
     /** Whether a row's answer is the same under any id. */

@@ -25,7 +25,7 @@ record PlannedRow(
         @Nullable Failure failure) {
 
     /** What the row will cost, in tokens: those to read, and those it may write. */
-    long cost(int maxTokens) {
+    long cost(long maxTokens) {
         long tokens = (long) prompt.length + (continuations.isEmpty() ? maxTokens : 0);
         for (int[] continuation : continuations) {
             tokens += continuation.length;

@@ -73,7 +73,7 @@ final class Shards {
                 : (total.rows() * parallelism + config.checkpointRows() - 1) / config.checkpointRows();
         long wanted = Math.max(
                 Math.max(byCost, Math.min(total.rows(), byRows)), Math.min(parallelism, total.cost() / LEAST_COST));
-        return (int) Math.max(1, Math.min(wanted, 1_000_000));
+        return (int) Math.max(1, Math.min(wanted, Math.min(total.rows(), 1_000_000)));
     }
 
     /** The rows by shard; a shard's rows come in any order. */
@@ -113,16 +113,17 @@ final class Shards {
         @Override
         public Iterator<Row> call(Integer partition, Iterator<ArrowBatch> batches) {
             int[] position = {0};
+            int contextLength = ModelFiles.text(plan.spec().path()).contextLength();
             return ArrowBatches.read(batches)
                     .flatMap(List::stream)
-                    .map(row -> place(row, partition, position[0]++))
+                    .map(row -> place(row, contextLength, partition, position[0]++))
                     .iterator();
         }
 
-        private Row place(PlannedRow row, int partition, int position) {
+        private Row place(PlannedRow row, int contextLength, int partition, int position) {
             boolean runs = row.failure() == null;
             int[] prompt = row.prompt();
-            long output = runs ? row.cost(plan.maxTokens(row)) - prompt.length : 1;
+            long output = runs ? row.cost(plan.maxTokens(row, contextLength)) - prompt.length : 1;
             // Only rows that can share an answer have equal contents.
             String content = runs && plan.isDeterministic(row) ? Fingerprint.ofContent(plan, row) : row.fingerprint();
             return RowFactory.create(key(prompt), content, prompt.length, output, partition, position);

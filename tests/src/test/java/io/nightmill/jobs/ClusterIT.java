@@ -111,7 +111,7 @@ class ClusterIT {
             throws IOException, InterruptedException {
         Path model = Jobs.ROOT.resolve("conf/demo/stories-hybrid-moe");
         List<String> more =
-                List.of("--max-tokens", "300", "--ignore-eos", "--temperature", "0.7", "--shard-tokens", "8000");
+                List.of("--max-tokens", "200", "--ignore-eos", "--temperature", "0.7", "--shard-tokens", "5500");
         Path input = temp.resolve("stories.jsonl");
         Path calm = temp.resolve("undisturbed");
         if (!Files.exists(calm)) {

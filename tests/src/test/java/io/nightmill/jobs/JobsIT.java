@@ -12,10 +12,13 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
+import java.util.Random;
 import java.util.stream.IntStream;
 import org.apache.spark.sql.Dataset;
 import org.apache.spark.sql.Row;
+import org.apache.spark.sql.RowFactory;
 import org.apache.spark.sql.SparkSession;
+import org.apache.spark.sql.types.StructType;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -447,5 +450,43 @@ class JobsIT {
                     .hasSize(1)
                     .allSatisfy(other -> assertThat(other.path("outputs")).isEqualTo(row.path("outputs")));
         }
+    }
+
+    /** Whatever a table's values are, every row comes out, as a result or with its reason. */
+    @Test
+    void hostileValuesAreRows() throws IOException {
+        Random random = new Random(5);
+        List<Row> rows = new ArrayList<>();
+        double[] odd = {Double.NaN, Double.POSITIVE_INFINITY, -1, 0, 1e300, 0.5};
+        for (int i = 0; i < 200; i++) {
+            byte[] bytes = new byte[random.nextInt(40)];
+            random.nextBytes(bytes);
+            String text = new String(bytes, java.nio.charset.StandardCharsets.UTF_16);
+            Integer[] ids = {random.nextInt(), null, Integer.MIN_VALUE};
+            rows.add(RowFactory.create(
+                    "r" + i,
+                    random.nextInt(9) == 0
+                            ? null
+                            : random.nextBoolean() ? bytes : text.getBytes(java.nio.charset.StandardCharsets.UTF_8),
+                    random.nextInt(5) == 0 ? odd[random.nextInt(odd.length)] : null,
+                    random.nextInt(5) == 0 ? random.nextInt() : null,
+                    random.nextInt(5) == 0 ? new String[] {text, "", null} : null,
+                    random.nextInt(9) == 0 ? ids : null));
+        }
+        StructType schema =
+                StructType.fromDDL("id string, prompt binary, temperature double, max_tokens int, stop array<string>,"
+                        + " allowed_token_ids array<int>");
+        Path parquet = temp.resolve("hostile.parquet");
+        try (SparkSession spark = SparkSession.builder().master("local[1]").getOrCreate()) {
+            spark.createDataFrame(rows, schema).write().parquet(parquet.toString());
+        }
+        run("generate", parquet, "--max-tokens", "3");
+        Map<String, JsonNode> results = Jobs.results(out);
+        assertThat(results).hasSize(200);
+        long failed = results.values().stream()
+                .filter(row -> row.path("status").asText().equals("error"))
+                .peek(row -> assertThat(row.at("/error/message").asText()).isNotBlank())
+                .count();
+        assertThat(failed).isBetween(50L, 190L);
     }
 }
