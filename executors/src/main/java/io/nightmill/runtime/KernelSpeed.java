@@ -8,6 +8,8 @@ import io.nightmill.weights.Precision;
 import java.nio.ByteBuffer;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Map;
+import java.util.concurrent.ConcurrentHashMap;
 
 /**
  * What the products of this machine's kernels reach, tried for a moment: the measure of a plan's predictions.
@@ -16,13 +18,19 @@ import java.util.List;
  * @param bytesPerSecond of weights, of one row
  */
 public record KernelSpeed(double flops, double bytesPerSecond) {
+    private static final Map<Precision, KernelSpeed> MEASURED = new ConcurrentHashMap<>();
     private static final int IN = 1024;
     private static final int OUT = 8192;
     private static final int ROWS = 128;
-    private static final long WARM_NANOS = 400_000_000L;
+    private static final long WARM_NANOS = 150_000_000L;
     private static final int ROUNDS = 5;
 
-    public static KernelSpeed measure(Precision precision, int threads) {
+    /** Measured once per JVM and precision. */
+    public static KernelSpeed of(Precision precision, int threads) {
+        return MEASURED.computeIfAbsent(precision, key -> measure(key, threads));
+    }
+
+    private static KernelSpeed measure(Precision precision, int threads) {
         int all = threads > 0 ? threads : Runtime.getRuntime().availableProcessors();
         Format format = precision == Precision.BF16 ? Format.BF16 : Format.F32;
         try (HostBackend backend = ExecutorRuntime.backend(precision, all)) {

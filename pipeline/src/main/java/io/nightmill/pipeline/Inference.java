@@ -139,7 +139,7 @@ public final class Inference {
                         model,
                         config,
                         executors(spark),
-                        KernelSpeed.measure(
+                        KernelSpeed.of(
                                 config.model().precision(), config.model().threads()))
                 .addTo(plan.putObject("predicted"));
         plan.putObject("bytes")
@@ -187,7 +187,7 @@ public final class Inference {
                 model,
                 config,
                 executors,
-                KernelSpeed.measure(config.model().precision(), config.model().threads()));
+                KernelSpeed.of(config.model().precision(), config.model().threads()));
         Console console = new Console();
         RunMonitor monitor = RunMonitor.start(missing, counters, console::draw);
         try (monitor) {

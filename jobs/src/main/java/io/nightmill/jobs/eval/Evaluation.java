@@ -46,9 +46,13 @@ import org.jspecify.annotations.Nullable;
  * resumes), answers samples, samples figures.
  */
 final class Evaluation {
+    /** Documents that a task is tried on, before all are asked. */
+    private static final int TRIED = 5;
+
     private final SparkSession spark;
     private final EvalOptions options;
     private final EvalDocuments documents;
+    private final DocFields fields = new DocFields();
 
     private Evaluation(SparkSession spark, EvalOptions options, String dataDir) {
         this.spark = spark;
@@ -176,16 +180,27 @@ final class Evaluation {
                     .boxed()
                     .collect(Collectors.toCollection(TreeSet::new))));
         }
-        DocFields fields = new DocFields();
-        ObjectNode firstDoc = EvalDocuments.object(docs.first());
-        boolean multipleTargets;
-        try {
-            multipleTargets = fields.target(task.fields(), firstDoc).isArray();
-        } catch (IllegalArgumentException e) {
-            throw new IllegalArgumentException(
-                    "Cannot use the task %s on its first document: %s".formatted(task.name(), e.getMessage()), e);
+        return new TaskRun(task, count, effective, examples, picks, hasManyTargets(task, docs.take(TRIED)));
+    }
+
+    /**
+     * As the harness finds out by a task's first document; here, the first that can be read.
+     *
+     * @throws IllegalArgumentException if none can: then the task's file is wrong
+     */
+    private boolean hasManyTargets(EvalTask task, List<String> docs) {
+        IllegalArgumentException reason = null;
+        for (String doc : docs) {
+            try {
+                return fields.target(task.fields(), EvalDocuments.object(doc)).isArray();
+            } catch (IllegalArgumentException e) {
+                reason = reason == null ? e : reason;
+            }
         }
-        return new TaskRun(task, count, effective, examples, picks, multipleTargets);
+        throw new IllegalArgumentException(
+                "Cannot use the task %s on its first %d documents: %s"
+                        .formatted(task.name(), docs.size(), reason == null ? "" : reason.getMessage()),
+                reason);
     }
 
     static List<int[]> picks(EvalTask.FewShot shots, int pool, int wanted, long documents, long seed) {
