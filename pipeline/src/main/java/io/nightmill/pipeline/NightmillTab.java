@@ -6,16 +6,14 @@ import jakarta.servlet.http.HttpServletRequest;
 import java.lang.reflect.Method;
 import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.Collections;
 import java.util.List;
 import java.util.Locale;
-import java.util.Map;
-import java.util.WeakHashMap;
 import org.apache.spark.SparkContext;
 import org.apache.spark.ui.SparkUI;
 import org.apache.spark.ui.SparkUITab;
 import org.apache.spark.ui.UIUtils;
 import org.apache.spark.ui.WebUIPage;
+import org.apache.spark.ui.WebUITab;
 import org.jspecify.annotations.Nullable;
 import scala.Function0;
 import scala.Option;
@@ -27,8 +25,6 @@ import scala.xml.XML;
 
 /** The "Nightmill" tab of Spark's UI: how the session's latest run goes, and each executor's part in it. */
 final class NightmillTab extends SparkUITab {
-    private static final Map<SparkUI, NightmillTab> TABS = Collections.synchronizedMap(new WeakHashMap<>());
-
     private volatile @Nullable RunMonitor monitor;
 
     private NightmillTab(SparkUI ui) {
@@ -47,11 +43,14 @@ final class NightmillTab extends SparkUITab {
         if (ui.isEmpty()) {
             return;
         }
-        NightmillTab tab = TABS.computeIfAbsent(ui.get(), key -> {
-            NightmillTab made = new NightmillTab(key);
-            key.attachTab(made);
-            return made;
-        });
+        for (WebUITab tab : CollectionConverters.asJava(ui.get().getTabs())) {
+            if (tab instanceof NightmillTab ours) {
+                ours.monitor = monitor;
+                return;
+            }
+        }
+        NightmillTab tab = new NightmillTab(ui.get());
+        ui.get().attachTab(tab);
         tab.monitor = monitor;
     }
 
