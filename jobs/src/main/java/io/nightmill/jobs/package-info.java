@@ -1,4 +1,4 @@
-/** The commands: generate, score, models, demo. */
+/** The commands, and what they have in common. */
 @NullMarked
 package io.nightmill.jobs;
 
