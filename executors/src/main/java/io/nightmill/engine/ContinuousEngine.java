@@ -12,6 +12,7 @@ import io.nightmill.layers.Decoder;
 import io.nightmill.layers.ExpertLoad;
 import io.nightmill.layers.Scratch;
 import io.nightmill.layers.Step;
+import io.nightmill.tensor.Batch;
 import io.nightmill.tensor.Tensor;
 import io.nightmill.text.Detokenizer;
 import io.nightmill.text.Tokenizer;
@@ -67,11 +68,10 @@ public final class ContinuousEngine implements Engine {
         this.tokenizer = tokenizer;
         this.endTokens = endTokens;
         this.contextLength = contextLength;
-        long mostPages =
-                (long) limits.maxNumSeqs() * ((contextLength + decoder.lead().length) / Memory.PAGE_TOKENS + 2);
+        long mostPages = (long) limits.maxNumSeqs() * ((contextLength + decoder.lead().length) / Batch.PAGE_TOKENS + 2);
         // Half as many again for states that running sequences were forked from.
         int mostSlots = limits.maxNumSeqs() + limits.maxNumSeqs() / 2 + 1;
-        this.memory = new Memory(backend, decoder.states(), limits.kvBytes(), mostPages, mostSlots);
+        this.memory = new Memory(backend, decoder.states(), limits.kvType(), limits.kvBytes(), mostPages, mostSlots);
         this.admission = new Admission(decoder.vocabulary(), decoder.lead().length, contextLength, memory, tokenizer);
         this.prefixes = new PrefixCache(memory);
         this.scheduler = new Scheduler(memory, prefixes, limits);

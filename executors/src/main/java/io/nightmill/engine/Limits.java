@@ -1,14 +1,22 @@
 package io.nightmill.engine;
 
+import io.nightmill.tensor.KvType;
+
 /**
  * How much the engine takes on at once, by vLLM's names.
  *
  * @param kvMemory bytes for paged states; 0 is {@value #HEAP_SHARE} of the JVM's largest heap
+ * @param kvType how paged states are held
  * @param maxNumSeqs sequences that run together
  * @param maxNumBatchedTokens tokens of one step
  */
-public record Limits(long kvMemory, int maxNumSeqs, int maxNumBatchedTokens) {
+public record Limits(long kvMemory, KvType kvType, int maxNumSeqs, int maxNumBatchedTokens) {
     private static final double HEAP_SHARE = 0.4;
+
+    /** With paged states in float32. */
+    public Limits(long kvMemory, int maxNumSeqs, int maxNumBatchedTokens) {
+        this(kvMemory, KvType.F32, maxNumSeqs, maxNumBatchedTokens);
+    }
 
     public Limits {
         if (kvMemory < 0 || maxNumSeqs < 1 || maxNumBatchedTokens < 1) {

@@ -1,9 +1,12 @@
 package io.nightmill.engine;
 
+import static io.nightmill.tensor.Batch.PAGE_TOKENS;
+
 import io.nightmill.kernels.Backend;
+import io.nightmill.layers.StateCost;
+import io.nightmill.tensor.KvType;
 import io.nightmill.tensor.State;
 import io.nightmill.tensor.State.Spec;
-import io.nightmill.tensor.Tensor;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.List;
@@ -13,8 +16,6 @@ import java.util.List;
  * states of fixed size. Both are taken, shared, copied before a holder writes, and returned. One id serves every layer.
  */
 final class Memory {
-    static final int PAGE_TOKENS = 16;
-
     /** Rows of pools that belong together, and how many hold each. */
     private final class Units {
         final Class<? extends Spec> kind;
@@ -42,7 +43,7 @@ final class Memory {
             for (List<State> branch : states) {
                 for (State state : branch) {
                     if (kind.isInstance(state.spec())) {
-                        backend.copyRows(state.pool(), unit * rows, copy * rows, rows);
+                        backend.copyRows(state, unit * rows, copy * rows, rows);
                     }
                 }
             }
@@ -65,14 +66,15 @@ final class Memory {
 
     /**
      * @param specs per branch
+     * @param type of the values of paged states
      * @param bytes at most so many for all pools; where states of both kinds compete, slots get up to half
      * @param mostPages more are never needed
      * @param mostSlots more are never needed
      */
-    Memory(Backend backend, List<List<Spec>> specs, long bytes, long mostPages, int mostSlots) {
+    Memory(Backend backend, List<List<Spec>> specs, KvType type, long bytes, long mostPages, int mostSlots) {
         this.backend = backend;
-        long pageBytes = bytes(specs, Spec.Paged.class) * PAGE_TOKENS;
-        slotBytes = bytes(specs, Spec.Fixed.class);
+        long pageBytes = StateCost.of(specs, type).perToken() * PAGE_TOKENS;
+        slotBytes = StateCost.of(specs, type).perSequence();
         long forSlots = pageBytes == 0 ? bytes : bytes / 2;
         long slotCount = slotBytes == 0 ? 0 : Math.min(mostSlots, forSlots / slotBytes);
         slotCount = Math.min(slotCount, Integer.MAX_VALUE / widest(specs, Spec.Fixed.class));
@@ -91,21 +93,11 @@ final class Memory {
             List<State> mine = new ArrayList<>();
             for (Spec spec : branch) {
                 int rows = spec instanceof Spec.Paged ? (int) pageCount * PAGE_TOKENS : (int) slotCount;
-                Tensor pool = new Tensor(backend.allocate((long) rows * spec.width()), 0, rows, spec.width());
-                mine.add(new State(spec, pool));
+                mine.add(backend.allocate(spec, rows, type));
             }
             all.add(List.copyOf(mine));
         }
         states = List.copyOf(all);
-    }
-
-    private static long bytes(List<List<Spec>> specs, Class<? extends Spec> kind) {
-        return specs.stream()
-                        .flatMap(List::stream)
-                        .filter(kind::isInstance)
-                        .mapToLong(Spec::width)
-                        .sum()
-                * Float.BYTES;
     }
 
     private static int widest(List<List<Spec>> specs, Class<? extends Spec> kind) {

@@ -181,7 +181,7 @@ final class Scheduler {
                 return false;
             }
         }
-        int partial = sequence.computed / Memory.PAGE_TOKENS;
+        int partial = sequence.computed / Batch.PAGE_TOKENS;
         if (sharesLast(sequence)) {
             sequence.pages[partial] = memory.ownPage(sequence.pages[partial]);
         }
@@ -202,9 +202,9 @@ final class Scheduler {
 
     /** Whether the page that the next token goes to is held by others too. */
     private boolean sharesLast(Sequence sequence) {
-        int partial = sequence.computed / Memory.PAGE_TOKENS;
+        int partial = sequence.computed / Batch.PAGE_TOKENS;
         return partial < sequence.pageCount
-                && sequence.computed % Memory.PAGE_TOKENS != 0
+                && sequence.computed % Batch.PAGE_TOKENS != 0
                 && memory.isSharedPage(sequence.pages[partial]);
     }
 
@@ -246,6 +246,6 @@ final class Scheduler {
                     first, share.tokens, s.computed, s.known, Arrays.copyOf(s.pages, s.pageCount), s.slot));
             first += share.tokens;
         }
-        return new Batch(tokens, spans, Memory.PAGE_TOKENS);
+        return new Batch(tokens, spans);
     }
 }

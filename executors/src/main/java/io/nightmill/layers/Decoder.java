@@ -79,21 +79,6 @@ public record Decoder(
                 .sum();
     }
 
-    public StateCost stateCost() {
-        long perToken = 0;
-        long perSequence = 0;
-        for (List<State.Spec> specs : states()) {
-            for (State.Spec spec : specs) {
-                if (spec instanceof State.Spec.Paged) {
-                    perToken += spec.width() * (long) Float.BYTES;
-                } else {
-                    perSequence += spec.width() * (long) Float.BYTES;
-                }
-            }
-        }
-        return new StateCost(perToken, perSequence);
-    }
-
     /**
      * Advances the states by the step's tokens.
      *

@@ -2,6 +2,7 @@ package io.nightmill.layers;
 
 import io.nightmill.kernels.Backend;
 import io.nightmill.kernels.Backend.Glu;
+import io.nightmill.kernels.Backend.Product;
 import io.nightmill.tensor.Matrix;
 import io.nightmill.tensor.Tensor;
 import io.nightmill.weights.Weights;
@@ -70,18 +71,20 @@ public record Experts(
         Backend backend = step.backend();
         int width = projections.stream().mapToInt(list -> list.get(0).out()).sum();
         Tensor both = step.scratch().tensor(x.rows(), width);
+        List<Product> products = new ArrayList<>();
         int column = 0;
         for (int i = 0; i < projections.size(); i++) {
             Tensor bias = biases.isEmpty() ? null : biases.get(i);
-            backend.groupedMatmul(both, column, x, projections.get(i), starts, bias);
+            products.add(new Product(both, column, projections.get(i), bias));
             column += projections.get(i).get(0).out();
         }
+        backend.matmul(x, starts, products);
         Tensor h = step.scratch().tensor(x.rows(), inner());
         if (width == inner()) {
             backend.activate(h, both, glu.activation());
         } else {
             backend.glu(h, both, glu);
         }
-        backend.groupedMatmul(out, 0, h, down, starts, downBias);
+        backend.matmul(h, starts, List.of(new Product(out, 0, down, downBias)));
     }
 }

@@ -1,9 +1,11 @@
 package io.nightmill.layers;
 
 import io.nightmill.kernels.Backend;
+import io.nightmill.kernels.Backend.Product;
 import io.nightmill.tensor.Matrix;
 import io.nightmill.tensor.Tensor;
 import io.nightmill.weights.Weights;
+import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /** {@code y = x w^T + bias}. */
@@ -29,6 +31,11 @@ public record Linear(Matrix weight, @Nullable Tensor bias) implements Projection
     @Override
     public int out() {
         return weight.out();
+    }
+
+    /** What {@link #apply} is, to be computed beside other products of the same rows. */
+    Product product(Tensor out, int column) {
+        return new Product(out, column, List.of(weight), bias);
     }
 
     public void apply(Backend backend, Tensor out, Tensor x) {

@@ -1,7 +1,10 @@
 package io.nightmill.layers;
 
 import io.nightmill.kernels.Activation;
+import io.nightmill.kernels.Backend.Product;
 import io.nightmill.tensor.Tensor;
+import java.util.ArrayList;
+import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /** Rows to rows of another width: a product, or two in a row. */
@@ -16,6 +19,25 @@ public interface Projection {
         Tensor y = step.scratch().tensor(x.rows(), out());
         apply(y, 0, x, step);
         return y;
+    }
+
+    /** New tensors {@code [tokens, out]} of several projections of the same rows; plain products are one call. */
+    static List<Tensor> all(List<? extends Projection> projections, Tensor x, Step step) {
+        List<Tensor> out = new ArrayList<>();
+        List<Product> products = new ArrayList<>();
+        for (Projection projection : projections) {
+            Tensor y = step.scratch().tensor(x.rows(), projection.out());
+            if (projection instanceof Linear linear) {
+                products.add(linear.product(y, 0));
+            } else {
+                projection.apply(y, 0, x, step);
+            }
+            out.add(y);
+        }
+        if (!products.isEmpty()) {
+            step.backend().matmul(x, new int[] {0, x.rows()}, products);
+        }
+        return out;
     }
 
     /** {@code up(activation(down(x)))}. */

@@ -8,6 +8,8 @@ import io.nightmill.layers.Rope;
 import io.nightmill.layers.SequenceMixer;
 import io.nightmill.layers.Step;
 import io.nightmill.tensor.State;
+import io.nightmill.tensor.State.Spec.Paged;
+import io.nightmill.tensor.State.Spec.Role;
 import io.nightmill.tensor.Tensor;
 import java.util.ArrayList;
 import java.util.List;
@@ -43,8 +45,8 @@ public record HybridHeads(
     public List<State.Spec> states() {
         List<State.Spec> specs = new ArrayList<>(mamba.states());
         if (key != null && value != null) {
-            specs.add(new State.Spec.Paged(key.out()));
-            specs.add(new State.Spec.Paged(value.out()));
+            specs.add(new Paged(Role.KEYS, attention.kvHeads(), attention.keyDim()));
+            specs.add(new Paged(Role.VALUES, attention.kvHeads(), attention.valueDim()));
         }
         return specs;
     }
@@ -58,8 +60,8 @@ public record HybridHeads(
         if (key != null && value != null) {
             Tensor k = key.of(x, step);
             backend.rope(k, step.table(rope), attention.keyDim(), 0, rope.interleaved());
-            backend.append(pages.get(0), 0, k, step.batch());
-            backend.append(pages.get(1), 0, value.of(x, step), step.batch());
+            backend.append(pages.get(0), k, step.batch());
+            backend.append(pages.get(1), value.of(x, step), step.batch());
             step.hold(this, pages);
         }
         Tensor mixed = step.rows(attention.heads() * attention.valueDim());

@@ -42,7 +42,7 @@ public record LatentAttention(
 
     @Override
     public List<State.Spec> states() {
-        return List.of(new State.Spec.Paged(attention.keyDim()));
+        return List.of(new State.Spec.Paged(State.Spec.Role.BOTH, 1, attention.keyDim()));
     }
 
     @Override
@@ -71,8 +71,10 @@ public record LatentAttention(
             backend.rope(k, step.table(rope), rotary, 0, rope.interleaved());
         }
         State state = states.get(0);
-        backend.append(state, 0, c, step.batch());
-        backend.append(state, rank, k, step.batch());
+        Tensor latentRow = step.rows(rank + rotary);
+        backend.copyColumns(latentRow, 0, c, 0, rank);
+        backend.copyColumns(latentRow, rank, k, 0, rotary);
+        backend.append(state, latentRow, step.batch());
 
         Tensor absorbed = step.rows(heads * (rank + rotary));
         backend.headMatmul(absorbed, q, absorbKey);

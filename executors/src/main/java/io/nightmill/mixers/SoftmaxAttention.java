@@ -10,6 +10,8 @@ import io.nightmill.layers.Rope;
 import io.nightmill.layers.SequenceMixer;
 import io.nightmill.layers.Step;
 import io.nightmill.tensor.State;
+import io.nightmill.tensor.State.Spec.Paged;
+import io.nightmill.tensor.State.Spec.Role;
 import io.nightmill.tensor.Tensor;
 import io.nightmill.weights.Weights;
 import java.util.List;
@@ -69,15 +71,18 @@ public record SoftmaxAttention(
 
     @Override
     public List<State.Spec> states() {
-        return List.of(new State.Spec.Paged(key.out()), new State.Spec.Paged(value.out()));
+        return List.of(
+                new Paged(Role.KEYS, attention.kvHeads(), attention.keyDim()),
+                new Paged(Role.VALUES, attention.kvHeads(), attention.valueDim()));
     }
 
     @Override
     public void apply(Tensor out, Tensor x, List<State> states, Step step) {
         Backend backend = step.backend();
-        Tensor q = query.of(x, step);
-        Tensor k = key.of(x, step);
-        Tensor v = value.of(x, step);
+        List<Tensor> rows = Projection.all(List.of(query, key, value), x, step);
+        Tensor q = rows.get(0);
+        Tensor k = rows.get(1);
+        Tensor v = rows.get(2);
         if (queryNorm != null) {
             queryNorm.apply(backend, q);
         }
@@ -93,8 +98,8 @@ public record SoftmaxAttention(
             backend.rope(q, step.table(rope), attention.keyDim(), 0, rope.interleaved());
             backend.rope(k, step.table(rope), attention.keyDim(), 0, rope.interleaved());
         }
-        backend.append(states.get(0), 0, k, step.batch());
-        backend.append(states.get(1), 0, v, step.batch());
+        backend.append(states.get(0), k, step.batch());
+        backend.append(states.get(1), v, step.batch());
         Tensor mixed = step.rows(attention.heads() * attention.valueDim());
         backend.attend(mixed, q, states.get(0), states.get(1), attention, step.batch());
         if (gate != null) {

@@ -3,6 +3,8 @@ package io.nightmill.models;
 import io.nightmill.kernels.Backend;
 import io.nightmill.kernels.HostBackend;
 import io.nightmill.layers.Decoder;
+import io.nightmill.layers.StateCost;
+import io.nightmill.tensor.KvType;
 import io.nightmill.weights.Checkpoint;
 import io.nightmill.weights.ConfigNode;
 import io.nightmill.weights.Gguf;
@@ -60,10 +62,11 @@ public final class ModelLoader {
      * Checks that a model can be loaded: that its architecture is known, and its tensors are there in the right shapes. Reads
      * headers only; the weights may be missing from the files.
      *
+     * @param type how keys and values are to be held
      * @return what it will take
      * @throws IllegalArgumentException as {@link #load} does
      */
-    public static ModelSize check(Path path) {
+    public static ModelSize check(Path path, KvType type) {
         try (Backend backend = new HostBackend(1)) {
             Model model = load(path, backend, Precision.SHAPES);
             return new ModelSize(
@@ -71,7 +74,7 @@ public final class ModelLoader {
                     model.parameters() - model.decoder().idleValues(),
                     model.weightBytes(),
                     model.text().contextLength(),
-                    model.decoder().stateCost());
+                    StateCost.of(model.decoder().states(), type));
         }
     }
 

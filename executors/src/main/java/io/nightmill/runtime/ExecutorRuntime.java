@@ -75,7 +75,7 @@ public final class ExecutorRuntime implements AutoCloseable {
 
     /** The CPU's kernels for a precision. */
     public static HostBackend backend(Precision precision, int threads) {
-        return precision == Precision.BF16 ? HostBackend.withNativeProducts(threads) : new HostBackend(threads);
+        return HostBackend.of(precision.products(), threads);
     }
 
     /**

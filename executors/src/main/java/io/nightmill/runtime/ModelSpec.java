@@ -1,6 +1,7 @@
 package io.nightmill.runtime;
 
 import io.nightmill.engine.Limits;
+import io.nightmill.tensor.KvType;
 import io.nightmill.weights.Precision;
 
 /**
@@ -19,6 +20,7 @@ public record ModelSpec(String path, Precision precision, Limits limits, int thr
                 path,
                 precision.name(),
                 Long.toString(limits.kvMemory()),
+                limits.kvType().name(),
                 Integer.toString(limits.maxNumSeqs()),
                 Integer.toString(limits.maxNumBatchedTokens()),
                 Integer.toString(threads),
@@ -30,8 +32,12 @@ public record ModelSpec(String path, Precision precision, Limits limits, int thr
         return new ModelSpec(
                 parts[0],
                 Precision.valueOf(parts[1]),
-                new Limits(Long.parseLong(parts[2]), Integer.parseInt(parts[3]), Integer.parseInt(parts[4])),
-                Integer.parseInt(parts[5]),
-                Long.parseLong(parts[6]));
+                new Limits(
+                        Long.parseLong(parts[2]),
+                        KvType.valueOf(parts[3]),
+                        Integer.parseInt(parts[4]),
+                        Integer.parseInt(parts[5])),
+                Integer.parseInt(parts[6]),
+                Long.parseLong(parts[7]));
     }
 }

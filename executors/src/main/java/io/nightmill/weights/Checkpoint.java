@@ -168,7 +168,7 @@ public final class Checkpoint implements Weights {
     @Override
     public Matrix matrix(String name, int out, int in) {
         Stored tensor = stored(name, out, in);
-        return files.precision.apply(view(tensor, tensor.offset(), out, in, scales(name, out, in)));
+        return view(tensor, tensor.offset(), out, in, scales(name, out, in));
     }
 
     @Override
@@ -183,7 +183,7 @@ public final class Checkpoint implements Weights {
         if (files.precision == Precision.SHAPES) {
             return view(tensor, tensor.offset(), rows.length, in, null);
         }
-        return files.precision.apply(Matrices.rows(view(tensor, tensor.offset(), out, in, null), rows));
+        return Matrices.rows(view(tensor, tensor.offset(), out, in, null), rows);
     }
 
     private Matrix view(Stored tensor, long offset, int out, int in, Matrix.@Nullable Scales scales) {
@@ -236,7 +236,7 @@ public final class Checkpoint implements Weights {
         long bytes = tensor.bytes() / count;
         List<Matrix> slices = new ArrayList<>();
         for (int i = 0; i < count; i++) {
-            slices.add(files.precision.apply(view(tensor, tensor.offset() + i * bytes, out, in, null)));
+            slices.add(view(tensor, tensor.offset() + i * bytes, out, in, null));
         }
         return slices;
     }
@@ -251,7 +251,7 @@ public final class Checkpoint implements Weights {
         List<Matrix> slices = new ArrayList<>();
         for (int i = 0; i < count; i++) {
             Matrix stored = view(tensor, tensor.offset() + i * bytes, in, out, null);
-            slices.add(files.precision.apply(Matrices.transpose(stored)));
+            slices.add(Matrices.transpose(stored));
         }
         return slices;
     }

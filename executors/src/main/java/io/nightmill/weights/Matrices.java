@@ -40,19 +40,4 @@ public final class Matrices {
         }
         return Matrix.of(m.format(), rows.length, m.in(), to.flip());
     }
-
-    /** The matrix rounded to bfloat16, to nearest even. */
-    static Matrix bf16(Matrix m) {
-        ByteBuffer to = ByteBuffer.allocateDirect(Math.multiplyExact(Math.multiplyExact(m.out(), m.in()), 2))
-                .order(ByteOrder.LITTLE_ENDIAN);
-        float[] row = new float[m.in()];
-        for (int n = 0; n < m.out(); n++) {
-            Unpack.row(m, n, row, 0);
-            for (int k = 0; k < m.in(); k++) {
-                int bits = Float.floatToRawIntBits(row[k]);
-                to.putShort((n * m.in() + k) * 2, (short) (bits + 0x7fff + (bits >>> 16 & 1) >>> 16));
-            }
-        }
-        return Matrix.of(Format.BF16, m.out(), m.in(), to);
-    }
 }

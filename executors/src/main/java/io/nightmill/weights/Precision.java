@@ -1,7 +1,7 @@
 package io.nightmill.weights;
 
-import io.nightmill.tensor.Format;
-import io.nightmill.tensor.Matrix;
+import io.nightmill.kernels.Products;
+import io.nightmill.tensor.KvType;
 import java.util.Arrays;
 import java.util.Locale;
 
@@ -11,11 +11,10 @@ public enum Precision {
     AUTO,
     /** As stored, every product exact in float32: the mode in which golden fixtures are held. */
     F32,
-    /**
-     * Weights of 32 bits and of float16 are rounded to bfloat16 when they are loaded; the large dense products round
-     * activations too and run on the CPU's bfloat16 instructions through oneDNN, where both are there.
-     */
+    /** The large products in bfloat16 with sums in float32, where the CPU has instructions for it. */
     BF16,
+    /** The large products with weights of a byte and activations of fifteen bits, see {@link Products#INT8}. */
+    INT8,
     /** Nothing is computed: weights that would be rearranged in memory are left out, only shapes are checked. */
     SHAPES;
 
@@ -25,12 +24,17 @@ public enum Precision {
                 .filter(value ->
                         value != SHAPES && value.name().toLowerCase(Locale.ROOT).equals(name))
                 .findFirst()
-                .orElseThrow(() ->
-                        new IllegalArgumentException("Cannot use dtype '" + name + "', expected auto, f32 or bf16"));
+                .orElseThrow(() -> new IllegalArgumentException(
+                        "Cannot use dtype '" + name + "', expected auto, f32, bf16 or int8"));
     }
 
-    Matrix apply(Matrix m) {
-        boolean rounds = this == BF16 && (m.format() == Format.F32 || m.format() == Format.F16);
-        return rounds ? Matrices.bf16(m) : m;
+    /** The arithmetic of the large products. */
+    public Products products() {
+        return this == BF16 ? Products.BF16 : this == INT8 ? Products.INT8 : Products.EXACT;
+    }
+
+    /** How keys and values are held unless the user says: in float32 where the products are exact. */
+    public KvType kvType() {
+        return products() == Products.EXACT ? KvType.F32 : KvType.BF16;
     }
 }

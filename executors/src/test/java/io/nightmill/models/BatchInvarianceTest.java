@@ -11,6 +11,7 @@ import io.nightmill.engine.TokenScores;
 import io.nightmill.kernels.HostBackend;
 import io.nightmill.layers.StateCost;
 import io.nightmill.runtime.SamplingJson;
+import io.nightmill.tensor.KvType;
 import io.nightmill.weights.Precision;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -73,7 +74,7 @@ class BatchInvarianceTest {
 
     private static long tight(String fixture) {
         Model model = load(fixture, new HostBackend(1));
-        StateCost cost = model.decoder().stateCost();
+        StateCost cost = StateCost.of(model.decoder().states(), KvType.F32);
         if (cost.perToken() == 0) {
             return 4 * cost.perSequence();
         }
@@ -84,7 +85,8 @@ class BatchInvarianceTest {
 
     /** Whether sequences must give up pages there: pages are short, and slots for six of them are not. */
     private static boolean preempts(String fixture) {
-        StateCost cost = load(fixture, new HostBackend(1)).decoder().stateCost();
+        StateCost cost =
+                StateCost.of(load(fixture, new HostBackend(1)).decoder().states(), KvType.F32);
         long pages = cost.perToken() * 16 * 18;
         return pages > 0 && pages >= 6 * cost.perSequence() && !fixture.equals("llama_dynamic");
     }

@@ -10,6 +10,7 @@ import io.nightmill.engine.ContinuousEngine;
 import io.nightmill.engine.Limits;
 import io.nightmill.engine.Request;
 import io.nightmill.kernels.HostBackend;
+import io.nightmill.tensor.KvType;
 import io.nightmill.weights.ConfigNode;
 import io.nightmill.weights.GgufWriter;
 import io.nightmill.weights.Precision;
@@ -133,7 +134,8 @@ class LayoutsTest {
         });
         Files.writeString(sharded.resolve("model.safetensors.index.json"), index.toString());
         write(sharded.resolve("model-00001-of-00002.safetensors"), shards.get(0));
-        assertThatThrownBy(() -> ModelLoader.check(sharded)).hasMessageContaining("model-00002-of-00002.safetensors");
+        assertThatThrownBy(() -> ModelLoader.check(sharded, KvType.F32))
+                .hasMessageContaining("model-00002-of-00002.safetensors");
         write(sharded.resolve("model-00002-of-00002.safetensors"), shards.get(1));
         assertThat(scores(sharded, Precision.F32)).isEqualTo(scores(whole, Precision.F32));
     }
@@ -204,9 +206,9 @@ class LayoutsTest {
     @Test
     void splitGguf() throws IOException {
         Path real = Golden.root().resolveSibling("real/stories260K.gguf");
-        assertThatThrownBy(() -> ModelLoader.check(Files.copy(real, temp.resolve("m-00001-of-00002.gguf"))))
+        assertThatThrownBy(() -> ModelLoader.check(Files.copy(real, temp.resolve("m-00001-of-00002.gguf")), KvType.F32))
                 .hasMessageContaining("m-00002-of-00002.gguf is missing");
         new GgufWriter().put("split.no", 1L).write(temp.resolve("m-00002-of-00002.gguf"));
-        ModelLoader.check(temp.resolve("m-00001-of-00002.gguf"));
+        ModelLoader.check(temp.resolve("m-00001-of-00002.gguf"), KvType.F32);
     }
 }

@@ -1,6 +1,7 @@
 package io.nightmill.models;
 
 import com.code_intelligence.jazzer.junit.FuzzTest;
+import io.nightmill.tensor.KvType;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -19,7 +20,7 @@ class ModelFilesFuzzTest {
     /** What may be wrong with a file is said so; anything else is a finding. */
     private static void check(Path model) {
         try {
-            ModelLoader.check(model);
+            ModelLoader.check(model, KvType.F32);
         } catch (IllegalArgumentException e) {
             if (e.getMessage() == null || e.getMessage().isBlank()) {
                 throw new AssertionError("no message", e);

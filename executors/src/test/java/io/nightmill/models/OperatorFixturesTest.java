@@ -60,7 +60,7 @@ class OperatorFixturesTest {
 
         Batch batch() {
             Batch.Span span = new Batch.Span(0, tokens, 0, tokens, new int[0], 0);
-            return new Batch(new int[tokens], List.of(span), 16);
+            return new Batch(new int[tokens], List.of(span));
         }
 
         void check(Tensor out) {

@@ -10,6 +10,7 @@ import io.nightmill.engine.Request.Ask;
 import io.nightmill.engine.TestSampling;
 import io.nightmill.kernels.HostBackend;
 import io.nightmill.layers.StateCost;
+import io.nightmill.tensor.KvType;
 import io.nightmill.weights.Precision;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -72,7 +73,8 @@ class PrefixCacheTest {
 
     /** Two sequences and little more: snapshots are given up. */
     private static long tight(String fixture) {
-        StateCost cost = load(fixture, new HostBackend(1)).decoder().stateCost();
+        StateCost cost =
+                StateCost.of(load(fixture, new HostBackend(1)).decoder().states(), KvType.F32);
         return 4 * cost.perSequence() + 16 * 14 * cost.perToken();
     }
 

@@ -10,6 +10,7 @@ import io.nightmill.layers.StateCost;
 import io.nightmill.layers.Step;
 import io.nightmill.runtime.ExecutorRuntime;
 import io.nightmill.tensor.Batch;
+import io.nightmill.tensor.KvType;
 import io.nightmill.tensor.State;
 import io.nightmill.tensor.Tensor;
 import io.nightmill.weights.Precision;
@@ -22,7 +23,6 @@ import java.util.stream.IntStream;
 
 /** What a longer context costs models of equal size that remember in different ways. */
 record ContextBench(BenchJob.Machine machine, List<Integer> contexts, List<Integer> prefills) {
-    private static final int PAGE_TOKENS = 16;
     private static final int STEPS = 12;
 
     void run() {
@@ -43,7 +43,7 @@ record ContextBench(BenchJob.Machine machine, List<Integer> contexts, List<Integ
         System.out.println(header("decode, batch 1", contexts));
         for (int i = 0; i < models.size(); i++) {
             StringBuilder row = new StringBuilder(title(models.get(i), built.get(i)));
-            StateCost cost = built.get(i).decoder().stateCost();
+            StateCost cost = StateCost.of(built.get(i).decoder().states(), KvType.F32);
             for (int context : contexts) {
                 double bytes = cost.perSequence() + (double) cost.perToken() * context;
                 row.append(String.format(
@@ -80,14 +80,13 @@ record ContextBench(BenchJob.Machine machine, List<Integer> contexts, List<Integ
 
     /** Tokens per second. The states hold zeros: what a step costs does not depend on their values. */
     private static double decode(HostBackend backend, Decoder decoder, int context) {
-        int pages = (context + STEPS) / PAGE_TOKENS + 1;
+        int pages = (context + STEPS) / Batch.PAGE_TOKENS + 1;
         List<List<State>> states = new ArrayList<>();
         for (List<State.Spec> specs : decoder.states()) {
             List<State> branch = new ArrayList<>();
             for (State.Spec spec : specs) {
-                int rows = spec instanceof State.Spec.Paged ? pages * PAGE_TOKENS : 1;
-                Tensor pool = new Tensor(backend.allocate((long) rows * spec.width()), 0, rows, spec.width());
-                branch.add(new State(spec, pool));
+                int rows = spec instanceof State.Spec.Paged ? pages * Batch.PAGE_TOKENS : 1;
+                branch.add(backend.allocate(spec, rows, KvType.F32));
             }
             states.add(branch);
         }
@@ -98,7 +97,7 @@ record ContextBench(BenchJob.Machine machine, List<Integer> contexts, List<Integ
             long start = System.nanoTime();
             Scratch.Mark mark = scratch.mark();
             Batch.Span span = new Batch.Span(0, 1, context + i - 1, context + i, all, 0);
-            Batch batch = new Batch(new int[] {i}, List.of(span), PAGE_TOKENS);
+            Batch batch = new Batch(new int[] {i}, List.of(span));
             Tensor hidden = decoder.forward(states, new Step(backend, batch, scratch, new ExpertLoad()));
             decoder.logits(backend, scratch.tensor(1, decoder.vocabulary()), hidden);
             scratch.release(mark);

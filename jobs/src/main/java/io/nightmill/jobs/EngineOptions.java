@@ -2,6 +2,7 @@ package io.nightmill.jobs;
 
 import io.nightmill.engine.Limits;
 import io.nightmill.runtime.ModelSpec;
+import io.nightmill.tensor.KvType;
 import io.nightmill.weights.Precision;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -28,7 +29,9 @@ final class EngineOptions {
     @Option(
             names = "--dtype",
             defaultValue = "auto",
-            description = "precision of weights: auto (as stored), f32 or bf16 (default: ${DEFAULT-VALUE})")
+            description =
+                    "arithmetic of the large products: auto and f32 (exact, in float32), bf16, or int8 (bytes with a factor"
+                            + " per output, activations of fifteen bits) (default: ${DEFAULT-VALUE})")
     String dtype = "";
 
     @Option(
@@ -37,6 +40,13 @@ final class EngineOptions {
             defaultValue = "auto",
             description = "memory of an executor for keys and values, such as 4g (default: 40% of its heap)")
     String kvMemory = "";
+
+    @Option(
+            names = {"--kv-dtype", "--kv-cache-dtype"},
+            defaultValue = "auto",
+            description =
+                    "how keys and values are held: f32, bf16 or int8 (default: bf16 with --dtype bf16 or int8, else f32)")
+    String kvDtype = "";
 
     @Option(
             names = "--max-num-seqs",
@@ -93,8 +103,11 @@ final class EngineOptions {
     boolean logPrompts;
 
     ModelSpec model(String path) {
-        Limits limits = new Limits(kvMemory.equals("auto") ? 0 : bytes(kvMemory), maxNumSeqs, maxNumBatchedTokens);
-        return new ModelSpec(absolute(path), Precision.of(dtype), limits, threads, stepTimeout);
+        Precision precision = Precision.of(dtype);
+        KvType kvType = kvDtype.equals("auto") ? precision.kvType() : KvType.of(kvDtype);
+        Limits limits =
+                new Limits(kvMemory.equals("auto") ? 0 : bytes(kvMemory), kvType, maxNumSeqs, maxNumBatchedTokens);
+        return new ModelSpec(absolute(path), precision, limits, threads, stepTimeout);
     }
 
     long checkpointRows() {

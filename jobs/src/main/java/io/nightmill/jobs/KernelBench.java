@@ -12,8 +12,11 @@ import io.nightmill.kernels.Update;
 import io.nightmill.runtime.ExecutorRuntime;
 import io.nightmill.tensor.Batch;
 import io.nightmill.tensor.Format;
+import io.nightmill.tensor.KvType;
 import io.nightmill.tensor.Matrix;
 import io.nightmill.tensor.State;
+import io.nightmill.tensor.State.Spec.Paged;
+import io.nightmill.tensor.State.Spec.Role;
 import io.nightmill.tensor.Tensor;
 import io.nightmill.weights.Precision;
 import io.nightmill.weights.SyntheticWeights;
@@ -46,7 +49,7 @@ final class KernelBench {
 
     /** A prompt of one sequence, and a step of many. */
     private final Batch prompt =
-            new Batch(new int[PROMPT], List.of(new Batch.Span(0, PROMPT, PROMPT, 2 * PROMPT, new int[0], 0)), 16);
+            new Batch(new int[PROMPT], List.of(new Batch.Span(0, PROMPT, PROMPT, 2 * PROMPT, new int[0], 0)));
 
     private final Batch step;
 
@@ -58,7 +61,7 @@ final class KernelBench {
             // At different places of a chunk, as rows that run together are.
             spans.add(new Batch.Span(i, 1, 64 + i % 16, 65 + i % 16, new int[0], i));
         }
-        this.step = new Batch(new int[ROWS], spans, 16);
+        this.step = new Batch(new int[ROWS], spans);
     }
 
     void run() {
@@ -148,12 +151,12 @@ final class KernelBench {
         int kvHeads = 4;
         int[] pages = IntStream.range(0, (context + PROMPT) / 16).toArray();
         Attention attention = new Attention(HEADS, kvHeads, DIM, DIM, 0.125f, 0, 0, null);
-        State keys = new State(new State.Spec.Paged(kvHeads * DIM), rows(context + PROMPT, kvHeads * DIM));
-        State values = new State(new State.Spec.Paged(kvHeads * DIM), rows(context + PROMPT, kvHeads * DIM));
+        State keys = backend.allocate(new Paged(Role.KEYS, kvHeads, DIM), context + PROMPT, KvType.F32);
+        State values = backend.allocate(new Paged(Role.VALUES, kvHeads, DIM), context + PROMPT, KvType.F32);
         Tensor q = rows(PROMPT, WIDTH);
         Tensor out = rows(PROMPT, WIDTH);
-        Batch reading = new Batch(
-                new int[PROMPT], List.of(new Batch.Span(0, PROMPT, context, context + PROMPT, pages, -1)), 16);
+        Batch reading =
+                new Batch(new int[PROMPT], List.of(new Batch.Span(0, PROMPT, context, context + PROMPT, pages, -1)));
         double pairs = PROMPT * (context + PROMPT / 2.0);
         report("attention", "512 tokens after 4096", 4 * pairs * WIDTH, 8.0 * context * kvHeads * DIM, () -> {
             backend.attend(out, q, keys, values, attention, reading);
@@ -163,7 +166,7 @@ final class KernelBench {
             // Every row reads the same pages; those of one layer are larger than the caches near a core.
             spans.add(new Batch.Span(i, 1, context - 1, context, pages, -1));
         }
-        Batch decoding = new Batch(new int[8], spans, 16);
+        Batch decoding = new Batch(new int[8], spans);
         double read = 8.0 * context;
         report("attention", "step of 8 rows at 4096", 4 * read * WIDTH, 8 * read * kvHeads * DIM, () -> {
             backend.attend(out.rows(0, 8), q.rows(0, 8), keys, values, attention, decoding);

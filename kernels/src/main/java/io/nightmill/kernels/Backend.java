@@ -2,6 +2,7 @@ package io.nightmill.kernels;
 
 import io.nightmill.tensor.Batch;
 import io.nightmill.tensor.Buffer;
+import io.nightmill.tensor.KvType;
 import io.nightmill.tensor.Matrix;
 import io.nightmill.tensor.State;
 import io.nightmill.tensor.Tensor;
@@ -19,6 +20,14 @@ public interface Backend extends AutoCloseable {
 
     Buffer allocate(long values);
 
+    /**
+     * Room for a layer's memory of sequences.
+     *
+     * @param rows tokens of a paged state (whole pages of {@value Batch#PAGE_TOKENS}), sequences of a fixed one
+     * @param type of the values of a paged state; a fixed one is float32
+     */
+    State allocate(State.Spec spec, int rows, KvType type);
+
     void upload(Tensor out, float[] values);
 
     void download(Tensor in, float[] values);
@@ -26,8 +35,8 @@ public interface Backend extends AutoCloseable {
     /** Copies rows: {@code out[i] = in[rows[i]]}. */
     void gather(Tensor out, Tensor in, int[] rows);
 
-    /** Copies one state row or page to another place of the same pool. */
-    void copyRows(Tensor pool, int from, int to, int count);
+    /** Copies {@code count} rows of a state, whole pages of a paged one, to another place in it. */
+    void copyRows(State state, int from, int to, int count);
 
     /** {@code out[:, outColumn + d] = in[:, inColumn + d]} for {@code d < count}. */
     void copyColumns(Tensor out, int outColumn, Tensor in, int inColumn, int count);
@@ -36,19 +45,19 @@ public interface Backend extends AutoCloseable {
     void embed(Tensor out, Matrix table, int[] ids, float scale);
 
     /**
-     * {@code out[:, column + n] = sum_k x[:, k] w[n, k] + bias[n]}.
+     * Rows sorted by group meet each product's weights: {@code out[i, column + n] = sum_k x[i, k] w_g[n, k] + bias_g[n]} for
+     * the rows {@code starts[g] <= i < starts[g + 1]} of group {@code g}. Products of the same rows are one call, so that
+     * the rows are brought into the kernels' form once.
      *
      * @param x {@code [tokens, in]}
-     * @param bias {@code [1, out]}
+     * @param starts {@code [groups + 1]}
      */
-    void matmul(Tensor out, int column, Tensor x, Matrix w, @Nullable Tensor bias);
+    void matmul(Tensor x, int[] starts, List<Product> products);
 
-    /**
-     * A product per expert: rows {@code starts[e] .. starts[e + 1]} of {@code x} meet {@code experts[e]}.
-     *
-     * @param biases {@code [experts, out]}
-     */
-    void groupedMatmul(Tensor out, int column, Tensor x, List<Matrix> experts, int[] starts, @Nullable Tensor biases);
+    /** One product of all rows: {@code out[:, column + n] = sum_k x[:, k] w[n, k] + bias[n]}. */
+    default void matmul(Tensor out, int column, Tensor x, Matrix w, @Nullable Tensor bias) {
+        matmul(x, new int[] {0, x.rows()}, List.of(new Product(out, column, List.of(w), bias)));
+    }
 
     /**
      * A product per head: {@code out[t, h] = x[t, h] w_h^T}, for latent attention.
@@ -106,8 +115,8 @@ public interface Backend extends AutoCloseable {
      */
     void rope(Tensor x, Tensor table, int stride, int offset, boolean interleaved);
 
-    /** Writes {@code rows[t]} to the pages of its sequence, from column {@code column} of the state on. */
-    void append(State state, int column, Tensor rows, Batch batch);
+    /** Writes {@code rows[t]}, {@code [tokens, width]}, to the pages of its sequence. */
+    void append(State state, Tensor rows, Batch batch);
 
     /**
      * Causal softmax attention over paged keys and values.
@@ -219,6 +228,13 @@ public interface Backend extends AutoCloseable {
     void close();
 
     /**
+     * @param out {@code [tokens, at least column + w.out]}
+     * @param weights one per group of rows, of equal shapes
+     * @param biases {@code [groups, w.out]}
+     */
+    record Product(Tensor out, int column, List<Matrix> weights, @Nullable Tensor biases) {}
+
+    /**
      * @param heads query heads; {@code heads / kvHeads} of them share a key head
      * @param window keys that a query sees, itself included; 0 is all
      * @param softcap {@code cap * tanh(score / cap)}; 0 is none
@@ -245,6 +261,18 @@ public interface Backend extends AutoCloseable {
                 float softcap,
                 @Nullable Tensor sinks) {
             this(heads, kvHeads, keyDim, valueDim, scale, window, softcap, sinks, 0);
+        }
+
+        public Attention softcap(float cap) {
+            return new Attention(heads, kvHeads, keyDim, valueDim, scale, window, cap, sinks, lead);
+        }
+
+        public Attention sinks(Tensor perHead) {
+            return new Attention(heads, kvHeads, keyDim, valueDim, scale, window, softcap, perHead, lead);
+        }
+
+        public Attention lead(int keys) {
+            return new Attention(heads, kvHeads, keyDim, valueDim, scale, window, softcap, sinks, keys);
         }
 
         public Attention {

@@ -2,17 +2,21 @@ package io.nightmill.kernels;
 
 import static io.nightmill.kernels.HostBuffer.offset;
 import static io.nightmill.kernels.HostBuffer.values;
+import static io.nightmill.tensor.Batch.PAGE_TOKENS;
 
 import io.nightmill.tensor.Batch;
 import io.nightmill.tensor.Buffer;
 import io.nightmill.tensor.Format;
+import io.nightmill.tensor.KvType;
 import io.nightmill.tensor.Matrix;
 import io.nightmill.tensor.State;
 import io.nightmill.tensor.Tensor;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Map;
 import java.util.function.IntConsumer;
+import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.LoggerFactory;
 
@@ -23,6 +27,7 @@ public final class HostBackend implements Backend {
     private final Lanes lanes;
     private final Workers workers;
     private final HostRecurrences recurrences;
+    private final HostAttention attention;
     private final @Nullable NativeMatmul products;
     private final ThreadLocal<float[][]> scratch = ThreadLocal.withInitial(() -> new float[3][0]);
     private float[] split = new float[0];
@@ -37,23 +42,30 @@ public final class HostBackend implements Backend {
         this.products = products;
         this.workers = new Workers(threads);
         this.recurrences = new HostRecurrences(lanes, workers);
+        this.attention = new HostAttention(lanes, workers);
     }
 
-    /** Computes dense products with bfloat16 weights in bfloat16 through oneDNN, where library and CPU allow it. */
-    public static HostBackend withNativeProducts(int threads) {
-        NativeMatmul products = null;
+    /** Computes the large products in the given arithmetic through oneDNN, where library and CPU allow it. */
+    public static HostBackend of(Products arithmetic, int threads) {
+        Lanes lanes = Lanes.best();
+        if (arithmetic == Products.EXACT) {
+            return new HostBackend(threads, lanes, null);
+        }
         try {
-            products = new NativeMatmul();
+            return new HostBackend(threads, lanes, new NativeMatmul(arithmetic, lanes));
         } catch (UnsupportedOperationException | LinkageError e) {
             LoggerFactory.getLogger(HostBackend.class)
-                    .warn("No native products, bfloat16 weights are widened instead: {}", e.getMessage());
+                    .warn(
+                            "NO NATIVE PRODUCTS for {}, weights are multiplied as they are stored, in float32: {}",
+                            arithmetic,
+                            e.getMessage());
+            return new HostBackend(threads, lanes, null);
         }
-        return new HostBackend(threads, Lanes.best(), products);
     }
 
     @Override
     public String name() {
-        return "host-" + lanes.name() + (products == null ? "" : "+onednn-bf16");
+        return "host-" + lanes.name() + (products == null ? "" : "+" + products.name());
     }
 
     public int threads() {
@@ -63,6 +75,14 @@ public final class HostBackend implements Backend {
     @Override
     public Buffer allocate(long values) {
         return new HostBuffer(new float[Math.toIntExact(values)]);
+    }
+
+    @Override
+    public State allocate(State.Spec spec, int rows, KvType type) {
+        Buffer pool = spec instanceof State.Spec.Paged paged
+                ? new HostPages(paged, rows, type)
+                : allocate((long) rows * spec.width());
+        return new State(spec, new Tensor(pool, 0, rows, spec.width()));
     }
 
     @Override
@@ -104,7 +124,12 @@ public final class HostBackend implements Backend {
     }
 
     @Override
-    public void copyRows(Tensor pool, int from, int to, int count) {
+    public void copyRows(State state, int from, int to, int count) {
+        Tensor pool = state.pool();
+        if (pool.buffer() instanceof HostPages pages) {
+            pages.copy(from / PAGE_TOKENS, to / PAGE_TOKENS, count / PAGE_TOKENS);
+            return;
+        }
         int width = pool.width();
         float[] v = values(pool);
         System.arraycopy(v, offset(pool) + from * width, v, offset(pool) + to * width, count * width);
@@ -212,50 +237,65 @@ public final class HostBackend implements Backend {
     }
 
     @Override
-    public void matmul(Tensor out, int column, Tensor x, Matrix w, @Nullable Tensor bias) {
-        if (products != null && NativeMatmul.serves(w)) {
-            requireProduct(out, column, x, w);
-            int at = offset(out) + column;
-            products.multiply(values(x), offset(x), x.width(), x.rows(), w, values(out), at, out.width(), workers);
-            if (bias != null) {
-                addBias(values(bias), offset(bias), 0, w.out(), x.rows(), values(out), at, out.width());
-            }
+    public void matmul(Tensor x, int[] starts, List<Product> all) {
+        for (Product product : all) {
+            requireProduct(product.out(), product.column(), x, product.weights().get(0));
+        }
+        NativeMatmul library = products;
+        if (library == null) {
+            widened(x, starts, all);
             return;
         }
-        groupedMatmul(out, column, x, List.of(w), new int[] {0, x.rows()}, bias);
+        Map<Boolean, List<Product>> served = all.stream()
+                .collect(Collectors.partitioningBy(
+                        product -> NativeMatmul.serves(product.weights().get(0))));
+        if (!served.get(true).isEmpty()) {
+            library.multiply(values(x), offset(x), x.width(), starts, served.get(true), workers);
+        }
+        if (!served.get(false).isEmpty()) {
+            widened(x, starts, served.get(false));
+        }
     }
 
-    @Override
-    public void groupedMatmul(
-            Tensor out, int column, Tensor x, List<Matrix> experts, int[] starts, @Nullable Tensor biases) {
-        Matrix first = experts.get(0);
-        requireProduct(out, column, x, first);
-        Rows all = new Rows(values(x), offset(x), x.width(), x.rows());
-        boolean splits = experts.stream().allMatch(HostBackend::widensInRegisters);
-        Rows rows = splits ? splitRows(all, x.width()) : all;
+    /** Products in float32, with weights widened on the way. */
+    private void widened(Tensor x, int[] starts, List<Product> all) {
+        Rows rows = new Rows(values(x), offset(x), x.width(), x.rows());
+        Rows split = all.stream().anyMatch(HostBackend::widensInRegisters) ? splitRows(rows, x.width()) : rows;
         List<Runnable> tasks = new ArrayList<>();
-        int columns = columnsPerTask(first.out() * Math.max(1, experts.size() / 8));
-        for (int e = 0; e < experts.size(); e++) {
-            int count = starts[e + 1] - starts[e];
-            if (count == 0) {
-                continue;
-            }
-            Matrix w = experts.get(e);
-            Rows mine = new Rows(rows.values, rows.offset + starts[e] * rows.stride, rows.stride, count);
-            int at = offset(out) + starts[e] * out.width() + column;
-            int bo = biases == null ? 0 : offset(biases) + e * w.out();
-            for (int n = 0; n < w.out(); n += columns) {
-                int from = n;
-                int to = Math.min(w.out(), n + columns);
-                tasks.add(() -> {
-                    product(mine, w, from, to, values(out), at, out.width());
-                    if (biases != null) {
-                        addBias(values(biases), bo, from, to, count, values(out), at, out.width());
-                    }
-                });
+        for (Product product : all) {
+            Rows from = widensInRegisters(product) ? split : rows;
+            int groups = product.weights().size();
+            int columns = columnsPerTask(product.weights().get(0).out() * Math.max(1, groups / 8));
+            for (int g = 0; g < groups; g++) {
+                if (starts[g] < starts[g + 1]) {
+                    addTasks(tasks, product, g, from, starts[g], starts[g + 1], columns);
+                }
             }
         }
         workers.run(tasks.size(), task -> tasks.get(task).run());
+    }
+
+    private void addTasks(List<Runnable> tasks, Product product, int group, Rows rows, int from, int to, int columns) {
+        Matrix w = product.weights().get(group);
+        Tensor out = product.out();
+        Tensor biases = product.biases();
+        Rows mine = new Rows(rows.values, rows.offset + from * rows.stride, rows.stride, to - from);
+        int at = offset(out) + from * out.width() + product.column();
+        for (int n = 0; n < w.out(); n += columns) {
+            int first = n;
+            int last = Math.min(w.out(), n + columns);
+            tasks.add(() -> {
+                product(mine, w, first, last, values(out), at, out.width());
+                if (biases != null) {
+                    int bo = offset(biases) + group * biases.width();
+                    addBias(values(biases), bo, first, last, to - from, values(out), at, out.width());
+                }
+            });
+        }
+    }
+
+    private static boolean widensInRegisters(Product product) {
+        return product.weights().stream().allMatch(HostBackend::widensInRegisters);
     }
 
     private static void requireProduct(Tensor out, int column, Tensor x, Matrix w) {
@@ -520,161 +560,21 @@ public final class HostBackend implements Backend {
     }
 
     @Override
-    public void append(State state, int column, Tensor rows, Batch batch) {
-        Tensor pool = state.pool();
-        workers.run(batch.spans().size(), s -> {
+    public void append(State state, Tensor rows, Batch batch) {
+        HostPages pages = (HostPages) state.pool().buffer();
+        eachRow(batch.spans().size(), 16, s -> {
             Batch.Span span = batch.spans().get(s);
             for (int i = 0; i < span.count(); i++) {
-                int to = poolRow(span, span.past() + i, batch.pageTokens()) * pool.width() + offset(pool) + column;
+                int position = span.past() + i;
                 int from = offset(rows) + (span.first() + i) * rows.width();
-                System.arraycopy(values(rows), from, values(pool), to, rows.width());
+                pages.append(span.pages()[position / PAGE_TOKENS], position % PAGE_TOKENS, values(rows), from);
             }
         });
     }
 
-    private static int poolRow(Batch.Span span, int position, int pageTokens) {
-        return span.pages()[position / pageTokens] * pageTokens + position % pageTokens;
-    }
-
-    private static final int QUERY_BLOCK = 8;
-
     @Override
-    public void attend(Tensor out, Tensor query, State keys, State values, Attention attention, Batch batch) {
-        List<Runnable> tasks = new ArrayList<>();
-        for (Batch.Span span : batch.spans()) {
-            for (int kvHead = 0; kvHead < attention.kvHeads(); kvHead++) {
-                int head = kvHead;
-                for (int q = 0; q < span.count(); q += QUERY_BLOCK) {
-                    int first = q;
-                    tasks.add(() -> attendBlock(
-                            out, query, keys.pool(), values.pool(), attention, span, batch.pageTokens(), head, first));
-                }
-            }
-        }
-        workers.run(tasks.size(), task -> tasks.get(task).run());
-    }
-
-    /** Queries {@code first .. first + QUERY_BLOCK} of a span, for the heads that share a key head. */
-    private void attendBlock(
-            Tensor out,
-            Tensor query,
-            Tensor keys,
-            Tensor values,
-            Attention a,
-            Batch.Span span,
-            int pageTokens,
-            int kvHead,
-            int first) {
-        int count = Math.min(QUERY_BLOCK, span.count() - first);
-        int position = span.past() + first;
-        int end = position + count;
-        int start = a.window() > 0 ? Math.max(0, position - a.window() + 1) : 0;
-        start -= start % pageTokens;
-        // The pages of the first keys, where the window has left them.
-        int lead = Math.min(start, a.window() > 0 ? (a.lead() + pageTokens - 1) / pageTokens * pageTokens : 0);
-        int n = lead + end - start;
-        int group = a.heads() / a.kvHeads();
-        // One token: its heads are the rows of the tile. Several: the tokens are, head by head.
-        boolean decode = count == 1;
-        int m = decode ? group : count;
-        int qStride = decode ? a.keyDim() : query.width();
-        float[] scores = scratch(1, m * n);
-        int keyBase = offset(keys) + kvHead * a.keyDim();
-        int valueBase = offset(values) + kvHead * a.valueDim();
-        for (int tile = 0; tile < (decode ? 1 : group); tile++) {
-            int head = kvHead * group + tile;
-            int q = offset(query) + (span.first() + first) * query.width() + head * a.keyDim();
-            for (int column = 0; column < n; column += pageTokens) {
-                int at = column < lead ? column : start + column - lead;
-                int tokens = Math.min(pageTokens, end - at);
-                int page = keyBase + poolRow(span, at, pageTokens) * keys.width();
-                lanes.dots(
-                        values(query),
-                        q,
-                        qStride,
-                        m,
-                        values(keys),
-                        page,
-                        keys.width(),
-                        tokens,
-                        a.keyDim(),
-                        scores,
-                        column,
-                        n);
-            }
-            for (int i = 0; i < m; i++) {
-                int row = i * n;
-                int last = decode ? position : position + i;
-                int low = a.window() > 0 ? Math.max(0, last - a.window() + 1) : 0;
-                int from = low <= a.lead() ? 0 : low;
-                softmax(
-                        scores,
-                        row,
-                        Math.min(from, a.lead()),
-                        lead - start,
-                        from,
-                        last,
-                        n,
-                        a,
-                        decode ? head + i : head);
-            }
-            int oStride = decode ? a.valueDim() : out.width();
-            int o = offset(out) + (span.first() + first) * out.width() + head * a.valueDim();
-            for (int i = 0; i < m; i++) {
-                Arrays.fill(values(out), o + i * oStride, o + i * oStride + a.valueDim(), 0);
-            }
-            for (int column = 0; column < n; column += pageTokens) {
-                int at = column < lead ? column : start + column - lead;
-                int tokens = Math.min(pageTokens, end - at);
-                int page = valueBase + poolRow(span, at, pageTokens) * values.width();
-                lanes.weighted(
-                        scores,
-                        column,
-                        n,
-                        m,
-                        values(values),
-                        page,
-                        values.width(),
-                        tokens,
-                        a.valueDim(),
-                        values(out),
-                        o,
-                        oStride);
-            }
-        }
-    }
-
-    /** Weights of the first {@code lead} keys and of {@code low .. last}, which lie {@code shift} later; all others become 0. */
-    private void softmax(
-            float[] scores, int row, int lead, int shift, int low, int last, int n, Attention a, int head) {
-        int from = row + low + shift;
-        int visible = last - low + 1;
-        Tensor sinks = a.sinks();
-        float sink = sinks == null ? Float.NEGATIVE_INFINITY : values(sinks)[offset(sinks) + head];
-        float max = Math.max(sink, Math.max(scaled(scores, row, lead, a), scaled(scores, from, visible, a)));
-        float sum = lanes.expSum(scores, from, visible, max);
-        if (lead > 0) {
-            sum += lanes.expSum(scores, row, lead, max);
-        }
-        if (sinks != null) {
-            sum += ScalarLanes.exp(sink - max);
-        }
-        float factor = 1 / sum;
-        lanes.scale(scores, row, factor, from + visible - row);
-        Arrays.fill(scores, row + lead, from, 0);
-        Arrays.fill(scores, from + visible, row + n, 0);
-    }
-
-    /** Scales scores and caps them; returns the largest. */
-    private float scaled(float[] scores, int from, int count, Attention a) {
-        float max = lanes.scaledMax(scores, from, a.scale(), count);
-        if (a.softcap() > 0) {
-            for (int j = from; j < from + count; j++) {
-                scores[j] = a.softcap() * (float) Math.tanh(scores[j] / a.softcap());
-            }
-            max = lanes.scaledMax(scores, from, 1, count);
-        }
-        return max;
+    public void attend(Tensor out, Tensor query, State keys, State values, Attention a, Batch batch) {
+        attention.attend(out, query, keys, values, a, batch);
     }
 
     @Override

@@ -43,6 +43,69 @@ interface Lanes {
         System.arraycopy(x, xo + whole, out, oo + whole, k - whole);
     }
 
+    /**
+     * Rows against four blocks of sixteen columns: {@code out[i, 16 c + j] = sum_k x[i, k] w[at[c] + 16 k + j]} for
+     * {@code i < m, c < 4, j < 16}, each value one chain of multiply-adds in the order of {@code k}.
+     */
+    void blockDots(float[] x, int xo, int xs, int m, float[] w, int[] at, int k, float[] out, int oo, int os);
+
+    /** Float32 to bfloat16, to nearest even, from byte {@code at} on. */
+    default void toBf16(float[] x, int xo, int n, ByteBuffer out, int at) {
+        for (int i = 0; i < n; i++) {
+            out.putShort(at + 2 * i, Unpack.toBf16(x[xo + i]));
+        }
+    }
+
+    /** Largest of the integers that {@link #toIntegers} makes: a high byte of 127 and no low one. */
+    float LARGEST = 127 * 128;
+
+    /**
+     * A row as integers of fifteen bits, {@code 128 * high + low}: {@code n} high bytes from byte {@code at} on, then the low
+     * ones. Returns what one integer stands for.
+     */
+    default float toIntegers(float[] x, int xo, int n, ByteBuffer out, int at) {
+        float inverse = inverse(x, xo, n);
+        for (int i = 0; i < n; i++) {
+            int value = Math.round(x[xo + i] * inverse);
+            int high = value + 64 >> 7;
+            out.put(at + i, (byte) high);
+            out.put(at + n + i, (byte) (value - (high << 7)));
+        }
+        return inverse == 0 ? 0 : 1 / inverse;
+    }
+
+    /** Integers per unit, or 0 for a row of zeros. */
+    static float inverse(float[] x, int xo, int n) {
+        float largest = 0;
+        for (int i = 0; i < n; i++) {
+            largest = Math.max(largest, Math.abs(x[xo + i]));
+        }
+        return largest == 0 ? 0 : LARGEST / largest;
+    }
+
+    /** {@code out[i] = (128 * high[i] + low[i]) * factor * factors[i]}, of sums of {@link #toIntegers}' parts. */
+    default void fromIntegers(
+            ByteBuffer sums, int high, int low, float factor, float[] factors, int fo, int n, float[] out, int oo) {
+        for (int i = 0; i < n; i++) {
+            float sum = 128f * sums.getInt(high + 4 * i) + sums.getInt(low + 4 * i);
+            out[oo + i] = sum * (factor * factors[fo + i]);
+        }
+    }
+
+    /** bfloat16 to float32. */
+    default void widen(short[] x, int xo, float[] out, int oo, int n) {
+        for (int i = 0; i < n; i++) {
+            out[oo + i] = Unpack.bf16(x[xo + i]);
+        }
+    }
+
+    /** Bytes to float32. */
+    default void widen(byte[] x, int xo, float[] out, int oo, int n) {
+        for (int i = 0; i < n; i++) {
+            out[oo + i] = x[xo + i];
+        }
+    }
+
     /** {@code out[i, d] += sum_j p[i, j] v[j, d]} for {@code i < m, j < n, d < width}. */
     void weighted(
             float[] p, int po, int ps, int m, float[] v, int vo, int vs, int n, int width, float[] out, int oo, int os);

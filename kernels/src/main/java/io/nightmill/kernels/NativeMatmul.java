@@ -1,139 +1,292 @@
 package io.nightmill.kernels;
 
 import static org.bytedeco.dnnl.global.dnnl.DNNL_ARG_DST;
+import static org.bytedeco.dnnl.global.dnnl.DNNL_ARG_SCRATCHPAD;
 import static org.bytedeco.dnnl.global.dnnl.DNNL_ARG_SRC;
 import static org.bytedeco.dnnl.global.dnnl.DNNL_ARG_WEIGHTS;
 import static org.bytedeco.dnnl.global.dnnl.dnnl_cpu_isa_avx512_core_bf16;
+import static org.bytedeco.dnnl.global.dnnl.dnnl_cpu_isa_avx512_core_vnni;
 import static org.bytedeco.dnnl.global.dnnl.dnnl_get_effective_cpu_isa;
+import static org.bytedeco.dnnl.global.dnnl.dnnl_memory_set_data_handle;
+import static org.bytedeco.dnnl.global.dnnl.dnnl_primitive_execute;
 
-import io.nightmill.tensor.Format;
+import io.nightmill.kernels.Backend.Product;
 import io.nightmill.tensor.Matrix;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
-import java.nio.FloatBuffer;
 import java.util.ArrayList;
 import java.util.IdentityHashMap;
 import java.util.List;
 import java.util.Map;
-import org.bytedeco.dnnl.IntMemoryMap;
+import java.util.concurrent.ConcurrentHashMap;
+import org.bytedeco.dnnl.dnnl_exec_arg_t;
+import org.bytedeco.dnnl.dnnl_memory;
+import org.bytedeco.dnnl.dnnl_primitive;
+import org.bytedeco.dnnl.dnnl_stream;
 import org.bytedeco.dnnl.engine;
-import org.bytedeco.dnnl.matmul;
 import org.bytedeco.dnnl.memory;
-import org.bytedeco.dnnl.primitive_attr;
 import org.bytedeco.dnnl.reorder;
 import org.bytedeco.dnnl.stream;
 import org.bytedeco.javacpp.BytePointer;
 
 /**
- * Products in bfloat16 with float32 sums through oneDNN, which uses the CPU's matrix or dot-product instructions. Weights are
- * reordered once into the library's layout. Every call has the same shape, {@value #TILE} rows by a fixed cut of columns, so
- * a row's bits cannot depend on how many rows there are or on the thread count; missing rows are zeros.
+ * Products through oneDNN, which uses the CPU's matrix or dot-product instructions. Weights are rounded and brought into the
+ * library's layout once. An output's bits depend on its row and its weight alone; see {@link NativeShape}. Our threads call
+ * the library, each with a stream of its own, under {@code OMP_NUM_THREADS=1}.
  */
 final class NativeMatmul {
-    private static final int TILE = 16;
+    /** Outputs of one call. */
     private static final int COLUMNS = 512;
+    /** Rows that a task takes with the same weights. */
+    private static final int TASK_ROWS = 4 * NativeShape.ROWS;
     /** Smaller weights, such as routers, stay in float32. */
     private static final long LEAST_VALUES = 1 << 16;
 
-    private final engine cpu = new engine(engine.kind.cpu, 0);
-    private final ThreadLocal<stream> streams = ThreadLocal.withInitial(() -> new stream(cpu));
-    private final Map<Matrix, List<Chunk>> prepared = new IdentityHashMap<>();
+    static final engine CPU = new engine(engine.kind.cpu, 0);
+    private static final Map<Long, NativeShape> SHAPES = new ConcurrentHashMap<>();
+    private static final ThreadLocal<Context> CONTEXTS = ThreadLocal.withInitial(Context::new);
+
+    private final boolean bytes;
+    private final Lanes lanes;
+    private final Map<Matrix, Weight> prepared = new IdentityHashMap<>();
     private ByteBuffer source = direct(0);
     private BytePointer sourcePointer = new BytePointer(source);
+    private float[] factors = new float[0];
 
-    /** Some columns of a product. A chunk is run by one thread at a time. */
-    private record Chunk(
-            int first, int columns, matmul primitive, memory from, FloatBuffer result, IntMemoryMap arguments) {}
+    /**
+     * A weight in the library's layout.
+     *
+     * @param factors of each output's bytes, or empty
+     */
+    private record Weight(List<Chunk> chunks, float[] factors) {}
 
-    /** @throws UnsupportedOperationException saying why this CPU is better served without the library */
-    NativeMatmul() {
-        int isa = dnnl_get_effective_cpu_isa();
-        if ((isa & dnnl_cpu_isa_avx512_core_bf16) != dnnl_cpu_isa_avx512_core_bf16) {
-            throw new UnsupportedOperationException(
-                    "this CPU has no bfloat16 instructions (oneDNN's isa is 0x%x)".formatted(isa));
+    /** Some outputs of a weight. */
+    private record Chunk(int first, NativeShape shape, memory values, dnnl_memory handle) {}
+
+    /** What one call of the library works on: a thread's own memory for each primitive. */
+    static final class Context {
+        private final stream stream = new stream(CPU);
+        private final dnnl_stream handle = stream.get();
+        private final Map<NativeShape.Primitive, Call> calls = new IdentityHashMap<>();
+        private BytePointer at = new BytePointer();
+
+        private record Call(
+                dnnl_primitive primitive,
+                memory source,
+                dnnl_memory sourceHandle,
+                memory scratchpad,
+                memory result,
+                ByteBuffer values,
+                BytePointer valuesPointer,
+                dnnl_exec_arg_t arguments) {}
+
+        private static Call call(NativeShape shape, NativeShape.Primitive p) {
+            ByteBuffer values = direct(2 * 4 * p.rows() * shape.columns);
+            BytePointer pointer = new BytePointer(values);
+            memory from = new memory(p.source(), CPU, pointer);
+            memory to = new memory(p.result(), CPU, pointer);
+            memory scratchpad = new memory(p.scratchpad(), CPU);
+            dnnl_exec_arg_t arguments = new dnnl_exec_arg_t(4);
+            arguments.position(0).arg(DNNL_ARG_SRC).memory(from.get());
+            arguments.position(1).arg(DNNL_ARG_DST).memory(to.get());
+            arguments.position(2).arg(DNNL_ARG_SCRATCHPAD).memory(scratchpad.get());
+            arguments.position(3).arg(DNNL_ARG_WEIGHTS);
+            return new Call(p.code().get(), from, from.get(), scratchpad, to, values, pointer, arguments);
+        }
+
+        /** {@code [rows, columns]} of the result, float32 or int32, until this thread's next call of the primitive. */
+        ByteBuffer run(NativeShape shape, NativeShape.Primitive p, BytePointer rows, long offset, dnnl_memory weights) {
+            Call call = calls.computeIfAbsent(p, key -> call(shape, key));
+            if (at.address() != rows.address()) {
+                at = new BytePointer(rows);
+            }
+            dnnl_memory_set_data_handle(call.sourceHandle, at.position(offset));
+            at.position(0);
+            call.arguments.position(3).memory(weights);
+            int status = dnnl_primitive_execute(call.primitive, handle, 4, call.arguments.position(0));
+            if (status != 0) {
+                throw new IllegalStateException("oneDNN failed with status %d for %d rows by [%d, %d]"
+                        .formatted(status, p.rows(), shape.in, shape.columns));
+            }
+            return call.values;
         }
     }
 
+    /** @throws UnsupportedOperationException saying why this CPU is better served without the library */
+    NativeMatmul(Products products, Lanes lanes) {
+        this.bytes = products == Products.INT8;
+        this.lanes = lanes;
+        int isa = dnnl_get_effective_cpu_isa();
+        int needed = bytes ? dnnl_cpu_isa_avx512_core_vnni : dnnl_cpu_isa_avx512_core_bf16;
+        if ((isa & needed) != needed) {
+            throw new UnsupportedOperationException("this CPU has no %s instructions (oneDNN's isa is 0x%x)"
+                    .formatted(bytes ? "integer dot-product" : "bfloat16", isa));
+        }
+    }
+
+    /** What the numerics depend on. */
+    String name() {
+        return bytes ? "onednn-int8" : "onednn-bf16";
+    }
+
     /** Memory on a cache line; an aligned slice is cut at both ends, so there is a line to spare. */
-    private static ByteBuffer direct(int bytes) {
+    static ByteBuffer direct(int bytes) {
         return ByteBuffer.allocateDirect((bytes + 63) / 64 * 64 + 64)
                 .alignedSlice(64)
                 .order(ByteOrder.nativeOrder());
     }
 
-    /** Whether a weight's products are computed here: a property of the weight alone. */
-    static boolean serves(Matrix w) {
-        return w.format() == Format.BF16
-                && w.scales() == null
-                && w.panels().size() == 1
-                && (long) w.out() * w.in() >= LEAST_VALUES;
+    static void reorder(memory from, memory to) {
+        Context context = CONTEXTS.get();
+        new reorder(from, to).execute(context.stream, from, to);
+        context.stream._wait();
     }
 
-    /** {@code out[i, n] = sum_k x[i, k] w[n, k]} with {@code x} rounded to bfloat16. Called by one thread at a time. */
-    void multiply(float[] x, int xo, int xs, int rows, Matrix w, float[] out, int oo, int os, Workers workers) {
-        List<Chunk> chunks = prepared.computeIfAbsent(w, this::prepare);
-        int tiles = (rows + TILE - 1) / TILE;
-        int rowBytes = 2 * w.in();
-        if (source.capacity() < tiles * TILE * rowBytes) {
-            source = direct(tiles * TILE * rowBytes);
+    /** Whether a weight's products are computed here: a property of the weight alone. */
+    static boolean serves(Matrix w) {
+        return (long) w.out() * w.in() >= LEAST_VALUES;
+    }
+
+    /** Rows of one group meet some outputs of one weight. */
+    private record Task(Product product, int group, Weight weight, Chunk chunk, int from, int to) {}
+
+    /** {@link Backend#matmul} for weights that are served. Called by one thread at a time. */
+    void multiply(float[] x, int xo, int xs, int[] starts, List<Product> products, Workers workers) {
+        List<Task> tasks = new ArrayList<>();
+        for (Product product : products) {
+            for (int g = 0; g < product.weights().size(); g++) {
+                if (starts[g] == starts[g + 1]) {
+                    continue;
+                }
+                Weight weight = weight(product.weights().get(g), workers);
+                for (Chunk chunk : weight.chunks) {
+                    for (int from = starts[g]; from < starts[g + 1]; from += TASK_ROWS) {
+                        int to = Math.min(starts[g + 1], from + TASK_ROWS);
+                        tasks.add(new Task(product, g, weight, chunk, from, to));
+                    }
+                }
+            }
+        }
+        int rows = starts[starts.length - 1];
+        int in = products.get(0).weights().get(0).in();
+        bring(x, xo, xs, rows, in, workers);
+        workers.run(tasks.size(), t -> run(tasks.get(t), 2L * in));
+    }
+
+    /** Brings rows into the library's form, with room behind them for the rows that a call may be padded with. */
+    private void bring(float[] x, int xo, int xs, int rows, int in, Workers workers) {
+        int needed = Math.multiplyExact(rows + NativeShape.ROWS, 2 * in);
+        if (source.capacity() < needed) {
+            source = direct(needed);
             sourcePointer = new BytePointer(source);
         }
-        ByteBuffer into = source;
-        workers.run(tiles * TILE, i -> {
-            for (int k = 0; k < w.in(); k++) {
-                int bits = i < rows ? Float.floatToRawIntBits(x[xo + i * xs + k]) : 0;
-                into.putShort(i * rowBytes + 2 * k, (short) (bits + 0x7fff + (bits >>> 16 & 1) >>> 16));
-            }
-        });
-        BytePointer pointer = sourcePointer;
-        workers.run(chunks.size(), c -> {
-            Chunk chunk = chunks.get(c);
-            stream mine = streams.get();
-            try (BytePointer at = new BytePointer(pointer)) {
-                for (int tile = 0; tile < tiles; tile++) {
-                    at.position((long) tile * TILE * rowBytes);
-                    chunk.from.set_data_handle(at);
-                    chunk.primitive.execute(mine, chunk.arguments);
-                    mine._wait();
-                    for (int i = tile * TILE; i < Math.min(rows, (tile + 1) * TILE); i++) {
-                        chunk.result.get(
-                                (i - tile * TILE) * chunk.columns, out, oo + i * os + chunk.first, chunk.columns);
-                    }
+        if (factors.length < rows) {
+            factors = new float[rows];
+        }
+        int perTask = Math.max(1, 16384 / in);
+        workers.run((rows + perTask - 1) / perTask, task -> {
+            for (int i = task * perTask; i < Math.min(rows, (task + 1) * perTask); i++) {
+                if (bytes) {
+                    factors[i] = lanes.toIntegers(x, xo + i * xs, in, source, 2 * i * in);
+                } else {
+                    lanes.toBf16(x, xo + i * xs, in, source, 2 * i * in);
                 }
             }
         });
     }
 
-    private List<Chunk> prepare(Matrix w) {
-        List<Chunk> chunks = new ArrayList<>();
-        for (int first = 0; first < w.out(); first += COLUMNS) {
-            chunks.add(prepare(w, first, Math.min(COLUMNS, w.out() - first)));
+    private void run(Task task, long rowBytes) {
+        Chunk chunk = task.chunk;
+        NativeShape shape = chunk.shape;
+        Product product = task.product;
+        float[] out = HostBuffer.values(product.out());
+        int os = product.out().width();
+        for (int from = task.from; from < task.to; from += NativeShape.ROWS) {
+            int count = Math.min(NativeShape.ROWS, task.to - from);
+            ByteBuffer result =
+                    CONTEXTS.get().run(shape, shape.of(count), sourcePointer, from * rowBytes, chunk.handle);
+            int at = HostBuffer.offset(product.out()) + from * os + product.column() + chunk.first;
+            for (int i = 0; i < count; i++) {
+                int to = at + i * os;
+                if (bytes) {
+                    int high = 2 * i * shape.columns * 4;
+                    int low = high + shape.columns * 4;
+                    lanes.fromIntegers(
+                            result,
+                            high,
+                            low,
+                            factors[from + i],
+                            task.weight.factors,
+                            chunk.first,
+                            shape.columns,
+                            out,
+                            to);
+                } else {
+                    result.slice(4 * i * shape.columns, 4 * shape.columns)
+                            .order(ByteOrder.nativeOrder())
+                            .asFloatBuffer()
+                            .get(out, to, shape.columns);
+                }
+                if (product.biases() != null) {
+                    float[] bias = HostBuffer.values(product.biases());
+                    int bo = HostBuffer.offset(product.biases())
+                            + task.group * product.biases().width();
+                    for (int n = 0; n < shape.columns; n++) {
+                        out[to + n] += bias[bo + chunk.first + n];
+                    }
+                }
+            }
         }
-        return chunks;
     }
 
-    private Chunk prepare(Matrix w, int first, int columns) {
-        memory.data_type bf16 = memory.data_type.bf16;
-        memory.desc weights = new memory.desc(new long[] {w.in(), columns}, bf16, memory.format_tag.any);
-        memory.desc rows = new memory.desc(new long[] {TILE, w.in()}, bf16, memory.format_tag.ab);
-        memory.desc results = new memory.desc(new long[] {TILE, columns}, memory.data_type.f32, memory.format_tag.ab);
-        matmul.primitive_desc shape =
-                new matmul.primitive_desc(cpu, rows, weights, results, new primitive_attr(), false);
-        ByteBuffer stored = w.panel(first).slice(w.rowOffset(first), columns * w.rowBytes());
-        memory plain = new memory(
-                new memory.desc(new long[] {w.in(), columns}, bf16, new long[] {1, w.in()}),
-                cpu,
-                new BytePointer(stored));
-        memory reordered = new memory(shape.weights_desc(), cpu);
-        stream mine = streams.get();
-        new reorder(plain, reordered).execute(mine, plain, reordered);
-        mine._wait();
-        ByteBuffer result = direct(4 * TILE * columns);
-        memory from = new memory(shape.src_desc(), cpu, sourcePointer);
-        IntMemoryMap arguments = new IntMemoryMap();
-        arguments.put(DNNL_ARG_SRC, from);
-        arguments.put(DNNL_ARG_WEIGHTS, reordered);
-        arguments.put(DNNL_ARG_DST, new memory(shape.dst_desc(), cpu, new BytePointer(result)));
-        return new Chunk(first, columns, new matmul(shape), from, result.asFloatBuffer(), arguments);
+    private Weight weight(Matrix w, Workers workers) {
+        Weight found = prepared.get(w);
+        if (found == null) {
+            found = prepare(w, workers);
+            prepared.put(w, found);
+        }
+        return found;
+    }
+
+    private Weight prepare(Matrix w, Workers workers) {
+        int count = (w.out() + COLUMNS - 1) / COLUMNS;
+        Chunk[] chunks = new Chunk[count];
+        float[] scales = new float[bytes ? w.out() : 0];
+        workers.run(count, c -> {
+            int first = c * COLUMNS;
+            int columns = Math.min(COLUMNS, w.out() - first);
+            long key = ((long) w.in() << 32 | columns) * 2 + (bytes ? 1 : 0);
+            NativeShape shape = SHAPES.computeIfAbsent(key, k -> new NativeShape(w.in(), columns, bytes));
+            memory values = chunk(w, first, shape, scales);
+            chunks[c] = new Chunk(first, shape, values, values.get());
+        });
+        return new Weight(List.of(chunks), scales);
+    }
+
+    private memory chunk(Matrix w, int first, NativeShape shape, float[] scales) {
+        int in = w.in();
+        int size = bytes ? 1 : 2;
+        ByteBuffer rounded = direct(shape.columns * in * size);
+        float[] row = new float[in];
+        for (int n = 0; n < shape.columns; n++) {
+            Unpack.row(w, first + n, row, 0);
+            if (bytes) {
+                float scale = HostPages.factor(row, 0, in);
+                scales[first + n] = scale;
+                for (int k = 0; k < in; k++) {
+                    rounded.put(n * in + k, HostPages.quantize(row[k], scale));
+                }
+            } else {
+                lanes.toBf16(row, 0, in, rounded, 2 * n * in);
+            }
+        }
+        memory.data_type type = bytes ? memory.data_type.s8 : memory.data_type.bf16;
+        memory values = new memory(shape.weights(), CPU);
+        try (BytePointer pointer = new BytePointer(rounded)) {
+            reorder(
+                    new memory(new memory.desc(new long[] {in, shape.columns}, type, new long[] {1, in}), CPU, pointer),
+                    values);
+        }
+        return values;
     }
 }

@@ -5,6 +5,7 @@ import static io.nightmill.kernels.HostBuffer.values;
 
 import io.nightmill.tensor.Batch;
 import io.nightmill.tensor.Buffer;
+import io.nightmill.tensor.KvType;
 import io.nightmill.tensor.Matrix;
 import io.nightmill.tensor.State;
 import io.nightmill.tensor.Tensor;
@@ -21,6 +22,27 @@ public final class ReferenceBackend implements Backend {
     @Override
     public Buffer allocate(long values) {
         return new HostBuffer(new float[Math.toIntExact(values)]);
+    }
+
+    /** Rows of float32, rounded to the type when they are written. */
+    private record RoundedBuffer(HostBuffer floats, KvType type) implements Buffer {
+        @Override
+        public long size() {
+            return floats.size();
+        }
+    }
+
+    @Override
+    public State allocate(State.Spec spec, int rows, KvType type) {
+        HostBuffer floats = new HostBuffer(new float[Math.multiplyExact(rows, spec.width())]);
+        Buffer buffer = spec instanceof State.Spec.Paged ? new RoundedBuffer(floats, type) : floats;
+        return new State(spec, new Tensor(buffer, 0, rows, spec.width()));
+    }
+
+    /** The rows of a paged state. */
+    private static Tensor rows(State state) {
+        Tensor pool = state.pool();
+        return new Tensor(((RoundedBuffer) pool.buffer()).floats, 0, pool.rows(), pool.width());
     }
 
     @Override
@@ -55,7 +77,8 @@ public final class ReferenceBackend implements Backend {
     }
 
     @Override
-    public void copyRows(Tensor pool, int from, int to, int count) {
+    public void copyRows(State state, int from, int to, int count) {
+        Tensor pool = state.spec() instanceof State.Spec.Paged ? rows(state) : state.pool();
         for (int i = 0; i < count; i++) {
             for (int d = 0; d < pool.width(); d++) {
                 set(pool, to + i, d, get(pool, from + i, d));
@@ -97,18 +120,20 @@ public final class ReferenceBackend implements Backend {
     }
 
     @Override
-    public void matmul(Tensor out, int column, Tensor x, Matrix w, @Nullable Tensor bias) {
-        for (int i = 0; i < x.rows(); i++) {
-            multiply(out, column, x, 0, i, w, bias, 0);
-        }
-    }
-
-    @Override
-    public void groupedMatmul(
-            Tensor out, int column, Tensor x, List<Matrix> experts, int[] starts, @Nullable Tensor biases) {
-        for (int e = 0; e < experts.size(); e++) {
-            for (int i = starts[e]; i < starts[e + 1]; i++) {
-                multiply(out, column, x, 0, i, experts.get(e), biases, e);
+    public void matmul(Tensor x, int[] starts, List<Product> products) {
+        for (Product product : products) {
+            for (int g = 0; g < product.weights().size(); g++) {
+                for (int i = starts[g]; i < starts[g + 1]; i++) {
+                    multiply(
+                            product.out(),
+                            product.column(),
+                            x,
+                            0,
+                            i,
+                            product.weights().get(g),
+                            product.biases(),
+                            g);
+                }
             }
         }
     }
@@ -295,20 +320,42 @@ public final class ReferenceBackend implements Backend {
         }
     }
 
-    private static int poolRow(Batch batch, Batch.Span span, int position) {
-        int page = span.pages()[position / batch.pageTokens()];
-        return page * batch.pageTokens() + position % batch.pageTokens();
+    private static int poolRow(Batch.Span span, int position) {
+        int page = span.pages()[position / Batch.PAGE_TOKENS];
+        return page * Batch.PAGE_TOKENS + position % Batch.PAGE_TOKENS;
     }
 
     @Override
-    public void append(State state, int column, Tensor rows, Batch batch) {
+    public void append(State state, Tensor rows, Batch batch) {
+        KvType type = ((RoundedBuffer) state.pool().buffer()).type;
+        int width = ((State.Spec.Paged) state.spec()).headWidth();
         for (Batch.Span span : batch.spans()) {
             for (int i = 0; i < span.count(); i++) {
+                int to = poolRow(span, span.past() + i);
                 for (int d = 0; d < rows.width(); d++) {
-                    int to = poolRow(batch, span, span.past() + i);
-                    set(state.pool(), to, column + d, get(rows, span.first() + i, d));
+                    float value = get(rows, span.first() + i, d);
+                    int group = d - d % width % KvType.GROUP;
+                    int end = Math.min(group + KvType.GROUP, d - d % width + width);
+                    set(rows(state), to, d, rounded(type, value, rows, span.first() + i, group, end));
                 }
             }
+        }
+    }
+
+    /** @param from first value of the group that shares a factor, in row {@code row} of {@code x} */
+    private static float rounded(KvType type, float value, Tensor x, int row, int from, int to) {
+        switch (type) {
+            case BF16:
+                return Unpack.bf16(Unpack.toBf16(value));
+            case INT8:
+                float largest = 0;
+                for (int d = from; d < to; d++) {
+                    largest = Math.max(largest, Math.abs(get(x, row, d)));
+                }
+                float factor = largest / 127;
+                return factor == 0 ? 0 : (float) Math.rint(value / factor) * factor;
+            default:
+                return value;
         }
     }
 
@@ -317,7 +364,7 @@ public final class ReferenceBackend implements Backend {
         for (Batch.Span span : batch.spans()) {
             for (int i = 0; i < span.count(); i++) {
                 for (int head = 0; head < a.heads(); head++) {
-                    attendOne(out, query, keys, values, a, batch, span, span.past() + i, head);
+                    attendOne(out, query, rows(keys), rows(values), a, span, span.past() + i, head);
                 }
             }
         }
@@ -326,10 +373,9 @@ public final class ReferenceBackend implements Backend {
     private void attendOne(
             Tensor out,
             Tensor query,
-            State keys,
-            State values,
+            Tensor keys,
+            Tensor values,
             Attention a,
-            Batch batch,
             Batch.Span span,
             int position,
             int head) {
@@ -346,7 +392,7 @@ public final class ReferenceBackend implements Backend {
             double score = 0;
             for (int d = 0; d < a.keyDim(); d++) {
                 score += (double) get(query, row, head * a.keyDim() + d)
-                        * get(keys.pool(), poolRow(batch, span, j), kvHead * a.keyDim() + d);
+                        * get(keys, poolRow(span, j), kvHead * a.keyDim() + d);
             }
             score *= a.scale();
             weights[j] = a.softcap() > 0 ? a.softcap() * Math.tanh(score / a.softcap()) : score;
@@ -360,7 +406,7 @@ public final class ReferenceBackend implements Backend {
         for (int d = 0; d < a.valueDim(); d++) {
             double value = 0;
             for (int j = 0; j <= position; j++) {
-                value += weights[j] / sum * get(values.pool(), poolRow(batch, span, j), kvHead * a.valueDim() + d);
+                value += weights[j] / sum * get(values, poolRow(span, j), kvHead * a.valueDim() + d);
             }
             set(out, row, head * a.valueDim() + d, value);
         }

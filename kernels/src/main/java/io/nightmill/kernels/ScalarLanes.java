@@ -1,6 +1,7 @@
 package io.nightmill.kernels;
 
 import java.nio.ByteBuffer;
+import java.util.Arrays;
 
 /** Plain loops, one accumulator per output value. */
 final class ScalarLanes implements Lanes {
@@ -42,6 +43,22 @@ final class ScalarLanes implements Lanes {
                     sum += x[xi + d] * Unpack.bf16(w.getShort(wj + 2 * d));
                 }
                 out[oo + i * os + j] = sum;
+            }
+        }
+    }
+
+    @Override
+    public void blockDots(float[] x, int xo, int xs, int m, float[] w, int[] at, int k, float[] out, int oo, int os) {
+        for (int i = 0; i < m; i++) {
+            Arrays.fill(out, oo + i * os, oo + i * os + 64, 0);
+            for (int column = 0; column < 64; column += 16) {
+                for (int d = 0; d < k; d++) {
+                    float factor = x[xo + i * xs + d];
+                    int row = at[column / 16] + 16 * d;
+                    for (int j = 0; j < 16; j++) {
+                        out[oo + i * os + column + j] += factor * w[row + j];
+                    }
+                }
             }
         }
     }

@@ -24,6 +24,12 @@ public final class Unpack {
 
     private Unpack() {}
 
+    /** Rounded to nearest, ties to even. */
+    public static short toBf16(float value) {
+        int bits = Float.floatToRawIntBits(value);
+        return (short) (bits + 0x7fff + (bits >>> 16 & 1) >>> 16);
+    }
+
     public static float bf16(short bits) {
         return Float.intBitsToFloat(bits << 16);
     }

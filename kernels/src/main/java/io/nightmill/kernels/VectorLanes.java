@@ -6,6 +6,7 @@ import java.util.Optional;
 import jdk.incubator.vector.ByteVector;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.IntVector;
+import jdk.incubator.vector.ShortVector;
 import jdk.incubator.vector.VectorOperators;
 import jdk.incubator.vector.VectorShuffle;
 import jdk.incubator.vector.VectorSpecies;
@@ -19,6 +20,10 @@ final class VectorLanes implements Lanes {
     private static final VectorSpecies<Float> F = FloatVector.SPECIES_PREFERRED;
     private static final VectorSpecies<Integer> I = IntVector.SPECIES_PREFERRED;
     private static final int L = F.length();
+    /** As many bytes and shorts as there are float lanes; unused where a vector has four. */
+    private static final VectorSpecies<Byte> QUARTER_BYTES = L == 16 ? ByteVector.SPECIES_128 : ByteVector.SPECIES_64;
+
+    private static final VectorSpecies<Short> HALF_SHORTS = L == 16 ? ShortVector.SPECIES_256 : ShortVector.SPECIES_128;
     private static final ByteOrder LE = ByteOrder.LITTLE_ENDIAN;
     private static final VectorShuffle<Float> HALF = fold(L / 2);
     private static final VectorShuffle<Float> QUARTER = fold(Math.max(1, L / 4));
@@ -222,12 +227,11 @@ final class VectorLanes implements Lanes {
             Lanes.super.widenQ8(blocks, at, n, out, oo);
             return;
         }
-        VectorSpecies<Byte> bytes = L == 16 ? ByteVector.SPECIES_128 : ByteVector.SPECIES_64;
         for (int block = 0; block < n / 32; block++) {
             int from = at + 34 * block;
             float d = Unpack.f16(blocks.getShort(from));
             for (int i = 0; i < 32; i += L) {
-                FloatVector wide = (FloatVector) ByteVector.fromByteBuffer(bytes, blocks, from + 2 + i, LE)
+                FloatVector wide = (FloatVector) ByteVector.fromByteBuffer(QUARTER_BYTES, blocks, from + 2 + i, LE)
                         .castShape(F, 0);
                 wide.mul(d).intoArray(out, oo + 32 * block + i);
             }
@@ -307,6 +311,178 @@ final class VectorLanes implements Lanes {
         out[oo + 1] = bfTail(sum(s1), x, xo, w, wo + ws, d, k);
         out[oo + 2] = bfTail(sum(s2), x, xo, w, wo + 2 * ws, d, k);
         out[oo + 3] = bfTail(sum(s3), x, xo, w, wo + 3 * ws, d, k);
+    }
+
+    /** Four vectors of columns at a time; a vector is all or part of a block. */
+    @Override
+    public void blockDots(float[] x, int xo, int xs, int m, float[] w, int[] at, int k, float[] out, int oo, int os) {
+        for (int column = 0; column < 64; column += 4 * L) {
+            int w0 = at[column / 16] + column % 16;
+            int w1 = at[(column + L) / 16] + (column + L) % 16;
+            int w2 = at[(column + 2 * L) / 16] + (column + 2 * L) % 16;
+            int w3 = at[(column + 3 * L) / 16] + (column + 3 * L) % 16;
+            int i = 0;
+            for (; i + 4 <= m; i += 4) {
+                block4x4(x, xo + i * xs, xs, w, w0, w1, w2, w3, k, out, oo + i * os + column, os);
+            }
+            for (; i + 2 <= m; i += 2) {
+                block2x4(x, xo + i * xs, xs, w, w0, w1, w2, w3, k, out, oo + i * os + column, os);
+            }
+            if (i < m) {
+                block1x4(x, xo + i * xs, w, w0, w1, w2, w3, k, out, oo + i * os + column);
+            }
+        }
+    }
+
+    private static void block4x4(
+            float[] x, int xo, int xs, float[] w, int w0, int w1, int w2, int w3, int k, float[] out, int oo, int os) {
+        FloatVector z = FloatVector.zero(F);
+        FloatVector a0 = z, a1 = z, a2 = z, a3 = z;
+        FloatVector b0 = z, b1 = z, b2 = z, b3 = z;
+        FloatVector c0 = z, c1 = z, c2 = z, c3 = z;
+        FloatVector d0 = z, d1 = z, d2 = z, d3 = z;
+        for (int d = 0; d < k; d++) {
+            FloatVector v0 = FloatVector.fromArray(F, w, w0 + 16 * d);
+            FloatVector v1 = FloatVector.fromArray(F, w, w1 + 16 * d);
+            FloatVector v2 = FloatVector.fromArray(F, w, w2 + 16 * d);
+            FloatVector v3 = FloatVector.fromArray(F, w, w3 + 16 * d);
+            FloatVector q = FloatVector.broadcast(F, x[xo + d]);
+            a0 = q.fma(v0, a0);
+            a1 = q.fma(v1, a1);
+            a2 = q.fma(v2, a2);
+            a3 = q.fma(v3, a3);
+            q = FloatVector.broadcast(F, x[xo + xs + d]);
+            b0 = q.fma(v0, b0);
+            b1 = q.fma(v1, b1);
+            b2 = q.fma(v2, b2);
+            b3 = q.fma(v3, b3);
+            q = FloatVector.broadcast(F, x[xo + 2 * xs + d]);
+            c0 = q.fma(v0, c0);
+            c1 = q.fma(v1, c1);
+            c2 = q.fma(v2, c2);
+            c3 = q.fma(v3, c3);
+            q = FloatVector.broadcast(F, x[xo + 3 * xs + d]);
+            d0 = q.fma(v0, d0);
+            d1 = q.fma(v1, d1);
+            d2 = q.fma(v2, d2);
+            d3 = q.fma(v3, d3);
+        }
+        store(a0, a1, a2, a3, out, oo);
+        store(b0, b1, b2, b3, out, oo + os);
+        store(c0, c1, c2, c3, out, oo + 2 * os);
+        store(d0, d1, d2, d3, out, oo + 3 * os);
+    }
+
+    private static void block2x4(
+            float[] x, int xo, int xs, float[] w, int w0, int w1, int w2, int w3, int k, float[] out, int oo, int os) {
+        FloatVector z = FloatVector.zero(F);
+        FloatVector a0 = z, a1 = z, a2 = z, a3 = z;
+        FloatVector b0 = z, b1 = z, b2 = z, b3 = z;
+        for (int d = 0; d < k; d++) {
+            FloatVector p = FloatVector.broadcast(F, x[xo + d]);
+            FloatVector q = FloatVector.broadcast(F, x[xo + xs + d]);
+            FloatVector v = FloatVector.fromArray(F, w, w0 + 16 * d);
+            a0 = p.fma(v, a0);
+            b0 = q.fma(v, b0);
+            v = FloatVector.fromArray(F, w, w1 + 16 * d);
+            a1 = p.fma(v, a1);
+            b1 = q.fma(v, b1);
+            v = FloatVector.fromArray(F, w, w2 + 16 * d);
+            a2 = p.fma(v, a2);
+            b2 = q.fma(v, b2);
+            v = FloatVector.fromArray(F, w, w3 + 16 * d);
+            a3 = p.fma(v, a3);
+            b3 = q.fma(v, b3);
+        }
+        store(a0, a1, a2, a3, out, oo);
+        store(b0, b1, b2, b3, out, oo + os);
+    }
+
+    private static void block1x4(
+            float[] x, int xo, float[] w, int w0, int w1, int w2, int w3, int k, float[] out, int oo) {
+        FloatVector z = FloatVector.zero(F);
+        FloatVector a0 = z, a1 = z, a2 = z, a3 = z;
+        for (int d = 0; d < k; d++) {
+            FloatVector q = FloatVector.broadcast(F, x[xo + d]);
+            a0 = q.fma(FloatVector.fromArray(F, w, w0 + 16 * d), a0);
+            a1 = q.fma(FloatVector.fromArray(F, w, w1 + 16 * d), a1);
+            a2 = q.fma(FloatVector.fromArray(F, w, w2 + 16 * d), a2);
+            a3 = q.fma(FloatVector.fromArray(F, w, w3 + 16 * d), a3);
+        }
+        store(a0, a1, a2, a3, out, oo);
+    }
+
+    @Override
+    public void toBf16(float[] x, int xo, int n, ByteBuffer out, int at) {
+        int i = 0;
+        for (; L > 4 && i + L <= n; i += L) {
+            IntVector bits = FloatVector.fromArray(F, x, xo + i).reinterpretAsInts();
+            IntVector odd = bits.lanewise(VectorOperators.LSHR, 16).and(1);
+            IntVector rounded = bits.add(0x7fff).add(odd).lanewise(VectorOperators.LSHR, 16);
+            rounded.castShape(HALF_SHORTS, 0).reinterpretAsBytes().intoByteBuffer(out, at + 2 * i, LE);
+        }
+        Lanes.super.toBf16(x, xo + i, n - i, out, at + 2 * i);
+    }
+
+    @Override
+    public float toIntegers(float[] x, int xo, int n, ByteBuffer out, int at) {
+        if (L < 8 || n % L != 0) {
+            return Lanes.super.toIntegers(x, xo, n, out, at);
+        }
+        FloatVector largest = FloatVector.zero(F);
+        for (int i = 0; i < n; i += L) {
+            largest = largest.max(FloatVector.fromArray(F, x, xo + i).abs());
+        }
+        float top = largest.reduceLanes(VectorOperators.MAX);
+        float inverse = top == 0 ? 0 : LARGEST / top;
+        FloatVector magic = FloatVector.broadcast(F, 12582912f);
+        for (int i = 0; i < n; i += L) {
+            // Beside so large a number, a float's last bit is 1: adding rounds.
+            FloatVector near = FloatVector.fromArray(F, x, xo + i).mul(inverse).add(magic);
+            IntVector value = near.reinterpretAsInts().sub(0x4b400000);
+            IntVector high = value.add(64).lanewise(VectorOperators.ASHR, 7);
+            IntVector low = value.sub(high.lanewise(VectorOperators.LSHL, 7));
+            ((ByteVector) high.castShape(QUARTER_BYTES, 0)).intoByteBuffer(out, at + i, LE);
+            ((ByteVector) low.castShape(QUARTER_BYTES, 0)).intoByteBuffer(out, at + n + i, LE);
+        }
+        return inverse == 0 ? 0 : 1 / inverse;
+    }
+
+    @Override
+    public void fromIntegers(
+            ByteBuffer sums, int high, int low, float factor, float[] factors, int fo, int n, float[] out, int oo) {
+        int i = 0;
+        for (; i + L <= n; i += L) {
+            FloatVector h = (FloatVector)
+                    IntVector.fromByteBuffer(I, sums, high + 4 * i, LE).castShape(F, 0);
+            FloatVector l = (FloatVector)
+                    IntVector.fromByteBuffer(I, sums, low + 4 * i, LE).castShape(F, 0);
+            FloatVector sum = h.mul(128f).add(l);
+            sum.mul(FloatVector.fromArray(F, factors, fo + i).mul(factor)).intoArray(out, oo + i);
+        }
+        Lanes.super.fromIntegers(sums, high + 4 * i, low + 4 * i, factor, factors, fo + i, n - i, out, oo + i);
+    }
+
+    @Override
+    public void widen(short[] x, int xo, float[] out, int oo, int n) {
+        int i = 0;
+        for (; L > 4 && i + L <= n; i += L) {
+            IntVector bits =
+                    (IntVector) ShortVector.fromArray(HALF_SHORTS, x, xo + i).castShape(I, 0);
+            bits.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats().intoArray(out, oo + i);
+        }
+        Lanes.super.widen(x, xo + i, out, oo + i, n - i);
+    }
+
+    @Override
+    public void widen(byte[] x, int xo, float[] out, int oo, int n) {
+        int i = 0;
+        for (; L > 4 && i + L <= n; i += L) {
+            FloatVector wide =
+                    (FloatVector) ByteVector.fromArray(QUARTER_BYTES, x, xo + i).castShape(F, 0);
+            wide.intoArray(out, oo + i);
+        }
+        Lanes.super.widen(x, xo + i, out, oo + i, n - i);
     }
 
     @Override
@@ -474,11 +650,8 @@ final class VectorLanes implements Lanes {
             scaled.intoArray(x, xo + d);
             largest = largest.max(scaled);
         }
-        float max = Lanes.super.scaledMax(x, xo + d, factor, n - d);
-        for (int lane = 0; d > 0 && lane < L; lane++) {
-            max = Math.max(max, largest.lane(lane));
-        }
-        return max;
+        // A maximum is the same in any order.
+        return Math.max(Lanes.super.scaledMax(x, xo + d, factor, n - d), largest.reduceLanes(VectorOperators.MAX));
     }
 
     @Override

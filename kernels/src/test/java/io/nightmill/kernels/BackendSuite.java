@@ -5,18 +5,23 @@ import static org.assertj.core.api.Assertions.assertThat;
 import io.nightmill.kernels.Backend.Attention;
 import io.nightmill.kernels.Backend.Glu;
 import io.nightmill.kernels.Backend.Picks;
+import io.nightmill.kernels.Backend.Product;
 import io.nightmill.kernels.Backend.Router;
 import io.nightmill.kernels.Backend.Routes;
 import io.nightmill.tensor.Batch;
 import io.nightmill.tensor.Format;
+import io.nightmill.tensor.KvType;
 import io.nightmill.tensor.Matrix;
 import io.nightmill.tensor.State;
+import io.nightmill.tensor.State.Spec.Paged;
+import io.nightmill.tensor.State.Spec.Role;
 import io.nightmill.tensor.Tensor;
 import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Random;
+import java.util.stream.IntStream;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -193,8 +198,8 @@ abstract class BackendSuite {
                     13,
                     21,
                     (on, out, in) -> {
-                        on.groupedMatmul(out, 0, in[0], experts, starts, in[1]);
-                        on.groupedMatmul(out, 2, in[0], experts, starts, null);
+                        on.matmul(in[0], starts, List.of(new Product(out, 0, experts, in[1])));
+                        on.matmul(in[0], starts, List.of(new Product(out, 2, experts, null)));
                     },
                     new float[][] {random(13 * 64), random(5 * 19)},
                     new int[] {13, 5});
@@ -263,47 +268,123 @@ abstract class BackendSuite {
 
     @Test
     void attendsOverPagesWithWindowsCapsAndSinks() {
-        int heads = 6;
-        int kvHeads = 2;
         for (int keyDim : new int[] {8, 20, 64}) {
             for (int window : new int[] {0, 5, 40}) {
                 for (boolean sinks : new boolean[] {false, true}) {
-                    attends(heads, kvHeads, keyDim, keyDim - 3, window, window == 5 ? 3f : 0, sinks, 0);
-                    attends(heads, kvHeads, keyDim, keyDim - 3, window, 0, sinks, 3);
-                    attends(heads, kvHeads, keyDim, keyDim - 3, window, 0, sinks, 18);
+                    Attention plain = new Attention(6, 2, keyDim, keyDim - 3, 0.3f, window, 0, null);
+                    attends(plain.softcap(window == 5 ? 3 : 0), sinks, KvType.F32);
+                    attends(plain.lead(3), sinks, KvType.BF16);
+                    attends(plain.lead(18), sinks, KvType.INT8);
                 }
             }
         }
     }
 
-    private void attends(
-            int heads, int kvHeads, int keyDim, int valueDim, int window, float cap, boolean sinks, int lead) {
-        int pageTokens = 16;
-        int[] pages = {5, 2, 7, 0, 3, 1};
-        List<Batch.Span> spans = List.of(
-                new Batch.Span(0, 1, 40, 41, Arrays.copyOf(pages, 3), -1),
-                new Batch.Span(1, 21, 13, 34, new int[] {4, 6, 8}, -1),
-                new Batch.Span(22, 3, 0, 3, new int[] {9}, -1));
-        Batch batch = new Batch(new int[25], spans, pageTokens);
-        int rows = 10 * pageTokens;
+    @Test
+    void attendsOverLatentRows() {
+        for (KvType type : KvType.values()) {
+            attends(new Attention(5, 1, 40, 33, 0.2f, 0, 0, null), false, type);
+        }
+    }
+
+    /**
+     * Five sequences: one whose query is alone, two parts of prompts, and two that share their first 80 tokens. What they saw
+     * before is appended first.
+     */
+    private void attends(Attention a, boolean hasSinks, KvType type) {
+        int[] lengths = {152, 47, 3, 95, 118};
+        int[] counts = {1, 33, 3, 2, 1};
+        int shared = 80;
+        List<Batch.Span> before = new ArrayList<>();
+        List<Batch.Span> spans = new ArrayList<>();
+        int nextPage = 0;
+        int pastTokens = 0;
+        int newTokens = 0;
+        int[] first = new int[0];
+        for (int s = 0; s < lengths.length; s++) {
+            int[] pages = new int[(lengths[s] + 15) / 16];
+            for (int p = 0; p < pages.length; p++) {
+                pages[p] = s == 4 && p < shared / 16 ? first[p] : 37 * ++nextPage % 41;
+            }
+            first = s == 3 ? pages : first;
+            int past = lengths[s] - counts[s];
+            int from = s == 4 ? shared : 0;
+            before.add(new Batch.Span(pastTokens, past - from, from, lengths[s], pages, -1));
+            spans.add(new Batch.Span(newTokens, counts[s], past, lengths[s], pages, -1));
+            pastTokens += past - from;
+            newTokens += counts[s];
+        }
+        Batch earlier = new Batch(new int[pastTokens], before);
+        Batch now = new Batch(new int[newTokens], spans);
+        boolean latent = a.kvHeads() == 1;
+        Paged keySpec = new Paged(latent ? Role.BOTH : Role.KEYS, a.kvHeads(), a.keyDim());
+        Paged valueSpec = new Paged(Role.VALUES, a.kvHeads(), a.valueDim());
         assertSame(
-                "attend " + keyDim + " window " + window + " lead " + lead,
-                25,
-                heads * valueDim,
+                a + " " + type,
+                newTokens,
+                a.heads() * a.valueDim(),
                 (on, out, x) -> {
-                    State keys = new State(new State.Spec.Paged(kvHeads * keyDim), x[1]);
-                    State values = new State(new State.Spec.Paged(kvHeads * valueDim), x[2]);
-                    on.append(keys, 0, x[3], batch);
-                    on.append(values, 0, x[4], batch);
-                    Attention attention = new Attention(
-                            heads, kvHeads, keyDim, valueDim, 0.3f, window, cap, sinks ? x[5] : null, lead);
-                    on.attend(out, x[0], keys, values, attention, batch);
+                    State keys = on.allocate(keySpec, 42 * 16, type);
+                    State values = latent ? keys : on.allocate(valueSpec, 42 * 16, type);
+                    on.append(keys, x[1], earlier);
+                    on.append(keys, x[3], now);
+                    if (!latent) {
+                        on.append(values, x[2], earlier);
+                        on.append(values, x[4], now);
+                    }
+                    on.copyRows(keys, spans.get(3).pages()[0] * 16, 41 * 16, 16);
+                    on.attend(out, x[0], keys, values, hasSinks ? a.sinks(x[5]) : a, now);
                 },
                 new float[][] {
-                    random(25 * heads * keyDim), random(rows * kvHeads * keyDim), random(rows * kvHeads * valueDim),
-                    random(25 * kvHeads * keyDim), random(25 * kvHeads * valueDim), random(heads)
+                    random(newTokens * a.heads() * a.keyDim()),
+                    random(pastTokens * keySpec.width()),
+                    random(pastTokens * valueSpec.width()),
+                    random(newTokens * keySpec.width()),
+                    random(newTokens * valueSpec.width()),
+                    random(a.heads())
                 },
-                new int[] {25, rows, rows, 25, 25, 1});
+                new int[] {newTokens, pastTokens, pastTokens, newTokens, newTokens, 1});
+    }
+
+    @Test
+    void bitsOfAttentionDoNotDependOnCompany() {
+        for (KvType type : KvType.values()) {
+            Attention a = new Attention(8, 2, 24, 16, 0.3f, 0, 0, null);
+            State keys = backend.allocate(new Paged(Role.KEYS, 2, 24), 40 * 16, type);
+            State values = backend.allocate(new Paged(Role.VALUES, 2, 16), 40 * 16, type);
+            List<Batch.Span> spans = new ArrayList<>();
+            int rows = 0;
+            for (int s = 0; s < 5; s++) {
+                // The first three share 64, 128 or 192 tokens; all have 205 to 209.
+                int[] pages = new int[14];
+                for (int p = 0; p < 14; p++) {
+                    pages[p] = s < 3 && p < 4 * (3 - s) ? p : s < 4 ? 12 + 2 * s + p % 2 : 30 - p;
+                }
+                int count = s == 3 ? 40 : 1 + s % 2;
+                spans.add(new Batch.Span(rows, count, 205 + s - count, 205 + s, pages, -1));
+                rows += count;
+            }
+            Batch.Span all =
+                    new Batch.Span(0, 40 * 16, 0, 640, IntStream.range(0, 40).toArray(), -1);
+            Batch fill = new Batch(new int[640], List.of(all));
+            backend.append(keys, tensor(backend, 640, 48, random(640 * 48)), fill);
+            backend.append(values, tensor(backend, 640, 32, random(640 * 32)), fill);
+            float[] q = random(rows * 8 * 24);
+            Tensor out = tensor(backend, rows, 128, new float[rows * 128]);
+            backend.attend(out, tensor(backend, rows, 192, q), keys, values, a, new Batch(new int[rows], spans));
+            float[] together = download(backend, out);
+            for (Batch.Span span : spans) {
+                for (int i = 0; i < span.count(); i++) {
+                    int row = span.first() + i;
+                    Batch.Span alone = new Batch.Span(0, 1, span.past() + i, span.length(), span.pages(), -1);
+                    Tensor one = tensor(backend, 1, 128, new float[128]);
+                    Tensor mine = tensor(backend, 1, 192, Arrays.copyOfRange(q, row * 192, (row + 1) * 192));
+                    backend.attend(one, mine, keys, values, a, new Batch(new int[1], List.of(alone)));
+                    assertThat(download(backend, one))
+                            .containsExactly(Arrays.copyOfRange(together, row * 128, (row + 1) * 128));
+                }
+            }
+        }
     }
 
     @Test

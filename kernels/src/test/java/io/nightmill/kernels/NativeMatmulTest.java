@@ -3,14 +3,19 @@ package io.nightmill.kernels;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.within;
 
+import io.nightmill.kernels.Backend.Product;
 import io.nightmill.tensor.Format;
 import io.nightmill.tensor.Matrix;
 import io.nightmill.tensor.Tensor;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.util.Arrays;
+import java.util.List;
 import java.util.Random;
 import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
 
 class NativeMatmulTest {
     private static final int OUT = 700;
@@ -18,10 +23,9 @@ class NativeMatmulTest {
 
     private final Random random = new Random(8);
 
-    private static HostBackend backend(int threads) {
-        HostBackend backend = HostBackend.withNativeProducts(threads);
-        Assumptions.assumeTrue(
-                backend.name().endsWith("+onednn-bf16"), "oneDNN or bfloat16 instructions are missing on this machine");
+    private static HostBackend backend(Products products, int threads) {
+        HostBackend backend = HostBackend.of(products, threads);
+        Assumptions.assumeTrue(backend.name().contains("+onednn"), "oneDNN or its instructions are missing here");
         return backend;
     }
 
@@ -53,27 +57,84 @@ class NativeMatmulTest {
     }
 
     @Test
-    void matchesReference() {
+    void bfloat16MatchesReference() {
         Matrix w = weights();
         assertThat(NativeMatmul.serves(w)).isTrue();
-        float[] x = exact(37 * IN);
-        float[] expected = multiply(new ReferenceBackend(), x, 37, w);
-        float[] actual = multiply(backend(2), x, 37, w);
+        float[] x = exact(137 * IN);
+        float[] expected = multiply(new ReferenceBackend(), x, 137, w);
+        float[] actual = multiply(backend(Products.BF16, 2), x, 137, w);
         for (int i = 0; i < expected.length; i++) {
             assertThat(actual[i]).isCloseTo(expected[i], within(2e-4f));
         }
     }
 
+    /** Weights that bytes hold exactly leave only the rounding of activations to fifteen bits. */
     @Test
-    void rowBitsDoNotDependOnRowsThreadsOrPlace() {
+    void bytesMatchReference() {
+        float[] values = new float[OUT * IN];
+        for (int i = 0; i < values.length; i++) {
+            values[i] = i % IN == 0 ? 127 / 64f : (random.nextInt(255) - 127) / 64f;
+        }
+        Matrix w = Matrix.of(OUT, IN, values);
+        float[] x = exact(70 * IN);
+        float[] expected = multiply(new ReferenceBackend(), x, 70, w);
+        float[] actual = multiply(backend(Products.INT8, 2), x, 70, w);
+        for (int i = 0; i < expected.length; i++) {
+            // 333 products of up to 2, each off by at most half of 4 / 16256.
+            assertThat(actual[i]).isCloseTo(expected[i], within(1e-2f));
+        }
+    }
+
+    @ParameterizedTest
+    @EnumSource(names = {"BF16", "INT8"})
+    void rowBitsDoNotDependOnRowsThreadsOrPlace(Products products) {
         Matrix w = weights();
-        float[] x = exact(37 * IN);
-        float[] all = multiply(backend(3), x, 37, w);
-        HostBackend one = backend(1);
-        for (int row : new int[] {0, 1, 15, 16, 29, 36}) {
-            float[] alone = multiply(one, java.util.Arrays.copyOfRange(x, row * IN, (row + 1) * IN), 1, w);
-            assertThat(java.util.Arrays.copyOfRange(all, row * (OUT + 5), (row + 1) * (OUT + 5)))
-                    .containsExactly(alone);
+        float[] x = exact(90 * IN);
+        float[] all = multiply(backend(products, 3), x, 90, w);
+        HostBackend one = backend(products, 1);
+        int row = 0;
+        for (int count : new int[] {1, 2, 3, 5, 9, 14, 1, 17, 33, 1}) {
+            float[] part = multiply(one, Arrays.copyOfRange(x, row * IN, (row + count) * IN), count, w);
+            assertThat(Arrays.copyOfRange(all, row * (OUT + 5), (row + count) * (OUT + 5)))
+                    .containsExactly(part);
+            row += count;
+        }
+    }
+
+    @ParameterizedTest
+    @EnumSource(names = {"BF16", "INT8"})
+    void aShapeWhoseSingleRowAddsOtherwiseIsPadded(Products products) {
+        backend(products, 1);
+        NativeShape shape = new NativeShape(3072, 1024, products == Products.INT8);
+        for (int rows = 1; rows <= NativeShape.ROWS; rows++) {
+            assertThat(shape.of(rows).rows()).isGreaterThanOrEqualTo(rows);
+        }
+    }
+
+    @ParameterizedTest
+    @EnumSource(names = {"BF16", "INT8"})
+    void rowsOfGroupsMeetTheirOwnWeights(Products products) {
+        HostBackend backend = backend(products, 2);
+        List<Matrix> experts = List.of(weights(), weights(), weights());
+        float[] biases = new float[3 * OUT];
+        for (int i = 0; i < biases.length; i++) {
+            biases[i] = i;
+        }
+        float[] x = exact(9 * IN);
+        Tensor in = new Tensor(backend.allocate(x.length), 0, 9, IN);
+        backend.upload(in, x);
+        Tensor bias = new Tensor(backend.allocate(biases.length), 0, 3, OUT);
+        backend.upload(bias, biases);
+        Tensor out = new Tensor(backend.allocate(9L * OUT), 0, 9, OUT);
+        backend.matmul(in, new int[] {0, 2, 2, 9}, List.of(new Product(out, 0, experts, bias)));
+        float[] actual = new float[9 * OUT];
+        backend.download(out, actual);
+        for (int row = 0; row < 9; row++) {
+            int expert = row < 2 ? 0 : 2;
+            float[] alone = multiply(backend, Arrays.copyOfRange(x, row * IN, (row + 1) * IN), 1, experts.get(expert));
+            for (int n = 0; n < OUT; n++) {
+                assertThat(actual[row * OUT + n]).isEqualTo(alone[5 + n] + (expert * OUT + n));
+            }
         }
     }
 }

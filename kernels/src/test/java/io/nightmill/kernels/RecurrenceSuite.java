@@ -140,7 +140,7 @@ abstract class RecurrenceSuite {
                 in.add(tensor(on, rows, width, packed));
             }
             Tensor out = tensor(on, rows, outWidth, nan(rows * outWidth));
-            operation.run(on, out, in, fixed, state, new Batch(new int[rows], spans, 16));
+            operation.run(on, out, in, fixed, state, new Batch(new int[rows], spans));
             float[] got = new float[rows * outWidth];
             on.download(out, got);
             for (int j = 0; j < spans.size(); j++) {

@@ -35,7 +35,9 @@ public final class Inference {
         if (config.sampling() != null) {
             SamplingJson.parse(config.sampling(), null);
         }
-        return ModelLoader.check(ModelFiles.sketch(config.model().path()));
+        return ModelLoader.check(
+                ModelFiles.sketch(config.model().path()),
+                config.model().limits().kvType());
     }
 
     /**

@@ -1,0 +1,14 @@
+package io.nightmill.kernels;
+
+/** In what arithmetic the large products run. */
+public enum Products {
+    /** Weights as stored, widened exactly; float32. */
+    EXACT,
+    /** Weights and activations rounded to bfloat16, sums in float32. */
+    BF16,
+    /**
+     * Weights as signed bytes with a factor per output, activations as fifteen-bit integers with a factor per row; sums are
+     * integers, so they are exact.
+     */
+    INT8
+}
