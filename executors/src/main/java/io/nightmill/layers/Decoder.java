@@ -6,6 +6,7 @@ import io.nightmill.tensor.State;
 import io.nightmill.tensor.Tensor;
 import java.util.List;
 import java.util.Set;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -72,11 +73,19 @@ public record Decoder(
 
     /** Values of experts' weights that a token does not meet. */
     public long idleValues() {
+        return mixtures().mapToLong(MixtureOfExperts::idleValues).sum();
+    }
+
+    /** Values of all experts' weights. */
+    public long expertValues() {
+        return mixtures().mapToLong(mixture -> mixture.experts().values()).sum();
+    }
+
+    private Stream<MixtureOfExperts> mixtures() {
         return branches.stream()
                 .map(Branch::layer)
                 .filter(MixtureOfExperts.class::isInstance)
-                .mapToLong(layer -> ((MixtureOfExperts) layer).idleValues())
-                .sum();
+                .map(MixtureOfExperts.class::cast);
     }
 
     /**

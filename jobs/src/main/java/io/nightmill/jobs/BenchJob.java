@@ -2,10 +2,15 @@ package io.nightmill.jobs;
 
 import io.nightmill.kernels.HostBackend;
 import io.nightmill.kernels.Peaks;
+import io.nightmill.weights.Precision;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
 import java.util.concurrent.Callable;
+import java.util.stream.Stream;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
 
@@ -23,6 +28,26 @@ final class BenchJob implements Callable<Integer> {
 
     @Option(names = "--only", split = ",", description = "some of the tables: ${COMPLETION-CANDIDATES} (default: all)")
     private List<Part> parts = Arrays.asList(Part.values());
+
+    @Option(
+            names = "--model",
+            paramLabel = "PATH",
+            description = "for the models' table, instead of random weights: a folder or a .gguf file; may be repeated")
+    private List<Path> models = List.of();
+
+    @Option(
+            names = "--dtype",
+            split = ",",
+            defaultValue = "f32,bf16,int8",
+            description = "of the models' table (default: ${DEFAULT-VALUE})")
+    private List<String> dtypes = List.of();
+
+    @Option(
+            names = "--batches",
+            split = ",",
+            defaultValue = "1,8,32,64,128",
+            description = "rows that decode together, of the models' table (default: ${DEFAULT-VALUE})")
+    private List<Integer> batches = List.of();
 
     @Option(
             names = "--prompt-tokens",
@@ -53,6 +78,18 @@ final class BenchJob implements Callable<Integer> {
     /** What the machine reached just now: operations and bytes per second. */
     record Machine(int threads, double flops, double bandwidth) {}
 
+    /** The most memory that this process has held, in bytes. */
+    static long peakMemory() {
+        try (Stream<String> lines = Files.lines(Path.of("/proc/self/status"))) {
+            return lines.filter(line -> line.startsWith("VmHWM:"))
+                    .mapToLong(line -> 1024 * Long.parseLong(line.replaceAll("\\D", "")))
+                    .findFirst()
+                    .orElse(0);
+        } catch (IOException e) {
+            return 0;
+        }
+    }
+
     @Override
     public Integer call() {
         int used = threads > 0 ? threads : Runtime.getRuntime().availableProcessors();
@@ -66,7 +103,11 @@ final class BenchJob implements Callable<Integer> {
                 machine.flops / 1e9,
                 machine.bandwidth / 1e9);
         if (parts.contains(Part.MODELS)) {
-            new ModelBench(machine, promptTokens, decodeTokens).run();
+            List<Precision> precisions = dtypes.stream().map(Precision::of).toList();
+            List<BenchModel> shapes = models.isEmpty()
+                    ? List.of(SyntheticModel.dense(), SyntheticModel.mixture(), SyntheticModel.hybrid())
+                    : models.stream().<BenchModel>map(BenchModel.Stored::new).toList();
+            new ModelBench(machine, precisions, promptTokens, decodeTokens, batches).run(shapes);
         }
         if (parts.contains(Part.CONTEXT)) {
             new ContextBench(machine, contexts, prefills).run();

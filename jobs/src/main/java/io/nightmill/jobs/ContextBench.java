@@ -110,6 +110,6 @@ record ContextBench(BenchJob.Machine machine, List<Integer> contexts, List<Integ
     private static double prefill(HostBackend backend, Decoder decoder, int length) {
         ContinuousEngine engine =
                 new ContinuousEngine(backend, decoder, null, Set.of(), length + 16, new Limits(4L << 30, 1, 512));
-        return length / ModelBench.seconds(engine, 1, length, 1);
+        return length / ModelBench.prefill(engine, decoder.vocabulary(), 1, length);
     }
 }

@@ -14,59 +14,114 @@ import java.util.Locale;
 import java.util.Random;
 import java.util.Set;
 
-/** Tokens per second of whole models. */
-record ModelBench(BenchJob.Machine machine, int promptTokens, int decodeTokens) {
-    void run() {
+/**
+ * Tokens per second of whole models.
+ *
+ * @param promptTokens of each prompt
+ * @param decodeSteps timed steps in which every row of a batch decodes a token
+ * @param batches rows that decode together
+ */
+record ModelBench(
+        BenchJob.Machine machine,
+        List<Precision> precisions,
+        int promptTokens,
+        int decodeSteps,
+        List<Integer> batches) {
+    private static final int PROMPTS = 8;
+    private static final int STEP_TOKENS = 512;
+
+    void run(List<BenchModel> models) {
         System.out.println();
         System.out.println(
                 "| model | backend | prefill tok/s | of peak FLOP/s | decode batch | tok/s | weights read, GB/s |"
-                        + " of bandwidth |");
-        System.out.println("|---|---|---|---|---|---|---|---|");
-        for (SyntheticModel model : List.of(SyntheticModel.dense(), SyntheticModel.mixture())) {
-            for (Precision precision : new Precision[] {Precision.F32, Precision.BF16}) {
-                measure(model, ExecutorRuntime.backend(precision, machine.threads()));
+                        + " of bandwidth | peak memory, GB |");
+        System.out.println("|---|---|---|---|---|---|---|---|---|");
+        for (BenchModel model : models) {
+            for (Precision precision : precisions) {
+                measure(model, precision);
             }
         }
     }
 
-    private void measure(SyntheticModel model, HostBackend backend) {
-        SyntheticModel.Built built = model.build(backend);
+    private void measure(BenchModel model, Precision precision) {
+        HostBackend backend = ExecutorRuntime.backend(precision, machine.threads());
+        BenchModel.Built built = model.build(backend);
+        int most = batches.stream().mapToInt(Integer::intValue).max().orElse(1);
+        int context = promptTokens + decodeSteps + most + 64;
+        Limits limits = new Limits(4L << 30, precision.kvType(), Math.max(most, PROMPTS), STEP_TOKENS);
         try (ContinuousEngine engine =
-                new ContinuousEngine(backend, built.decoder(), null, Set.of(), 32768, new Limits(3L << 30, 64, 512))) {
-            seconds(engine, 4, 64, 8);
-            double prefill = 4.0 * promptTokens / seconds(engine, 4, promptTokens, 1);
-            for (int batch : new int[] {1, 8, 32}) {
-                double all = seconds(engine, batch, 128, decodeTokens + 1) - seconds(engine, batch, 128, 1);
-                double decode = batch * decodeTokens / all;
-                double read = decode / batch * model.bytesRead(built, batch);
+                new ContinuousEngine(backend, built.decoder(), null, Set.of(), context, limits)) {
+            prefill(engine, built, 2);
+            double prefill = PROMPTS * promptTokens / prefill(engine, built, PROMPTS);
+            for (int batch : batches) {
+                double decode = batch * decodeSteps / decode(engine, built, batch);
+                double read = decode / batch * built.bytesRead(batch, precision);
                 System.out.printf(
                         Locale.ROOT,
-                        "| %s | %s | %.0f | %.0f%% | %d | %.1f | %.1f | %.0f%% |%n",
+                        "| %s | %s | %.0f | %.0f%% | %d | %.1f | %.1f | %.0f%% | %.1f |%n",
                         model.name(),
                         backend.name(),
                         prefill,
-                        100 * prefill * 2 * model.activeParameters(built) / machine.flops(),
+                        100 * prefill * 2 * built.activeParameters() / machine.flops(),
                         batch,
                         decode,
                         read / 1e9,
-                        100 * read / machine.bandwidth());
+                        100 * read / machine.bandwidth(),
+                        BenchJob.peakMemory() / 1e9);
             }
         }
+        backend.close();
     }
 
-    /** For {@code count} requests from the first to the last token. */
-    static double seconds(ContinuousEngine engine, int count, int prompt, int generate) {
-        Random random = new Random(1);
-        List<Request> requests = new ArrayList<>();
-        for (int i = 0; i < count; i++) {
-            Ask ask = new Ask.Generate(SamplingJson.parse("{\"max_tokens\":%d}".formatted(generate), null));
-            requests.add(new Request("bench " + i, random.ints(prompt, 0, 32000).toArray(), ask));
-        }
+    private double prefill(ContinuousEngine engine, BenchModel.Built built, int prompts) {
+        return prefill(engine, built.decoder().vocabulary(), prompts, promptTokens);
+    }
+
+    /** Seconds of reading so many random prompts. */
+    static double prefill(ContinuousEngine engine, int vocabulary, int prompts, int promptTokens) {
+        submit(engine, vocabulary, prompts, promptTokens, 1);
         long start = System.nanoTime();
-        requests.forEach(engine::submit);
         while (!engine.idle()) {
             engine.step();
         }
         return (System.nanoTime() - start) / 1e9;
+    }
+
+    /** Seconds of {@link #decodeSteps} steps, once all prompts are read. */
+    private double decode(ContinuousEngine engine, BenchModel.Built built, int batch) {
+        long read = engine.counters().promptTokens();
+        List<Request> requests =
+                submit(engine, built.decoder().vocabulary(), batch, promptTokens, decodeSteps + batch + 8);
+        while (engine.counters().promptTokens() < read + (long) batch * promptTokens) {
+            engine.step();
+        }
+        for (int i = 0; i < 4; i++) {
+            engine.step();
+        }
+        long start = System.nanoTime();
+        for (int i = 0; i < decodeSteps; i++) {
+            engine.step();
+        }
+        double seconds = (System.nanoTime() - start) / 1e9;
+        if (engine.counters().running() != batch) {
+            throw new IllegalStateException("Cannot measure a batch of %d: %d rows were running"
+                    .formatted(batch, engine.counters().running()));
+        }
+        requests.forEach(engine::cancel);
+        return seconds;
+    }
+
+    private static List<Request> submit(
+            ContinuousEngine engine, int vocabulary, int count, int promptTokens, int generate) {
+        Random random = new Random(1);
+        List<Request> requests = new ArrayList<>();
+        for (int i = 0; i < count; i++) {
+            Ask ask = new Ask.Generate(
+                    SamplingJson.parse("{\"max_tokens\":%d,\"ignore_eos\":true}".formatted(generate), null));
+            int[] prompt = random.ints(promptTokens, 0, vocabulary).toArray();
+            requests.add(new Request("bench " + i, prompt, ask));
+        }
+        requests.forEach(engine::submit);
+        return requests;
     }
 }

@@ -13,12 +13,9 @@ import java.util.function.IntPredicate;
 import java.util.regex.Pattern;
 
 /** A configuration of a real shape, to be run on random bfloat16 weights. */
-record SyntheticModel(String name, ConfigNode config) {
+record SyntheticModel(String name, ConfigNode config) implements BenchModel {
     private static final ObjectMapper MAPPER = new ObjectMapper();
     private static final Pattern OPTIONAL = Pattern.compile(".*A_log");
-
-    /** @param weightBytes of all weights; a mixture reads fewer at a step */
-    record Built(Decoder decoder, long parameters, long weightBytes) {}
 
     /** Qwen3's layout at half a billion parameters. */
     static SyntheticModel dense() {
@@ -31,6 +28,31 @@ record SyntheticModel(String name, ConfigNode config) {
         ObjectNode config = qwen3("qwen3_moe", 10, 64, 512);
         config.put("num_experts", 64).put("num_experts_per_tok", 8).put("moe_intermediate_size", 512);
         return of("moe-1B", config.put("norm_topk_prob", true));
+    }
+
+    /** Granite 4.0's layout: Mamba-2 with attention in every fourth layer, experts and a shared one in each. */
+    static SyntheticModel hybrid() {
+        ObjectNode config =
+                MAPPER.createObjectNode().put("model_type", "granitemoehybrid").put("num_hidden_layers", 12);
+        config.put("hidden_size", 1024).put("num_attention_heads", 16).put("num_key_value_heads", 8);
+        config.put("intermediate_size", 512)
+                .put("shared_intermediate_size", 1024)
+                .put("vocab_size", 32000);
+        config.put("num_local_experts", 64).put("num_experts_per_tok", 8).put("rms_norm_eps", 1e-6);
+        config.put("mamba_n_heads", 32)
+                .put("mamba_d_head", 64)
+                .put("mamba_d_state", 128)
+                .put("mamba_n_groups", 1);
+        config.put("mamba_d_conv", 4).put("mamba_expand", 2).put("mamba_conv_bias", true);
+        config.put("embedding_multiplier", 1).put("attention_multiplier", 0.125).put("residual_multiplier", 1);
+        config.put("logits_scaling", 1).put("position_embedding_type", "nope");
+        config.put("max_position_embeddings", 131072);
+        config.put("tie_word_embeddings", true).put("hidden_act", "silu");
+        ArrayNode types = config.putArray("layer_types");
+        for (int i = 0; i < 12; i++) {
+            types.add(i % 4 == 3 ? "attention" : "mamba");
+        }
+        return of("hybrid-moe-1B", config);
     }
 
     private static ObjectNode qwen3(String type, int layers, int headDim, int inner) {
@@ -65,31 +87,10 @@ record SyntheticModel(String name, ConfigNode config) {
         return new SyntheticModel(name, ConfigNode.of(config, name));
     }
 
-    Built build(Backend backend) {
+    @Override
+    public Built build(Backend backend) {
         SyntheticWeights weights = new SyntheticWeights(backend, Format.BF16, OPTIONAL);
         Decoder decoder = ModelLoader.build(config, weights);
-        return new Built(decoder, weights.parameters(), weights.bytes());
-    }
-
-    /** Values of one layer's expert, in all layers together; 0 is a dense model. */
-    private long expertValues() {
-        int inner = config.intOr("moe_intermediate_size", 0);
-        return 3L * config.requireInt("num_hidden_layers") * config.requireInt("hidden_size") * inner;
-    }
-
-    /** Values that one token meets. */
-    long activeParameters(Built built) {
-        int idle = config.intOr("num_experts", 0) - config.intOr("num_experts_per_tok", 0);
-        return built.parameters - idle * expertValues();
-    }
-
-    /** Bytes of weights that a step of so many tokens is expected to read. */
-    double bytesRead(Built built, int tokens) {
-        int experts = config.intOr("num_experts", 0);
-        if (experts == 0) {
-            return built.weightBytes;
-        }
-        double missed = Math.pow(1 - (double) config.requireInt("num_experts_per_tok") / experts, tokens);
-        return built.weightBytes - 2.0 * experts * expertValues() * missed;
+        return Built.of(decoder, weights.parameters());
     }
 }

@@ -7,7 +7,6 @@ import static io.nightmill.tensor.Batch.PAGE_TOKENS;
 import io.nightmill.kernels.Backend.Attention;
 import io.nightmill.tensor.Batch;
 import io.nightmill.tensor.State;
-import io.nightmill.tensor.State.Spec.Role;
 import io.nightmill.tensor.Tensor;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -29,6 +28,7 @@ final class HostAttention {
     private final Workers workers;
     private final ThreadLocal<float[][]> scratch = ThreadLocal.withInitial(() -> new float[SCRATCHES][0]);
 
+    private static final float[] NONE = new float[0];
     private static final int SCRATCHES = 8;
     private static final int QUERY = 0;
     private static final int SUMS = 1;
@@ -72,12 +72,20 @@ final class HostAttention {
         }
     }
 
-    void attend(Tensor out, Tensor query, State keys, State values, Attention attention, Batch batch) {
-        List<List<Piece>> blocks = blocks(batch, attention.heads() / attention.kvHeads());
-        workers.run(blocks.size() * attention.kvHeads(), task -> {
-            List<Piece> pieces = blocks.get(task / attention.kvHeads());
-            new Block(out, query, keys, values, attention, pieces, task % attention.kvHeads()).run();
-        });
+    void attend(Tensor out, Tensor query, State keys, State values, Attention a, Batch batch) {
+        List<Block> blocks = new ArrayList<>();
+        int group = a.heads() / a.kvHeads();
+        List<List<Piece>> all = blocks(batch, group);
+        // A page holds all heads one after another, so few queries read it through; but every thread should have work.
+        boolean apart = all.size() < 4 * workers.threads();
+        for (List<Piece> pieces : all) {
+            int rows = group * pieces.stream().mapToInt(Piece::count).sum();
+            int heads = apart || rows * a.kvHeads() > ROWS ? 1 : a.kvHeads();
+            for (int head = 0; head < a.kvHeads(); head += heads) {
+                blocks.add(new Block(out, query, keys, values, a, pieces, head, heads));
+            }
+        }
+        workers.run(blocks.size(), i -> blocks.get(i).run());
     }
 
     /** What is computed together: a piece of a prompt, or sequences with few tokens that share their first tile. */
@@ -111,7 +119,7 @@ final class HostAttention {
         return blocks;
     }
 
-    /** The queries of some pieces in the heads that share a key head. */
+    /** The queries of some pieces, in the heads that share some key heads. */
     private final class Block {
         private final Tensor out;
         private final Tensor query;
@@ -119,68 +127,83 @@ final class HostAttention {
         private final HostPages values;
         private final Attention a;
         private final List<Piece> pieces;
-        private final int kvHead;
+        private final int firstHead;
+        private final int kvHeads;
         private final int group;
-        /** First row of each piece, and the end. */
+        /** First row of each piece within a key head, and the end. */
         private final int[] rows;
         /** Last key that a row sees, and the first within its window. */
         private final int[] last;
 
         private final int[] low;
-        private final float[] queries;
-        private final float[] sums;
-        private final float[] scores;
-        private final float[] max;
-        private final float[] total;
+        /** A thread's own memory; a row per query, key head by key head. */
+        private float[] queries = NONE;
 
-        Block(Tensor out, Tensor query, State keys, State values, Attention attention, List<Piece> pieces, int kvHead) {
+        private float[] sums = NONE;
+        private float[] scores = NONE;
+        private float[] max = NONE;
+        private float[] total = NONE;
+
+        Block(
+                Tensor out,
+                Tensor query,
+                State keys,
+                State values,
+                Attention attention,
+                List<Piece> pieces,
+                int firstHead,
+                int kvHeads) {
             this.out = out;
             this.query = query;
             this.keys = (HostPages) keys.pool().buffer();
             this.values = (HostPages) values.pool().buffer();
             this.a = attention;
             this.pieces = pieces;
-            this.kvHead = kvHead;
+            this.firstHead = firstHead;
+            this.kvHeads = kvHeads;
             this.group = attention.heads() / attention.kvHeads();
             this.rows = new int[pieces.size() + 1];
             for (int p = 0; p < pieces.size(); p++) {
                 rows[p + 1] = rows[p] + pieces.get(p).count * group;
             }
-            int m = rows[pieces.size()];
-            last = new int[m];
-            low = new int[m];
-            queries = scratch(QUERY, m * a.keyDim());
-            sums = scratch(SUMS, m * a.valueDim());
-            scores = scratch(SCORES, m * TILE);
-            max = scratch(MAX, m);
-            total = scratch(TOTAL, m);
+            last = new int[rows[pieces.size()]];
+            low = new int[last.length];
         }
 
         void run() {
             int m = last.length;
-            Arrays.fill(sums, 0, m * a.valueDim(), 0);
-            Arrays.fill(max, 0, m, Float.NEGATIVE_INFINITY);
-            Arrays.fill(total, 0, m, 0);
-            for (int p = 0; p < pieces.size(); p++) {
-                Piece piece = pieces.get(p);
-                for (int i = 0; i < piece.count * group; i++) {
-                    int row = rows[p] + i;
-                    int token = piece.from + i / group;
-                    last[row] = piece.span.past() + token;
-                    low[row] = a.window() > 0 ? Math.max(0, last[row] - a.window() + 1) : 0;
-                    int head = kvHead * group + i % group;
+            queries = scratch(QUERY, kvHeads * m * a.keyDim());
+            sums = scratch(SUMS, kvHeads * m * a.valueDim());
+            scores = scratch(SCORES, m * TILE);
+            max = scratch(MAX, kvHeads * m);
+            total = scratch(TOTAL, kvHeads * m);
+            Arrays.fill(sums, 0, kvHeads * m * a.valueDim(), 0);
+            Arrays.fill(max, 0, kvHeads * m, Float.NEGATIVE_INFINITY);
+            Arrays.fill(total, 0, kvHeads * m, 0);
+            eachRow((row, token, piece, index) -> {
+                last[row] = piece.span.past() + token;
+                low[row] = a.window() > 0 ? Math.max(0, last[row] - a.window() + 1) : 0;
+                for (int h = 0; h < kvHeads; h++) {
+                    int head = (firstHead + h) * group + index;
                     int from = offset(query) + (piece.span.first() + token) * query.width() + head * a.keyDim();
-                    System.arraycopy(values(query), from, queries, row * a.keyDim(), a.keyDim());
+                    System.arraycopy(values(query), from, queries, (h * m + row) * a.keyDim(), a.keyDim());
                 }
-            }
+            });
             descend(0, pieces.size(), 0);
+            eachRow((row, token, piece, index) -> {
+                for (int h = 0; h < kvHeads; h++) {
+                    int head = (firstHead + h) * group + index;
+                    int to = offset(out) + (piece.span.first() + token) * out.width() + head * a.valueDim();
+                    finish(h * m + row, head, to);
+                }
+            });
+        }
+
+        private void eachRow(RowBody body) {
             for (int p = 0; p < pieces.size(); p++) {
                 Piece piece = pieces.get(p);
                 for (int i = 0; i < piece.count * group; i++) {
-                    int token = piece.from + i / group;
-                    int head = kvHead * group + i % group;
-                    int to = offset(out) + (piece.span.first() + token) * out.width() + head * a.valueDim();
-                    finish(rows[p] + i, head, to);
+                    body.accept(rows[p] + i, piece.from + i / group, piece, i % group);
                 }
             }
         }
@@ -225,11 +248,11 @@ final class HostAttention {
 
         private void tile(int from, int to, int tile) {
             int first = rows[from];
-            int m = rows[to] - first;
+            int count = rows[to] - first;
             int start = tile * TILE;
             int end = 0;
             int lowest = Integer.MAX_VALUE;
-            for (int row = first; row < first + m; row++) {
+            for (int row = first; row < first + count; row++) {
                 end = Math.max(end, Math.min(start + TILE, last[row] + 1));
                 lowest = Math.min(lowest, low[row]);
             }
@@ -237,41 +260,38 @@ final class HostAttention {
                 return;
             }
             Piece piece = pieces.get(from);
-            int held = piece.pagesOf(tile) - tile * TILE_PAGES;
-            int[] page = new int[TILE_PAGES];
-            for (int p = 0; p < TILE_PAGES; p++) {
-                page[p] = piece.span.pages()[tile * TILE_PAGES + Math.min(p, held - 1)];
+            int[] page = Arrays.copyOfRange(piece.span.pages(), tile * TILE_PAGES, piece.pagesOf(tile));
+            for (int h = 0; h < kvHeads; h++) {
+                int row = h * last.length + first;
+                score(row, count, page, firstHead + h);
+                for (int i = 0; i < count; i++) {
+                    weigh(row + i, first + i, i * TILE, start);
+                }
+                sum(row, count, page, firstHead + h, end - start);
             }
-            score(first, m, page, held);
-            for (int row = first; row < first + m; row++) {
-                weigh(row, (row - first) * TILE, start);
-            }
-            sum(first, m, page, end - start);
         }
 
-        private void score(int first, int m, int[] page, int held) {
+        private void score(int row, int count, int[] page, int head) {
             int dim = a.keyDim();
-            int size = PAGE_TOKENS * dim;
-            float[] from = keys.plain();
+            int size = keys.widened();
+            boolean plain = keys.isPlain(true);
+            float[] from = plain ? keys.plain() : scratch(KEYS, TILE_PAGES * size);
             int[] at = new int[TILE_PAGES];
-            boolean plain = keys.isPlain(Role.KEYS);
-            if (!plain) {
-                from = scratch(KEYS, TILE_PAGES * size);
-                float[] turned = scratch(TURNED, size);
-                for (int p = 0; p < held; p++) {
-                    keys.keys(page[p], kvHead, lanes, turned, 0, from, p * size);
+            for (int p = 0; p < TILE_PAGES; p++) {
+                // Columns of missing pages are those of another, and are hidden afterwards.
+                int there = Math.min(p, page.length - 1);
+                at[p] = plain ? keys.plainAt(page[there], head) : there * size;
+                if (!plain && p < page.length) {
+                    keys.keys(page[p], head, lanes, scratch(TURNED, size), from, p * size);
                 }
             }
-            for (int p = 0; p < TILE_PAGES; p++) {
-                at[p] = plain ? keys.plainAt(page[p], kvHead) : Math.min(p, held - 1) * size;
-            }
-            lanes.blockDots(queries, first * dim, dim, m, from, at, dim, scores, 0, TILE);
+            lanes.blockDots(queries, row * dim, dim, count, from, at, dim, scores, 0, TILE);
         }
 
-        /** Turns a row's scores into weights relative to its running maximum; keys that it does not see get 0. */
-        private void weigh(int row, int at, int start) {
-            int visible = Math.min(TILE, last[row] + 1 - start);
-            int hidden = Math.max(0, low[row] - start);
+        /** Turns scores into weights relative to the row's running maximum; keys that it does not see get 0. */
+        private void weigh(int row, int query, int at, int start) {
+            int visible = Math.min(TILE, last[query] + 1 - start);
+            int hidden = Math.max(0, low[query] - start);
             int lead = Math.min(hidden, Math.max(0, a.lead() - start));
             if (visible <= 0 || hidden >= TILE && lead == 0) {
                 Arrays.fill(scores, at, at + TILE, 0);
@@ -303,21 +323,37 @@ final class HostAttention {
             total[row] += lanes.expSum(scores, at, TILE, max[row]);
         }
 
-        /** @param count keys of the tile that some row sees; behind them pages hold what was there before */
-        private void sum(int first, int m, int[] page, int count) {
+        /** @param seen keys of the tile that some row sees; behind them pages hold what was there before */
+        private void sum(int row, int count, int[] page, int head, int seen) {
             int dim = a.valueDim();
-            boolean plain = values.isPlain(Role.VALUES);
-            int stride = values.headWidth();
-            for (int p = 0; p * PAGE_TOKENS < count; p++) {
-                float[] from = values.plain();
-                int at = plain ? values.plainAt(page[p], kvHead) : 0;
+            boolean plain = values.isPlain(false);
+            float[] from = plain ? values.plain() : scratch(VALUES, values.widened());
+            for (int p = 0; p * PAGE_TOKENS < seen; p++) {
+                int at = plain ? values.plainAt(page[p], head) : 0;
                 if (!plain) {
-                    from = scratch(VALUES, PAGE_TOKENS * stride);
-                    values.values(page[p], kvHead, lanes, from, 0);
+                    values.values(page[p], head, lanes, from, 0);
                 }
-                int n = Math.min(PAGE_TOKENS, count - p * PAGE_TOKENS);
-                lanes.weighted(scores, p * PAGE_TOKENS, TILE, m, from, at, stride, n, dim, sums, first * dim, dim);
+                int n = Math.min(PAGE_TOKENS, seen - p * PAGE_TOKENS);
+                lanes.weighted(
+                        scores,
+                        p * PAGE_TOKENS,
+                        TILE,
+                        count,
+                        from,
+                        at,
+                        values.headWidth(),
+                        n,
+                        dim,
+                        sums,
+                        row * dim,
+                        dim);
             }
         }
+    }
+
+    /** What is done for a row: its token in the piece's span, and its head within the group. */
+    @FunctionalInterface
+    private interface RowBody {
+        void accept(int row, int token, Piece piece, int index);
     }
 }

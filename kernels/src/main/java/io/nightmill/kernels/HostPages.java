@@ -9,72 +9,89 @@ import io.nightmill.tensor.State.Spec.Role;
 
 /**
  * The pages of one layer's keys or values. A head's part of a page lies together: keys as {@code [headWidth, 16]}, so that a
- * query meets sixteen tokens in one vector and no sum goes across lanes; values as {@code [16, headWidth]}.
+ * query meets sixteen tokens in one vector and no sum goes across lanes; values as {@code [16, headWidth]}. Narrow types put
+ * two or four rows of that into one row of words, which widen by shifts.
  */
 final class HostPages implements Buffer {
     private final Paged spec;
     private final KvType type;
+    private final boolean across;
+    /** Values that a word holds. */
+    private final int packed;
+    /** A head's part of a page: rows of words, and words in a row. */
+    private final int wordRows;
+
+    private final int columns;
     private final float[] floats;
-    private final short[] halves;
-    private final byte[] bytes;
+    private final int[] words;
     /** {@code [pages, heads, groups, 16]}. */
     private final float[] factors;
 
     HostPages(Paged spec, int rows, KvType type) {
         this.spec = spec;
         this.type = type;
-        int values = Math.multiplyExact(rows, spec.width());
-        floats = new float[type == KvType.F32 ? values : 0];
-        halves = new short[type == KvType.BF16 ? values : 0];
-        bytes = new byte[type == KvType.INT8 ? values : 0];
-        factors = new float[type == KvType.INT8 ? rows * spec.heads() * KvType.groups(spec.headWidth()) : 0];
+        this.across = spec.role() == Role.KEYS;
+        this.packed = type == KvType.F32 ? 1 : type == KvType.BF16 ? 2 : 4;
+        int valueRows = across ? spec.headWidth() : PAGE_TOKENS;
+        this.wordRows = (valueRows + packed - 1) / packed;
+        this.columns = across ? PAGE_TOKENS : spec.headWidth();
+        int heads = rows / PAGE_TOKENS * spec.heads();
+        int size = Math.multiplyExact(heads, wordRows * columns);
+        this.floats = new float[type == KvType.F32 ? size : 0];
+        this.words = new int[type == KvType.F32 ? 0 : size];
+        this.factors = new float[type == KvType.INT8 ? heads * groups() * PAGE_TOKENS : 0];
     }
 
     @Override
     public long size() {
-        return (long) floats.length + halves.length + bytes.length;
+        return (long) packed * (floats.length + words.length);
     }
 
-    /** First value of a head's part of a page. */
+    int headWidth() {
+        return spec.headWidth();
+    }
+
+    private int groups() {
+        return KvType.groups(spec.headWidth());
+    }
+
+    /** First word of a head's part of a page. */
     private int at(int page, int head) {
-        return (page * spec.heads() + head) * PAGE_TOKENS * spec.headWidth();
+        return (page * spec.heads() + head) * wordRows * columns;
     }
 
     private int factorsAt(int page, int head) {
-        return (page * spec.heads() + head) * PAGE_TOKENS * KvType.groups(spec.headWidth());
+        return (page * spec.heads() + head) * PAGE_TOKENS * groups();
     }
 
     /** Writes a token's row to place {@code slot} of a page. */
     void append(int page, int slot, float[] row, int ro) {
         int width = spec.headWidth();
-        boolean across = spec.role() == Role.KEYS;
-        int step = across ? PAGE_TOKENS : 1;
         for (int head = 0; head < spec.heads(); head++) {
-            int to = at(page, head) + (across ? slot : slot * width);
+            int to = at(page, head);
             int from = ro + head * width;
-            switch (type) {
-                case F32 -> {
-                    for (int d = 0; d < width; d++) {
-                        floats[to + d * step] = row[from + d];
-                    }
-                }
-                case BF16 -> {
-                    for (int d = 0; d < width; d++) {
-                        halves[to + d * step] = Unpack.toBf16(row[from + d]);
-                    }
-                }
-                case INT8 -> {
-                    for (int d = 0; d < width; d += KvType.GROUP) {
-                        int end = Math.min(width, d + KvType.GROUP);
-                        float factor = factor(row, from + d, from + end);
+            float factor = 0;
+            for (int d = 0; d < width; d++) {
+                float value = row[from + d];
+                int place = across ? d : slot;
+                int word = to + place / packed * columns + (across ? slot : d);
+                if (type == KvType.F32) {
+                    floats[word] = value;
+                } else if (type == KvType.BF16) {
+                    put(word, 16 * (place % 2), 0xffff, Unpack.toBf16(value));
+                } else {
+                    if (d % KvType.GROUP == 0) {
+                        factor = factor(row, from + d, from + Math.min(width, d + KvType.GROUP));
                         factors[factorsAt(page, head) + d / KvType.GROUP * PAGE_TOKENS + slot] = factor;
-                        for (int i = d; i < end; i++) {
-                            bytes[to + i * step] = quantize(row[from + i], factor);
-                        }
                     }
+                    put(word, 8 * (place % 4), 0xff, quantize(value, factor));
                 }
             }
         }
+    }
+
+    private void put(int word, int shift, int mask, int bits) {
+        words[word] = words[word] & ~(mask << shift) | (bits & mask) << shift;
     }
 
     /** What one step of the values' bytes stands for. */
@@ -90,28 +107,22 @@ final class HostPages implements Buffer {
         return factor == 0 ? 0 : (byte) Math.rint(value / factor);
     }
 
-    void copy(int fromPage, int toPage, int count) {
-        copy(floats, fromPage, toPage, count, spec.width());
-        copy(halves, fromPage, toPage, count, spec.width());
-        copy(bytes, fromPage, toPage, count, spec.width());
-        copy(factors, fromPage, toPage, count, spec.heads() * KvType.groups(spec.headWidth()));
-    }
-
-    @SuppressWarnings("SuspiciousSystemArraycopy")
-    private static void copy(Object array, int fromPage, int toPage, int count, int width) {
-        if (java.lang.reflect.Array.getLength(array) > 0) {
-            int page = PAGE_TOKENS * width;
-            System.arraycopy(array, fromPage * page, array, toPage * page, count * page);
+    void copy(int from, int to, int count) {
+        int size = at(1, 0);
+        if (type == KvType.F32) {
+            System.arraycopy(floats, from * size, floats, to * size, count * size);
+        } else {
+            System.arraycopy(words, from * size, words, to * size, count * size);
+        }
+        if (type == KvType.INT8) {
+            int scales = factorsAt(1, 0);
+            System.arraycopy(factors, from * scales, factors, to * scales, count * scales);
         }
     }
 
-    /** Whether a head's part of a page can be read where it lies, as float32 in the order of {@code role}. */
-    boolean isPlain(Role role) {
-        return type == KvType.F32 && (role == Role.VALUES || spec.role() == Role.KEYS);
-    }
-
-    int headWidth() {
-        return spec.headWidth();
+    /** Whether keys, or else values, can be read where they lie. */
+    boolean isPlain(boolean asKeys) {
+        return type == KvType.F32 && (across || !asKeys);
     }
 
     /** The values of plain pages. */
@@ -124,51 +135,50 @@ final class HostPages implements Buffer {
         return at(page, head);
     }
 
-    /** A head's part of a page as float32 {@code [headWidth, 16]}. */
-    void keys(int page, int head, Lanes lanes, float[] scratch, int so, float[] out, int oo) {
-        if (spec.role() == Role.KEYS) {
-            widen(page, head, lanes, out, oo);
+    /** Values that {@link #keys} and {@link #values} write, some of them behind the last row. */
+    int widened() {
+        return wordRows * packed * columns;
+    }
+
+    /** A head's part of a page as float32 {@code [headWidth, 16]}, by way of {@code scratch} where rows must be turned. */
+    void keys(int page, int head, Lanes lanes, float[] scratch, float[] out, int oo) {
+        if (across) {
+            values(page, head, lanes, out, oo);
             return;
         }
-        int width = spec.headWidth();
-        widen(page, head, lanes, scratch, so);
+        values(page, head, lanes, scratch, 0);
         for (int slot = 0; slot < PAGE_TOKENS; slot++) {
-            for (int d = 0; d < width; d++) {
-                out[oo + d * PAGE_TOKENS + slot] = scratch[so + slot * width + d];
+            for (int d = 0; d < columns; d++) {
+                out[oo + d * PAGE_TOKENS + slot] = scratch[slot * columns + d];
             }
         }
     }
 
-    /** A head's part of a page as float32 {@code [16, headWidth]}. */
+    /** A head's part of a page as float32, in its own layout. */
     void values(int page, int head, Lanes lanes, float[] out, int oo) {
-        widen(page, head, lanes, out, oo);
+        int from = at(page, head);
+        switch (type) {
+            case F32 -> System.arraycopy(floats, from, out, oo, wordRows * columns);
+            case BF16 -> lanes.widenPairs(words, from, wordRows, columns, out, oo);
+            case INT8 -> {
+                lanes.widenQuads(words, from, wordRows, columns, out, oo);
+                unscale(factorsAt(page, head), lanes, out, oo);
+            }
+        }
     }
 
-    private void widen(int page, int head, Lanes lanes, float[] out, int oo) {
+    private void unscale(int factor, Lanes lanes, float[] out, int oo) {
         int width = spec.headWidth();
-        int from = at(page, head);
-        int count = PAGE_TOKENS * width;
-        switch (type) {
-            case F32 -> System.arraycopy(floats, from, out, oo, count);
-            case BF16 -> lanes.widen(halves, from, out, oo, count);
-            case INT8 -> {
-                int f = factorsAt(page, head);
-                if (spec.role() == Role.KEYS) {
-                    for (int d = 0; d < width; d++) {
-                        int group = f + d / KvType.GROUP * PAGE_TOKENS;
-                        lanes.widen(bytes, from + d * PAGE_TOKENS, out, oo + d * PAGE_TOKENS, PAGE_TOKENS);
-                        lanes.multiply(out, oo + d * PAGE_TOKENS, factors, group, PAGE_TOKENS);
-                    }
-                } else {
-                    for (int slot = 0; slot < PAGE_TOKENS; slot++) {
-                        for (int d = 0; d < width; d += KvType.GROUP) {
-                            int n = Math.min(KvType.GROUP, width - d);
-                            lanes.widen(bytes, from + slot * width + d, out, oo + slot * width + d, n);
-                            float factor = factors[f + d / KvType.GROUP * PAGE_TOKENS + slot];
-                            lanes.scale(out, oo + slot * width + d, factor, n);
-                        }
-                    }
-                }
+        if (across) {
+            for (int d = 0; d < width; d++) {
+                lanes.multiply(out, oo + d * columns, factors, factor + d / KvType.GROUP * PAGE_TOKENS, columns);
+            }
+            return;
+        }
+        for (int slot = 0; slot < PAGE_TOKENS; slot++) {
+            for (int d = 0; d < width; d += KvType.GROUP) {
+                float scale = factors[factor + d / KvType.GROUP * PAGE_TOKENS + slot];
+                lanes.scale(out, oo + slot * columns + d, scale, Math.min(KvType.GROUP, width - d));
             }
         }
     }

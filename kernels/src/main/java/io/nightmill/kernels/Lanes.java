@@ -92,17 +92,22 @@ interface Lanes {
         }
     }
 
-    /** bfloat16 to float32. */
-    default void widen(short[] x, int xo, float[] out, int oo, int n) {
-        for (int i = 0; i < n; i++) {
-            out[oo + i] = Unpack.bf16(x[xo + i]);
+    /** Rows of bfloat16 to float32: word {@code [r, c]} holds the values of the rows {@code 2 r} and {@code 2 r + 1}. */
+    default void widenPairs(int[] words, int at, int rows, int columns, float[] out, int oo) {
+        for (int i = 0; i < rows * columns; i++) {
+            int to = oo + i / columns * 2 * columns + i % columns;
+            out[to] = Float.intBitsToFloat(words[at + i] << 16);
+            out[to + columns] = Float.intBitsToFloat(words[at + i] & 0xffff0000);
         }
     }
 
-    /** Bytes to float32. */
-    default void widen(byte[] x, int xo, float[] out, int oo, int n) {
-        for (int i = 0; i < n; i++) {
-            out[oo + i] = x[xo + i];
+    /** Rows of signed bytes to float32: word {@code [r, c]} holds the values of the rows {@code 4 r .. 4 r + 3}. */
+    default void widenQuads(int[] words, int at, int rows, int columns, float[] out, int oo) {
+        for (int i = 0; i < rows * columns; i++) {
+            int to = oo + i / columns * 4 * columns + i % columns;
+            for (int q = 0; q < 4; q++) {
+                out[to + q * columns] = words[at + i] << 24 - 8 * q >> 24;
+            }
         }
     }
 

@@ -464,25 +464,44 @@ final class VectorLanes implements Lanes {
     }
 
     @Override
-    public void widen(short[] x, int xo, float[] out, int oo, int n) {
-        int i = 0;
-        for (; L > 4 && i + L <= n; i += L) {
-            IntVector bits =
-                    (IntVector) ShortVector.fromArray(HALF_SHORTS, x, xo + i).castShape(I, 0);
-            bits.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats().intoArray(out, oo + i);
+    public void widenPairs(int[] words, int at, int rows, int columns, float[] out, int oo) {
+        if (columns % L != 0) {
+            Lanes.super.widenPairs(words, at, rows, columns, out, oo);
+            return;
         }
-        Lanes.super.widen(x, xo + i, out, oo + i, n - i);
+        for (int row = 0; row < rows; row++) {
+            int from = at + row * columns;
+            int to = oo + 2 * row * columns;
+            for (int c = 0; c < columns; c += L) {
+                IntVector pairs = IntVector.fromArray(I, words, from + c);
+                even(pairs).intoArray(out, to + c);
+                odd(pairs).intoArray(out, to + columns + c);
+            }
+        }
     }
 
     @Override
-    public void widen(byte[] x, int xo, float[] out, int oo, int n) {
-        int i = 0;
-        for (; L > 4 && i + L <= n; i += L) {
-            FloatVector wide =
-                    (FloatVector) ByteVector.fromArray(QUARTER_BYTES, x, xo + i).castShape(F, 0);
-            wide.intoArray(out, oo + i);
+    public void widenQuads(int[] words, int at, int rows, int columns, float[] out, int oo) {
+        if (columns % L != 0) {
+            Lanes.super.widenQuads(words, at, rows, columns, out, oo);
+            return;
         }
-        Lanes.super.widen(x, xo + i, out, oo + i, n - i);
+        for (int row = 0; row < rows; row++) {
+            int from = at + row * columns;
+            int to = oo + 4 * row * columns;
+            for (int c = 0; c < columns; c += L) {
+                IntVector quads = IntVector.fromArray(I, words, from + c);
+                signed(quads.lanewise(VectorOperators.LSHL, 24)).intoArray(out, to + c);
+                signed(quads.lanewise(VectorOperators.LSHL, 16)).intoArray(out, to + columns + c);
+                signed(quads.lanewise(VectorOperators.LSHL, 8)).intoArray(out, to + 2 * columns + c);
+                signed(quads).intoArray(out, to + 3 * columns + c);
+            }
+        }
+    }
+
+    /** The signed byte at the top of each lane. */
+    private static FloatVector signed(IntVector v) {
+        return (FloatVector) v.lanewise(VectorOperators.ASHR, 24).castShape(F, 0);
     }
 
     @Override
