@@ -28,16 +28,15 @@ final class HostAttention {
     private final Workers workers;
     private final ThreadLocal<float[][]> scratch = ThreadLocal.withInitial(() -> new float[SCRATCHES][0]);
 
+    private final ThreadLocal<HostPages.Widened> pages = ThreadLocal.withInitial(HostPages.Widened::new);
+
     private static final float[] NONE = new float[0];
-    private static final int SCRATCHES = 8;
+    private static final int SCRATCHES = 5;
     private static final int QUERY = 0;
     private static final int SUMS = 1;
     private static final int SCORES = 2;
     private static final int MAX = 3;
     private static final int TOTAL = 4;
-    private static final int KEYS = 5;
-    private static final int VALUES = 6;
-    private static final int TURNED = 7;
 
     HostAttention(Lanes lanes, Workers workers) {
         this.lanes = lanes;
@@ -143,6 +142,7 @@ final class HostAttention {
         private float[] scores = NONE;
         private float[] max = NONE;
         private float[] total = NONE;
+        private HostPages.Widened widened = new HostPages.Widened();
 
         Block(
                 Tensor out,
@@ -177,6 +177,7 @@ final class HostAttention {
             scores = scratch(SCORES, m * TILE);
             max = scratch(MAX, kvHeads * m);
             total = scratch(TOTAL, kvHeads * m);
+            widened = pages.get();
             Arrays.fill(sums, 0, kvHeads * m * a.valueDim(), 0);
             Arrays.fill(max, 0, kvHeads * m, Float.NEGATIVE_INFINITY);
             Arrays.fill(total, 0, kvHeads * m, 0);
@@ -263,29 +264,15 @@ final class HostAttention {
             int[] page = Arrays.copyOfRange(piece.span.pages(), tile * TILE_PAGES, piece.pagesOf(tile));
             for (int h = 0; h < kvHeads; h++) {
                 int row = h * last.length + first;
-                score(row, count, page, firstHead + h);
+                int head = firstHead + h;
+                keys.dots(page, head, queries, row * a.keyDim(), count, scores, lanes, widened);
                 for (int i = 0; i < count; i++) {
                     weigh(row + i, first + i, i * TILE, start);
                 }
-                sum(row, count, page, firstHead + h, end - start);
+                // Behind the last key that a row sees, a page holds what was there before.
+                int at = row * a.valueDim();
+                values.weighted(page, head, scores, count, end - start, sums, at, a.valueDim(), lanes, widened);
             }
-        }
-
-        private void score(int row, int count, int[] page, int head) {
-            int dim = a.keyDim();
-            int size = keys.widened();
-            boolean plain = keys.isPlain(true);
-            float[] from = plain ? keys.plain() : scratch(KEYS, TILE_PAGES * size);
-            int[] at = new int[TILE_PAGES];
-            for (int p = 0; p < TILE_PAGES; p++) {
-                // Columns of missing pages are those of another, and are hidden afterwards.
-                int there = Math.min(p, page.length - 1);
-                at[p] = plain ? keys.plainAt(page[there], head) : there * size;
-                if (!plain && p < page.length) {
-                    keys.keys(page[p], head, lanes, scratch(TURNED, size), from, p * size);
-                }
-            }
-            lanes.blockDots(queries, row * dim, dim, count, from, at, dim, scores, 0, TILE);
         }
 
         /** Turns scores into weights relative to the row's running maximum; keys that it does not see get 0. */
@@ -321,33 +308,6 @@ final class HostAttention {
                 max[row] = top;
             }
             total[row] += lanes.expSum(scores, at, TILE, max[row]);
-        }
-
-        /** @param seen keys of the tile that some row sees; behind them pages hold what was there before */
-        private void sum(int row, int count, int[] page, int head, int seen) {
-            int dim = a.valueDim();
-            boolean plain = values.isPlain(false);
-            float[] from = plain ? values.plain() : scratch(VALUES, values.widened());
-            for (int p = 0; p * PAGE_TOKENS < seen; p++) {
-                int at = plain ? values.plainAt(page[p], head) : 0;
-                if (!plain) {
-                    values.values(page[p], head, lanes, from, 0);
-                }
-                int n = Math.min(PAGE_TOKENS, seen - p * PAGE_TOKENS);
-                lanes.weighted(
-                        scores,
-                        p * PAGE_TOKENS,
-                        TILE,
-                        count,
-                        from,
-                        at,
-                        values.headWidth(),
-                        n,
-                        dim,
-                        sums,
-                        row * dim,
-                        dim);
-            }
         }
     }
 

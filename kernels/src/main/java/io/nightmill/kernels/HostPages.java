@@ -13,6 +13,9 @@ import io.nightmill.tensor.State.Spec.Role;
  * two or four rows of that into one row of words, which widen by shifts.
  */
 final class HostPages implements Buffer {
+    /** So many rows meet bfloat16 in registers; for more, it is widened to the first-level cache once. */
+    private static final int FEW = 4;
+
     private final Paged spec;
     private final KvType type;
     private final boolean across;
@@ -47,10 +50,6 @@ final class HostPages implements Buffer {
         return (long) packed * (floats.length + words.length);
     }
 
-    int headWidth() {
-        return spec.headWidth();
-    }
-
     private int groups() {
         return KvType.groups(spec.headWidth());
     }
@@ -78,20 +77,19 @@ final class HostPages implements Buffer {
                 if (type == KvType.F32) {
                     floats[word] = value;
                 } else if (type == KvType.BF16) {
-                    put(word, 16 * (place % 2), 0xffff, Unpack.toBf16(value));
+                    int bits = Unpack.toBf16(value) & 0xffff;
+                    // The first of a pair leaves a zero for the second, in place of what was there before.
+                    words[word] = place % 2 == 0 ? bits : words[word] & 0xffff | bits << 16;
                 } else {
                     if (d % KvType.GROUP == 0) {
                         factor = factor(row, from + d, from + Math.min(width, d + KvType.GROUP));
                         factors[factorsAt(page, head) + d / KvType.GROUP * PAGE_TOKENS + slot] = factor;
                     }
-                    put(word, 8 * (place % 4), 0xff, quantize(value, factor));
+                    int shift = 8 * (place % 4);
+                    words[word] = words[word] & ~(0xff << shift) | (quantize(value, factor) & 0xff) << shift;
                 }
             }
         }
-    }
-
-    private void put(int word, int shift, int mask, int bits) {
-        words[word] = words[word] & ~(mask << shift) | (bits & mask) << shift;
     }
 
     /** What one step of the values' bytes stands for. */
@@ -120,42 +118,104 @@ final class HostPages implements Buffer {
         }
     }
 
-    /** Whether keys, or else values, can be read where they lie. */
-    boolean isPlain(boolean asKeys) {
-        return type == KvType.F32 && (across || !asKeys);
+    /** float32 that a thread widens pages into. */
+    static final class Widened {
+        private float[] pages = new float[0];
+        private float[] turned = new float[0];
+
+        private void reserve(int size) {
+            if (pages.length < size) {
+                pages = new float[size];
+                turned = new float[size];
+            }
+        }
     }
 
-    /** The values of plain pages. */
-    float[] plain() {
-        return floats;
+    /**
+     * {@code scores[i, 16 p + j] = query[i] . key[p, j]} for up to four pages; the columns of missing ones are undefined.
+     *
+     * @param query {@code [count, headWidth]} from {@code qo} on
+     * @param scores {@code [count, 64]}
+     */
+    void dots(int[] page, int head, float[] query, int qo, int count, float[] scores, Lanes lanes, Widened widened) {
+        int width = spec.headWidth();
+        if (across && type == KvType.F32) {
+            lanes.blockDots(query, qo, width, count, floats, places(page, head), width, scores, 0, 64);
+        } else if (across && type == KvType.BF16 && count <= FEW) {
+            lanes.pairDots(query, qo, width, count, words, places(page, head), width, scores, 0, 64);
+        } else {
+            int[] at = new int[4];
+            int size = wordRows * packed * columns;
+            widened.reserve(4 * size);
+            for (int p = 0; p < 4; p++) {
+                at[p] = Math.min(p, page.length - 1) * size;
+                if (p < page.length) {
+                    keys(page[p], head, lanes, widened, at[p]);
+                }
+            }
+            lanes.blockDots(query, qo, width, count, widened.pages, at, width, scores, 0, 64);
+        }
     }
 
-    /** First value of a head's part of a plain page. */
-    int plainAt(int page, int head) {
-        return at(page, head);
-    }
-
-    /** Values that {@link #keys} and {@link #values} write, some of them behind the last row. */
-    int widened() {
-        return wordRows * packed * columns;
-    }
-
-    /** A head's part of a page as float32 {@code [headWidth, 16]}, by way of {@code scratch} where rows must be turned. */
-    void keys(int page, int head, Lanes lanes, float[] scratch, float[] out, int oo) {
-        if (across) {
-            values(page, head, lanes, out, oo);
+    /**
+     * {@code sums[i] += sum_j weights[i, j] value[j]} over the first {@code n} tokens of up to four pages.
+     *
+     * @param weights {@code [count, 64]}
+     * @param sums {@code [count, width]} from {@code so} on
+     * @param width values of a head that count
+     */
+    void weighted(
+            int[] page,
+            int head,
+            float[] weights,
+            int count,
+            int n,
+            float[] sums,
+            int so,
+            int width,
+            Lanes lanes,
+            Widened widened) {
+        if (type == KvType.BF16 && count <= FEW) {
+            lanes.pairWeighted(weights, 0, 64, count, words, places(page, head), columns, n, width, sums, so, width);
             return;
         }
-        values(page, head, lanes, scratch, 0);
+        widened.reserve(wordRows * packed * columns);
+        for (int p = 0; p * PAGE_TOKENS < n; p++) {
+            int tokens = Math.min(PAGE_TOKENS, n - p * PAGE_TOKENS);
+            float[] from = type == KvType.F32 ? floats : widened.pages;
+            int at = type == KvType.F32 ? at(page[p], head) : 0;
+            if (type != KvType.F32) {
+                values(page[p], head, lanes, from, 0);
+            }
+            lanes.weighted(weights, p * PAGE_TOKENS, 64, count, from, at, columns, tokens, width, sums, so, width);
+        }
+    }
+
+    /** Where a head's part of up to four pages begins; missing ones are taken to be the last. */
+    private int[] places(int[] page, int head) {
+        int[] at = new int[4];
+        for (int p = 0; p < 4; p++) {
+            at[p] = at(page[Math.min(p, page.length - 1)], head);
+        }
+        return at;
+    }
+
+    /** A head's part of a page as float32 {@code [headWidth, 16]}. */
+    private void keys(int page, int head, Lanes lanes, Widened widened, int to) {
+        if (across) {
+            values(page, head, lanes, widened.pages, to);
+            return;
+        }
+        values(page, head, lanes, widened.turned, 0);
         for (int slot = 0; slot < PAGE_TOKENS; slot++) {
             for (int d = 0; d < columns; d++) {
-                out[oo + d * PAGE_TOKENS + slot] = scratch[slot * columns + d];
+                widened.pages[to + d * PAGE_TOKENS + slot] = widened.turned[slot * columns + d];
             }
         }
     }
 
     /** A head's part of a page as float32, in its own layout. */
-    void values(int page, int head, Lanes lanes, float[] out, int oo) {
+    private void values(int page, int head, Lanes lanes, float[] out, int oo) {
         int from = at(page, head);
         switch (type) {
             case F32 -> System.arraycopy(floats, from, out, oo, wordRows * columns);

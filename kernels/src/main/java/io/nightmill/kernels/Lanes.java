@@ -92,6 +92,44 @@ interface Lanes {
         }
     }
 
+    /**
+     * {@link #blockDots} over bfloat16 rows in pairs: word {@code [k / 2, j]} of a block holds the values of {@code k} and
+     * {@code k + 1}. The additions are the same.
+     */
+    default void pairDots(float[] x, int xo, int xs, int m, int[] words, int[] at, int k, float[] out, int oo, int os) {
+        float[] wide = new float[4 * 16 * (k + 1)];
+        int[] places = new int[4];
+        for (int c = 0; c < 4; c++) {
+            places[c] = c * 16 * (k + 1);
+            widenPairs(words, at[c], (k + 1) / 2, 16, wide, places[c]);
+        }
+        blockDots(x, xo, xs, m, wide, places, k, out, oo, os);
+    }
+
+    /**
+     * {@link #weighted} over {@code n} bfloat16 rows in blocks of sixteen: word {@code [r, d]} of a block holds the values of its
+     * rows {@code 2 r} and {@code 2 r + 1}. Where {@code n} is odd, the row behind the last is finite and weighs nothing.
+     */
+    default void pairWeighted(
+            float[] p,
+            int po,
+            int ps,
+            int m,
+            int[] words,
+            int[] at,
+            int ws,
+            int n,
+            int width,
+            float[] out,
+            int oo,
+            int os) {
+        float[] wide = new float[16 * ws];
+        for (int row = 0; row < n; row += 16) {
+            widenPairs(words, at[row / 16], 8, ws, wide, 0);
+            weighted(p, po + row, ps, m, wide, 0, ws, Math.min(16, n - row), width, out, oo, os);
+        }
+    }
+
     /** Rows of bfloat16 to float32: word {@code [r, c]} holds the values of the rows {@code 2 r} and {@code 2 r + 1}. */
     default void widenPairs(int[] words, int at, int rows, int columns, float[] out, int oo) {
         for (int i = 0; i < rows * columns; i++) {

@@ -464,6 +464,173 @@ final class VectorLanes implements Lanes {
     }
 
     @Override
+    public void pairDots(float[] x, int xo, int xs, int m, int[] words, int[] at, int k, float[] out, int oo, int os) {
+        if (k % 2 != 0) {
+            Lanes.super.pairDots(x, xo, xs, m, words, at, k, out, oo, os);
+            return;
+        }
+        for (int column = 0; column < 64; column += 4 * L) {
+            int w0 = at[column / 16] + column % 16;
+            int w1 = at[(column + L) / 16] + (column + L) % 16;
+            int w2 = at[(column + 2 * L) / 16] + (column + 2 * L) % 16;
+            int w3 = at[(column + 3 * L) / 16] + (column + 3 * L) % 16;
+            int i = 0;
+            for (; i + 2 <= m; i += 2) {
+                pair2x4(x, xo + i * xs, xs, words, w0, w1, w2, w3, k, out, oo + i * os + column, os);
+            }
+            if (i < m) {
+                pair1x4(x, xo + i * xs, words, w0, w1, w2, w3, k, out, oo + i * os + column);
+            }
+        }
+    }
+
+    private static void pair2x4(
+            float[] x, int xo, int xs, int[] w, int w0, int w1, int w2, int w3, int k, float[] out, int oo, int os) {
+        FloatVector z = FloatVector.zero(F);
+        FloatVector a0 = z, a1 = z, a2 = z, a3 = z;
+        FloatVector b0 = z, b1 = z, b2 = z, b3 = z;
+        for (int d = 0; d < k; d += 2) {
+            FloatVector p = FloatVector.broadcast(F, x[xo + d]);
+            FloatVector q = FloatVector.broadcast(F, x[xo + d + 1]);
+            FloatVector r = FloatVector.broadcast(F, x[xo + xs + d]);
+            FloatVector s = FloatVector.broadcast(F, x[xo + xs + d + 1]);
+            IntVector v = IntVector.fromArray(I, w, w0 + 8 * d);
+            FloatVector e = even(v);
+            FloatVector o = odd(v);
+            a0 = q.fma(o, p.fma(e, a0));
+            b0 = s.fma(o, r.fma(e, b0));
+            v = IntVector.fromArray(I, w, w1 + 8 * d);
+            e = even(v);
+            o = odd(v);
+            a1 = q.fma(o, p.fma(e, a1));
+            b1 = s.fma(o, r.fma(e, b1));
+            v = IntVector.fromArray(I, w, w2 + 8 * d);
+            e = even(v);
+            o = odd(v);
+            a2 = q.fma(o, p.fma(e, a2));
+            b2 = s.fma(o, r.fma(e, b2));
+            v = IntVector.fromArray(I, w, w3 + 8 * d);
+            e = even(v);
+            o = odd(v);
+            a3 = q.fma(o, p.fma(e, a3));
+            b3 = s.fma(o, r.fma(e, b3));
+        }
+        store(a0, a1, a2, a3, out, oo);
+        store(b0, b1, b2, b3, out, oo + os);
+    }
+
+    private static void pair1x4(
+            float[] x, int xo, int[] w, int w0, int w1, int w2, int w3, int k, float[] out, int oo) {
+        FloatVector z = FloatVector.zero(F);
+        FloatVector a0 = z, a1 = z, a2 = z, a3 = z;
+        for (int d = 0; d < k; d += 2) {
+            FloatVector p = FloatVector.broadcast(F, x[xo + d]);
+            FloatVector q = FloatVector.broadcast(F, x[xo + d + 1]);
+            IntVector v0 = IntVector.fromArray(I, w, w0 + 8 * d);
+            IntVector v1 = IntVector.fromArray(I, w, w1 + 8 * d);
+            IntVector v2 = IntVector.fromArray(I, w, w2 + 8 * d);
+            IntVector v3 = IntVector.fromArray(I, w, w3 + 8 * d);
+            a0 = q.fma(odd(v0), p.fma(even(v0), a0));
+            a1 = q.fma(odd(v1), p.fma(even(v1), a1));
+            a2 = q.fma(odd(v2), p.fma(even(v2), a2));
+            a3 = q.fma(odd(v3), p.fma(even(v3), a3));
+        }
+        store(a0, a1, a2, a3, out, oo);
+    }
+
+    @Override
+    public void pairWeighted(
+            float[] p,
+            int po,
+            int ps,
+            int m,
+            int[] words,
+            int[] at,
+            int ws,
+            int n,
+            int width,
+            float[] out,
+            int oo,
+            int os) {
+        if (width % (4 * L) != 0) {
+            Lanes.super.pairWeighted(p, po, ps, m, words, at, ws, n, width, out, oo, os);
+            return;
+        }
+        for (int d = 0; d < width; d += 4 * L) {
+            int i = 0;
+            for (; i + 2 <= m; i += 2) {
+                pairWeighted2x4(p, po + i * ps, ps, words, at, d, ws, (n + 1) / 2, out, oo + i * os + d, os);
+            }
+            if (i < m) {
+                pairWeighted1x4(p, po + i * ps, words, at, d, ws, (n + 1) / 2, out, oo + i * os + d);
+            }
+        }
+    }
+
+    private static void pairWeighted2x4(
+            float[] p, int po, int ps, int[] w, int[] at, int wo, int ws, int pairs, float[] out, int oo, int os) {
+        FloatVector a0 = FloatVector.fromArray(F, out, oo);
+        FloatVector a1 = FloatVector.fromArray(F, out, oo + L);
+        FloatVector a2 = FloatVector.fromArray(F, out, oo + 2 * L);
+        FloatVector a3 = FloatVector.fromArray(F, out, oo + 3 * L);
+        FloatVector b0 = FloatVector.fromArray(F, out, oo + os);
+        FloatVector b1 = FloatVector.fromArray(F, out, oo + os + L);
+        FloatVector b2 = FloatVector.fromArray(F, out, oo + os + 2 * L);
+        FloatVector b3 = FloatVector.fromArray(F, out, oo + os + 3 * L);
+        for (int j = 0; j < pairs; j++) {
+            int row = at[j >> 3] + wo + (j & 7) * ws;
+            FloatVector q = FloatVector.broadcast(F, p[po + 2 * j]);
+            FloatVector r = FloatVector.broadcast(F, p[po + 2 * j + 1]);
+            FloatVector s = FloatVector.broadcast(F, p[po + ps + 2 * j]);
+            FloatVector t = FloatVector.broadcast(F, p[po + ps + 2 * j + 1]);
+            IntVector v = IntVector.fromArray(I, w, row);
+            FloatVector e = even(v);
+            FloatVector o = odd(v);
+            a0 = r.fma(o, q.fma(e, a0));
+            b0 = t.fma(o, s.fma(e, b0));
+            v = IntVector.fromArray(I, w, row + L);
+            e = even(v);
+            o = odd(v);
+            a1 = r.fma(o, q.fma(e, a1));
+            b1 = t.fma(o, s.fma(e, b1));
+            v = IntVector.fromArray(I, w, row + 2 * L);
+            e = even(v);
+            o = odd(v);
+            a2 = r.fma(o, q.fma(e, a2));
+            b2 = t.fma(o, s.fma(e, b2));
+            v = IntVector.fromArray(I, w, row + 3 * L);
+            e = even(v);
+            o = odd(v);
+            a3 = r.fma(o, q.fma(e, a3));
+            b3 = t.fma(o, s.fma(e, b3));
+        }
+        store(a0, a1, a2, a3, out, oo);
+        store(b0, b1, b2, b3, out, oo + os);
+    }
+
+    private static void pairWeighted1x4(
+            float[] p, int po, int[] w, int[] at, int wo, int ws, int pairs, float[] out, int oo) {
+        FloatVector a0 = FloatVector.fromArray(F, out, oo);
+        FloatVector a1 = FloatVector.fromArray(F, out, oo + L);
+        FloatVector a2 = FloatVector.fromArray(F, out, oo + 2 * L);
+        FloatVector a3 = FloatVector.fromArray(F, out, oo + 3 * L);
+        for (int j = 0; j < pairs; j++) {
+            int row = at[j >> 3] + wo + (j & 7) * ws;
+            FloatVector q = FloatVector.broadcast(F, p[po + 2 * j]);
+            FloatVector r = FloatVector.broadcast(F, p[po + 2 * j + 1]);
+            IntVector v0 = IntVector.fromArray(I, w, row);
+            IntVector v1 = IntVector.fromArray(I, w, row + L);
+            IntVector v2 = IntVector.fromArray(I, w, row + 2 * L);
+            IntVector v3 = IntVector.fromArray(I, w, row + 3 * L);
+            a0 = r.fma(odd(v0), q.fma(even(v0), a0));
+            a1 = r.fma(odd(v1), q.fma(even(v1), a1));
+            a2 = r.fma(odd(v2), q.fma(even(v2), a2));
+            a3 = r.fma(odd(v3), q.fma(even(v3), a3));
+        }
+        store(a0, a1, a2, a3, out, oo);
+    }
+
+    @Override
     public void widenPairs(int[] words, int at, int rows, int columns, float[] out, int oo) {
         if (columns % L != 0) {
             Lanes.super.widenPairs(words, at, rows, columns, out, oo);
