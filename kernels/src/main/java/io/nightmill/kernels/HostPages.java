@@ -6,42 +6,50 @@ import io.nightmill.tensor.Buffer;
 import io.nightmill.tensor.KvType;
 import io.nightmill.tensor.State.Spec.Paged;
 import io.nightmill.tensor.State.Spec.Role;
+import java.util.Arrays;
 
 /**
  * The pages of one layer's keys or values. A head's part of a page lies together: keys as {@code [headWidth, 16]}, so that a
  * query meets sixteen tokens in one vector and no sum goes across lanes; values as {@code [16, headWidth]}. Narrow types put
- * two or four rows of that into one row of words, which widen by shifts.
+ * two or four rows of that into one row of words, which widen by shifts; bfloat16 values lie in blocks of sixteen columns,
+ * {@code [headWidth / 16, 8, 16]}, to be read from four pages at once.
  */
 final class HostPages implements Buffer {
-    /** So many rows meet bfloat16 in registers; for more, it is widened to the first-level cache once. */
+    /** So many rows meet bfloat16 keys in registers; for more, they are widened to the first-level cache once. */
     private static final int FEW = 4;
 
     private final Paged spec;
     private final KvType type;
     private final boolean across;
+    private final boolean blocked;
     /** Values that a word holds. */
     private final int packed;
-    /** A head's part of a page: rows of words, and words in a row. */
-    private final int wordRows;
+    /** Rows of values in a head's part of a page, and values in a row. */
+    private final int rows;
 
     private final int columns;
+    /** Words of a head's part of a page. */
+    private final int size;
+
     private final float[] floats;
     private final int[] words;
     /** {@code [pages, heads, groups, 16]}. */
     private final float[] factors;
 
-    HostPages(Paged spec, int rows, KvType type) {
+    HostPages(Paged spec, int tokens, KvType type) {
         this.spec = spec;
         this.type = type;
         this.across = spec.role() == Role.KEYS;
+        this.blocked = type == KvType.BF16 && spec.role() == Role.VALUES;
         this.packed = type == KvType.F32 ? 1 : type == KvType.BF16 ? 2 : 4;
-        int valueRows = across ? spec.headWidth() : PAGE_TOKENS;
-        this.wordRows = (valueRows + packed - 1) / packed;
-        this.columns = across ? PAGE_TOKENS : spec.headWidth();
-        int heads = rows / PAGE_TOKENS * spec.heads();
-        int size = Math.multiplyExact(heads, wordRows * columns);
-        this.floats = new float[type == KvType.F32 ? size : 0];
-        this.words = new int[type == KvType.F32 ? 0 : size];
+        int width = spec.headWidth();
+        this.rows = across ? width : PAGE_TOKENS;
+        this.columns = across ? PAGE_TOKENS : blocked ? (width + 15) / 16 * 16 : width;
+        this.size = (rows + packed - 1) / packed * columns;
+        int heads = tokens / PAGE_TOKENS * spec.heads();
+        int all = Math.multiplyExact(heads, size);
+        this.floats = new float[type == KvType.F32 ? all : 0];
+        this.words = new int[type == KvType.F32 ? 0 : all];
         this.factors = new float[type == KvType.INT8 ? heads * groups() * PAGE_TOKENS : 0];
     }
 
@@ -56,39 +64,69 @@ final class HostPages implements Buffer {
 
     /** First word of a head's part of a page. */
     private int at(int page, int head) {
-        return (page * spec.heads() + head) * wordRows * columns;
+        return (page * spec.heads() + head) * size;
+    }
+
+    /** The same of up to four pages; missing ones are taken to be the last. */
+    private int[] places(int[] page, int head) {
+        int[] at = new int[4];
+        for (int p = 0; p < 4; p++) {
+            at[p] = at(page[Math.min(p, page.length - 1)], head);
+        }
+        return at;
     }
 
     private int factorsAt(int page, int head) {
         return (page * spec.heads() + head) * PAGE_TOKENS * groups();
     }
 
-    /** Writes a token's row to place {@code slot} of a page. */
+    /** Writes a token's row to place {@code slot} of a page; the first one empties the page. */
     void append(int page, int slot, float[] row, int ro) {
-        int width = spec.headWidth();
         for (int head = 0; head < spec.heads(); head++) {
             int to = at(page, head);
-            int from = ro + head * width;
-            float factor = 0;
-            for (int d = 0; d < width; d++) {
-                float value = row[from + d];
-                int place = across ? d : slot;
-                int word = to + place / packed * columns + (across ? slot : d);
-                if (type == KvType.F32) {
-                    floats[word] = value;
-                } else if (type == KvType.BF16) {
-                    int bits = Unpack.toBf16(value) & 0xffff;
-                    // The first of a pair leaves a zero for the second, in place of what was there before.
-                    words[word] = place % 2 == 0 ? bits : words[word] & 0xffff | bits << 16;
-                } else {
-                    if (d % KvType.GROUP == 0) {
-                        factor = factor(row, from + d, from + Math.min(width, d + KvType.GROUP));
-                        factors[factorsAt(page, head) + d / KvType.GROUP * PAGE_TOKENS + slot] = factor;
-                    }
-                    int shift = 8 * (place % 4);
-                    words[word] = words[word] & ~(0xff << shift) | (quantize(value, factor) & 0xff) << shift;
-                }
+            int from = ro + head * spec.headWidth();
+            if (slot == 0 && blocked) {
+                Arrays.fill(words, to, to + size, 0);
             }
+            switch (type) {
+                case F32 -> appendFloats(to, slot, row, from);
+                case BF16 -> appendHalves(to, slot, row, from);
+                case INT8 -> appendBytes(to, factorsAt(page, head), slot, row, from);
+            }
+        }
+    }
+
+    private void appendFloats(int to, int slot, float[] row, int from) {
+        for (int d = 0; d < spec.headWidth(); d++) {
+            floats[across ? to + d * columns + slot : to + slot * columns + d] = row[from + d];
+        }
+    }
+
+    private void appendHalves(int to, int slot, float[] row, int from) {
+        for (int d = 0; d < spec.headWidth(); d++) {
+            int place = across ? d : slot;
+            int word = to + place / 2 * columns + (across ? slot : d);
+            if (blocked) {
+                word = to + d / 16 * 128 + place / 2 * 16 + d % 16;
+            }
+            int shift = 16 * (place % 2);
+            int bits = (Unpack.toBf16(row[from + d]) & 0xffff) << shift;
+            words[word] = words[word] & ~(0xffff << shift) | bits;
+        }
+    }
+
+    private void appendBytes(int to, int factorsAt, int slot, float[] row, int from) {
+        int width = spec.headWidth();
+        float factor = 0;
+        for (int d = 0; d < width; d++) {
+            if (d % KvType.GROUP == 0) {
+                factor = factor(row, from + d, from + Math.min(width, d + KvType.GROUP));
+                factors[factorsAt + d / KvType.GROUP * PAGE_TOKENS + slot] = factor;
+            }
+            int place = across ? d : slot;
+            int word = to + place / 4 * columns + (across ? slot : d);
+            int shift = 8 * (place % 4);
+            words[word] = words[word] & ~(0xff << shift) | (quantize(row[from + d], factor) & 0xff) << shift;
         }
     }
 
@@ -106,11 +144,11 @@ final class HostPages implements Buffer {
     }
 
     void copy(int from, int to, int count) {
-        int size = at(1, 0);
+        int page = at(1, 0);
         if (type == KvType.F32) {
-            System.arraycopy(floats, from * size, floats, to * size, count * size);
+            System.arraycopy(floats, from * page, floats, to * page, count * page);
         } else {
-            System.arraycopy(words, from * size, words, to * size, count * size);
+            System.arraycopy(words, from * page, words, to * page, count * page);
         }
         if (type == KvType.INT8) {
             int scales = factorsAt(1, 0);
@@ -123,10 +161,10 @@ final class HostPages implements Buffer {
         private float[] pages = new float[0];
         private float[] turned = new float[0];
 
-        private void reserve(int size) {
-            if (pages.length < size) {
-                pages = new float[size];
-                turned = new float[size];
+        private void reserve(int values) {
+            if (pages.length < values) {
+                pages = new float[values];
+                turned = new float[values];
             }
         }
     }
@@ -145,10 +183,10 @@ final class HostPages implements Buffer {
             lanes.pairDots(query, qo, width, count, words, places(page, head), width, scores, 0, 64);
         } else {
             int[] at = new int[4];
-            int size = wordRows * packed * columns;
-            widened.reserve(4 * size);
+            int values = packed * size;
+            widened.reserve(4 * values);
             for (int p = 0; p < 4; p++) {
-                at[p] = Math.min(p, page.length - 1) * size;
+                at[p] = Math.min(p, page.length - 1) * values;
                 if (p < page.length) {
                     keys(page[p], head, lanes, widened, at[p]);
                 }
@@ -160,7 +198,7 @@ final class HostPages implements Buffer {
     /**
      * {@code sums[i] += sum_j weights[i, j] value[j]} over the first {@code n} tokens of up to four pages.
      *
-     * @param weights {@code [count, 64]}
+     * @param weights {@code [count, 64]}, 0 from {@code n} on
      * @param sums {@code [count, width]} from {@code so} on
      * @param width values of a head that count
      */
@@ -175,38 +213,29 @@ final class HostPages implements Buffer {
             int width,
             Lanes lanes,
             Widened widened) {
-        if (type == KvType.BF16 && count <= FEW) {
-            lanes.pairWeighted(weights, 0, 64, count, words, places(page, head), columns, n, width, sums, so, width);
+        if (blocked) {
+            lanes.pairWeighted(weights, 0, 64, count, words, places(page, head), width, sums, so, width);
             return;
         }
-        widened.reserve(wordRows * packed * columns);
+        widened.reserve(packed * size);
         for (int p = 0; p * PAGE_TOKENS < n; p++) {
             int tokens = Math.min(PAGE_TOKENS, n - p * PAGE_TOKENS);
             float[] from = type == KvType.F32 ? floats : widened.pages;
             int at = type == KvType.F32 ? at(page[p], head) : 0;
             if (type != KvType.F32) {
-                values(page[p], head, lanes, from, 0);
+                widen(page[p], head, lanes, from, 0);
             }
             lanes.weighted(weights, p * PAGE_TOKENS, 64, count, from, at, columns, tokens, width, sums, so, width);
         }
     }
 
-    /** Where a head's part of up to four pages begins; missing ones are taken to be the last. */
-    private int[] places(int[] page, int head) {
-        int[] at = new int[4];
-        for (int p = 0; p < 4; p++) {
-            at[p] = at(page[Math.min(p, page.length - 1)], head);
-        }
-        return at;
-    }
-
     /** A head's part of a page as float32 {@code [headWidth, 16]}. */
     private void keys(int page, int head, Lanes lanes, Widened widened, int to) {
         if (across) {
-            values(page, head, lanes, widened.pages, to);
+            widen(page, head, lanes, widened.pages, to);
             return;
         }
-        values(page, head, lanes, widened.turned, 0);
+        widen(page, head, lanes, widened.turned, 0);
         for (int slot = 0; slot < PAGE_TOKENS; slot++) {
             for (int d = 0; d < columns; d++) {
                 widened.pages[to + d * PAGE_TOKENS + slot] = widened.turned[slot * columns + d];
@@ -214,14 +243,14 @@ final class HostPages implements Buffer {
         }
     }
 
-    /** A head's part of a page as float32, in its own layout. */
-    private void values(int page, int head, Lanes lanes, float[] out, int oo) {
+    /** A head's part of a page as float32 {@code [rows, columns]}. */
+    private void widen(int page, int head, Lanes lanes, float[] out, int oo) {
         int from = at(page, head);
         switch (type) {
-            case F32 -> System.arraycopy(floats, from, out, oo, wordRows * columns);
-            case BF16 -> lanes.widenPairs(words, from, wordRows, columns, out, oo);
+            case F32 -> System.arraycopy(floats, from, out, oo, size);
+            case BF16 -> lanes.widenPairs(words, from, size / columns, columns, out, oo);
             case INT8 -> {
-                lanes.widenQuads(words, from, wordRows, columns, out, oo);
+                lanes.widenQuads(words, from, size / columns, columns, out, oo);
                 unscale(factorsAt(page, head), lanes, out, oo);
             }
         }

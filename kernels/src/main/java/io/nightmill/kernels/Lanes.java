@@ -107,26 +107,42 @@ interface Lanes {
     }
 
     /**
-     * {@link #weighted} over {@code n} bfloat16 rows in blocks of sixteen: word {@code [r, d]} of a block holds the values of its
-     * rows {@code 2 r} and {@code 2 r + 1}. Where {@code n} is odd, the row behind the last is finite and weighs nothing.
+     * {@code out[i, d] += sum_j p[i, j] v[j, d]} over four blocks of sixteen bfloat16 rows: word {@code [d / 16, r, d % 16]} of a
+     * block holds the values of its rows {@code 2 r} and {@code 2 r + 1}. Each block is a chain of multiply-adds; the blocks
+     * are added in pairs. All values must be finite, weighed or not.
      */
     default void pairWeighted(
+            float[] p, int po, int ps, int m, int[] words, int[] at, int width, float[] out, int oo, int os) {
+        pairWeighted(p, po, ps, m, words, at, 0, width, out, oo, os);
+    }
+
+    /** The same for the columns from {@code first} on, one by one. */
+    static void pairWeighted(
             float[] p,
             int po,
             int ps,
             int m,
             int[] words,
             int[] at,
-            int ws,
-            int n,
+            int first,
             int width,
             float[] out,
             int oo,
             int os) {
-        float[] wide = new float[16 * ws];
-        for (int row = 0; row < n; row += 16) {
-            widenPairs(words, at[row / 16], 8, ws, wide, 0);
-            weighted(p, po + row, ps, m, wide, 0, ws, Math.min(16, n - row), width, out, oo, os);
+        float[] sums = new float[4];
+        for (int i = 0; i < m; i++) {
+            for (int d = first; d < width; d++) {
+                for (int block = 0; block < 4; block++) {
+                    float sum = 0;
+                    for (int j = 0; j < 16; j++) {
+                        int word = words[at[block] + d / 16 * 128 + j / 2 * 16 + d % 16];
+                        float value = Float.intBitsToFloat(j % 2 == 0 ? word << 16 : word & 0xffff0000);
+                        sum = Math.fma(value, p[po + i * ps + 16 * block + j], sum);
+                    }
+                    sums[block] = sum;
+                }
+                out[oo + i * os + d] += (sums[0] + sums[1]) + (sums[2] + sums[3]);
+            }
         }
     }
 

@@ -540,94 +540,86 @@ final class VectorLanes implements Lanes {
 
     @Override
     public void pairWeighted(
-            float[] p,
-            int po,
-            int ps,
-            int m,
-            int[] words,
-            int[] at,
-            int ws,
-            int n,
-            int width,
-            float[] out,
-            int oo,
-            int os) {
-        if (width % (4 * L) != 0) {
-            Lanes.super.pairWeighted(p, po, ps, m, words, at, ws, n, width, out, oo, os);
-            return;
-        }
-        for (int d = 0; d < width; d += 4 * L) {
+            float[] p, int po, int ps, int m, int[] words, int[] at, int width, float[] out, int oo, int os) {
+        int whole = width - width % L;
+        for (int d = 0; d < whole; d += L) {
+            int column = d / 16 * 128 + d % 16;
+            int w0 = at[0] + column;
+            int w1 = at[1] + column;
+            int w2 = at[2] + column;
+            int w3 = at[3] + column;
             int i = 0;
             for (; i + 2 <= m; i += 2) {
-                pairWeighted2x4(p, po + i * ps, ps, words, at, d, ws, (n + 1) / 2, out, oo + i * os + d, os);
+                pairWeighted2x4(p, po + i * ps, ps, words, w0, w1, w2, w3, out, oo + i * os + d, os);
             }
             if (i < m) {
-                pairWeighted1x4(p, po + i * ps, words, at, d, ws, (n + 1) / 2, out, oo + i * os + d);
+                pairWeighted1x4(p, po + i * ps, words, w0, w1, w2, w3, out, oo + i * os + d);
             }
         }
+        Lanes.pairWeighted(p, po, ps, m, words, at, whole, width, out, oo, os);
     }
 
     private static void pairWeighted2x4(
-            float[] p, int po, int ps, int[] w, int[] at, int wo, int ws, int pairs, float[] out, int oo, int os) {
-        FloatVector a0 = FloatVector.fromArray(F, out, oo);
-        FloatVector a1 = FloatVector.fromArray(F, out, oo + L);
-        FloatVector a2 = FloatVector.fromArray(F, out, oo + 2 * L);
-        FloatVector a3 = FloatVector.fromArray(F, out, oo + 3 * L);
-        FloatVector b0 = FloatVector.fromArray(F, out, oo + os);
-        FloatVector b1 = FloatVector.fromArray(F, out, oo + os + L);
-        FloatVector b2 = FloatVector.fromArray(F, out, oo + os + 2 * L);
-        FloatVector b3 = FloatVector.fromArray(F, out, oo + os + 3 * L);
-        for (int j = 0; j < pairs; j++) {
-            int row = at[j >> 3] + wo + (j & 7) * ws;
-            FloatVector q = FloatVector.broadcast(F, p[po + 2 * j]);
-            FloatVector r = FloatVector.broadcast(F, p[po + 2 * j + 1]);
-            FloatVector s = FloatVector.broadcast(F, p[po + ps + 2 * j]);
-            FloatVector t = FloatVector.broadcast(F, p[po + ps + 2 * j + 1]);
-            IntVector v = IntVector.fromArray(I, w, row);
+            float[] p, int po, int ps, int[] w, int w0, int w1, int w2, int w3, float[] out, int oo, int os) {
+        FloatVector z = FloatVector.zero(F);
+        FloatVector a0 = z, a1 = z, a2 = z, a3 = z;
+        FloatVector b0 = z, b1 = z, b2 = z, b3 = z;
+        for (int j = 0; j < 16; j += 2) {
+            IntVector v = IntVector.fromArray(I, w, w0 + 8 * j);
             FloatVector e = even(v);
             FloatVector o = odd(v);
-            a0 = r.fma(o, q.fma(e, a0));
-            b0 = t.fma(o, s.fma(e, b0));
-            v = IntVector.fromArray(I, w, row + L);
+            a0 = o.fma(FloatVector.broadcast(F, p[po + j + 1]), e.fma(FloatVector.broadcast(F, p[po + j]), a0));
+            b0 = o.fma(
+                    FloatVector.broadcast(F, p[po + ps + j + 1]), e.fma(FloatVector.broadcast(F, p[po + ps + j]), b0));
+            v = IntVector.fromArray(I, w, w1 + 8 * j);
             e = even(v);
             o = odd(v);
-            a1 = r.fma(o, q.fma(e, a1));
-            b1 = t.fma(o, s.fma(e, b1));
-            v = IntVector.fromArray(I, w, row + 2 * L);
+            a1 = o.fma(FloatVector.broadcast(F, p[po + j + 17]), e.fma(FloatVector.broadcast(F, p[po + j + 16]), a1));
+            b1 = o.fma(
+                    FloatVector.broadcast(F, p[po + ps + j + 17]),
+                    e.fma(FloatVector.broadcast(F, p[po + ps + j + 16]), b1));
+            v = IntVector.fromArray(I, w, w2 + 8 * j);
             e = even(v);
             o = odd(v);
-            a2 = r.fma(o, q.fma(e, a2));
-            b2 = t.fma(o, s.fma(e, b2));
-            v = IntVector.fromArray(I, w, row + 3 * L);
+            a2 = o.fma(FloatVector.broadcast(F, p[po + j + 33]), e.fma(FloatVector.broadcast(F, p[po + j + 32]), a2));
+            b2 = o.fma(
+                    FloatVector.broadcast(F, p[po + ps + j + 33]),
+                    e.fma(FloatVector.broadcast(F, p[po + ps + j + 32]), b2));
+            v = IntVector.fromArray(I, w, w3 + 8 * j);
             e = even(v);
             o = odd(v);
-            a3 = r.fma(o, q.fma(e, a3));
-            b3 = t.fma(o, s.fma(e, b3));
+            a3 = o.fma(FloatVector.broadcast(F, p[po + j + 49]), e.fma(FloatVector.broadcast(F, p[po + j + 48]), a3));
+            b3 = o.fma(
+                    FloatVector.broadcast(F, p[po + ps + j + 49]),
+                    e.fma(FloatVector.broadcast(F, p[po + ps + j + 48]), b3));
         }
-        store(a0, a1, a2, a3, out, oo);
-        store(b0, b1, b2, b3, out, oo + os);
+        a0.add(a1).add(a2.add(a3)).add(FloatVector.fromArray(F, out, oo)).intoArray(out, oo);
+        b0.add(b1).add(b2.add(b3)).add(FloatVector.fromArray(F, out, oo + os)).intoArray(out, oo + os);
     }
 
     private static void pairWeighted1x4(
-            float[] p, int po, int[] w, int[] at, int wo, int ws, int pairs, float[] out, int oo) {
-        FloatVector a0 = FloatVector.fromArray(F, out, oo);
-        FloatVector a1 = FloatVector.fromArray(F, out, oo + L);
-        FloatVector a2 = FloatVector.fromArray(F, out, oo + 2 * L);
-        FloatVector a3 = FloatVector.fromArray(F, out, oo + 3 * L);
-        for (int j = 0; j < pairs; j++) {
-            int row = at[j >> 3] + wo + (j & 7) * ws;
-            FloatVector q = FloatVector.broadcast(F, p[po + 2 * j]);
-            FloatVector r = FloatVector.broadcast(F, p[po + 2 * j + 1]);
-            IntVector v0 = IntVector.fromArray(I, w, row);
-            IntVector v1 = IntVector.fromArray(I, w, row + L);
-            IntVector v2 = IntVector.fromArray(I, w, row + 2 * L);
-            IntVector v3 = IntVector.fromArray(I, w, row + 3 * L);
-            a0 = r.fma(odd(v0), q.fma(even(v0), a0));
-            a1 = r.fma(odd(v1), q.fma(even(v1), a1));
-            a2 = r.fma(odd(v2), q.fma(even(v2), a2));
-            a3 = r.fma(odd(v3), q.fma(even(v3), a3));
+            float[] p, int po, int[] w, int w0, int w1, int w2, int w3, float[] out, int oo) {
+        FloatVector z = FloatVector.zero(F);
+        FloatVector a0 = z, a1 = z, a2 = z, a3 = z;
+        for (int j = 0; j < 16; j += 2) {
+            IntVector v = IntVector.fromArray(I, w, w0 + 8 * j);
+            a0 = odd(v).fma(
+                            FloatVector.broadcast(F, p[po + j + 1]),
+                            even(v).fma(FloatVector.broadcast(F, p[po + j]), a0));
+            v = IntVector.fromArray(I, w, w1 + 8 * j);
+            a1 = odd(v).fma(
+                            FloatVector.broadcast(F, p[po + j + 17]),
+                            even(v).fma(FloatVector.broadcast(F, p[po + j + 16]), a1));
+            v = IntVector.fromArray(I, w, w2 + 8 * j);
+            a2 = odd(v).fma(
+                            FloatVector.broadcast(F, p[po + j + 33]),
+                            even(v).fma(FloatVector.broadcast(F, p[po + j + 32]), a2));
+            v = IntVector.fromArray(I, w, w3 + 8 * j);
+            a3 = odd(v).fma(
+                            FloatVector.broadcast(F, p[po + j + 49]),
+                            even(v).fma(FloatVector.broadcast(F, p[po + j + 48]), a3));
         }
-        store(a0, a1, a2, a3, out, oo);
+        a0.add(a1).add(a2.add(a3)).add(FloatVector.fromArray(F, out, oo)).intoArray(out, oo);
     }
 
     @Override
