@@ -11,6 +11,7 @@ import static org.bytedeco.dnnl.global.dnnl.dnnl_memory_set_data_handle;
 import static org.bytedeco.dnnl.global.dnnl.dnnl_primitive_execute;
 
 import io.nightmill.kernels.Backend.Product;
+import io.nightmill.tensor.Format;
 import io.nightmill.tensor.Matrix;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -263,12 +264,12 @@ final class NativeMatmul {
         return new Weight(List.of(chunks), scales);
     }
 
-    private memory chunk(Matrix w, int first, NativeShape shape, float[] scales) {
+    /** Rows of a weight as bytes, whose factors go to {@code scales}, or as bfloat16. */
+    private ByteBuffer rounded(Matrix w, int first, int count, float[] scales) {
         int in = w.in();
-        int size = bytes ? 1 : 2;
-        ByteBuffer rounded = direct(shape.columns * in * size);
+        ByteBuffer rounded = direct(count * in * (bytes ? 1 : 2));
         float[] row = new float[in];
-        for (int n = 0; n < shape.columns; n++) {
+        for (int n = 0; n < count; n++) {
             Unpack.row(w, first + n, row, 0);
             if (bytes) {
                 float scale = HostPages.factor(row, 0, in);
@@ -280,6 +281,15 @@ final class NativeMatmul {
                 lanes.toBf16(row, 0, in, rounded, 2 * n * in);
             }
         }
+        return rounded;
+    }
+
+    private memory chunk(Matrix w, int first, NativeShape shape, float[] scales) {
+        int in = w.in();
+        boolean asStored = !bytes && w.format() == Format.BF16 && w.scales() == null;
+        ByteBuffer rounded = asStored && first / w.panelRows() == (first + shape.columns - 1) / w.panelRows()
+                ? w.panel(first).slice(w.rowOffset(first), shape.columns * w.rowBytes())
+                : rounded(w, first, shape.columns, scales);
         memory.data_type type = bytes ? memory.data_type.s8 : memory.data_type.bf16;
         memory values = new memory(shape.weights(), CPU);
         try (BytePointer pointer = new BytePointer(rounded)) {
