@@ -29,6 +29,8 @@ record ModelBench(
         List<Integer> batches) {
     private static final int PROMPTS = 8;
     private static final int STEP_TOKENS = 512;
+    /** Until the compiler has seen the kernels of so many rows. */
+    private static final int WARM_STEPS = 24;
 
     void run(List<BenchModel> models) {
         System.out.println();
@@ -47,7 +49,7 @@ record ModelBench(
         HostBackend backend = ExecutorRuntime.backend(precision, machine.threads());
         BenchModel.Built built = model.build(backend);
         int most = batches.stream().mapToInt(Integer::intValue).max().orElse(1);
-        int context = promptTokens + decodeSteps + most + 64;
+        int context = promptTokens + decodeSteps + most + WARM_STEPS + 64;
         Limits limits = new Limits(4L << 30, precision.kvType(), Math.max(most, PROMPTS), STEP_TOKENS);
         try (ContinuousEngine engine =
                 new ContinuousEngine(backend, built.decoder(), null, Set.of(), context, limits)) {
@@ -91,11 +93,11 @@ record ModelBench(
     private double decode(ContinuousEngine engine, BenchModel.Built built, int batch) {
         long read = engine.counters().promptTokens();
         List<Request> requests =
-                submit(engine, built.decoder().vocabulary(), batch, promptTokens, decodeSteps + batch + 8);
+                submit(engine, built.decoder().vocabulary(), batch, promptTokens, decodeSteps + batch + WARM_STEPS);
         while (engine.counters().promptTokens() < read + (long) batch * promptTokens) {
             engine.step();
         }
-        for (int i = 0; i < 4; i++) {
+        for (int i = 0; i < WARM_STEPS; i++) {
             engine.step();
         }
         long start = System.nanoTime();

@@ -11,6 +11,7 @@ import io.nightmill.tensor.KvType;
 import io.nightmill.tensor.Matrix;
 import io.nightmill.tensor.State;
 import io.nightmill.tensor.Tensor;
+import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
@@ -30,7 +31,7 @@ public final class HostBackend implements Backend {
     private final HostAttention attention;
     private final @Nullable NativeMatmul products;
     private final ThreadLocal<float[][]> scratch = ThreadLocal.withInitial(() -> new float[3][0]);
-    private float[] split = new float[0];
+    private final PackedWeights packed = new PackedWeights();
 
     /** @param threads threads of one operation, the caller's included */
     public HostBackend(int threads) {
@@ -164,53 +165,50 @@ public final class HostBackend implements Backend {
     /** Rows of activations as one operand of a product. */
     private record Rows(float[] values, int offset, int stride, int count) {}
 
-    /** Reorders rows once for all products with bfloat16 weights; the buffer is reused by the next operation. */
-    private Rows splitRows(Rows x, int in) {
-        if (split.length < x.count * in) {
-            split = new float[x.count * in];
-        }
-        float[] out = split;
-        eachRow(x.count, in, i -> lanes.splitPairs(x.values, x.offset + i * x.stride, out, i * in, in));
-        return new Rows(out, 0, in, x.count);
-    }
-
-    private static boolean widensInRegisters(Matrix w) {
-        return w.format() == Format.BF16 && w.scales() == null;
-    }
-
-    /** Output columns {@code first .. last} of {@code x w^T}; {@code x} is split where the weights widen in registers. */
+    /** Output columns {@code first .. last} of {@code x w^T}, whole panels where the weight is packed. */
     private void product(Rows x, Matrix w, int first, int last, float[] out, int oo, int os) {
+        ByteBuffer[] panels = PackedWeights.packs(w) ? packed.of(w, workers) : new ByteBuffer[0];
         for (int block = 0; block < x.count; block += ROW_BLOCK) {
             int m = Math.min(ROW_BLOCK, x.count - block);
             int xo = x.offset + block * x.stride;
             int at = oo + block * os;
-            for (int row = first; row < last; ) {
-                int panelEnd = Math.min(last, (row / w.panelRows() + 1) * w.panelRows());
-                if (widensInRegisters(w)) {
-                    lanes.dotsBf16(
-                            x.values,
-                            xo,
-                            x.stride,
-                            m,
-                            w.panel(row),
-                            w.rowOffset(row),
-                            w.rowBytes(),
-                            panelEnd - row,
-                            w.in(),
-                            out,
-                            at + row,
-                            os);
-                    row = panelEnd;
-                } else {
-                    int n = Math.min(4, panelEnd - row);
-                    float[] unpacked = scratch(0, 4 * w.in());
-                    for (int j = 0; j < n; j++) {
-                        widen(w, row + j, unpacked, j * w.in());
-                    }
-                    lanes.dots(x.values, xo, x.stride, m, unpacked, 0, w.in(), n, w.in(), out, at + row, os);
-                    row += n;
+            if (panels.length > 0) {
+                for (int column = first; column < last; column += PackedWeights.COLUMNS) {
+                    ByteBuffer panel = panels[column / PackedWeights.COLUMNS];
+                    int n = Math.min(PackedWeights.COLUMNS, last - column);
+                    panelProduct(x.values, xo, x.stride, m, panel, w.in(), out, at + column, os, n);
                 }
+                continue;
             }
+            for (int row = first; row < last; ) {
+                int n = Math.min(4, Math.min(last, (row / w.panelRows() + 1) * w.panelRows()) - row);
+                float[] unpacked = scratch(0, 4 * w.in());
+                for (int j = 0; j < n; j++) {
+                    widen(w, row + j, unpacked, j * w.in());
+                }
+                lanes.dots(x.values, xo, x.stride, m, unpacked, 0, w.in(), n, w.in(), out, at + row, os);
+                row += n;
+            }
+        }
+    }
+
+    /** A panel's outputs, of which the first {@code n} are there. Many rows meet it widened to float32 once. */
+    private void panelProduct(
+            float[] x, int xo, int xs, int m, ByteBuffer panel, int in, float[] out, int oo, int os, int n) {
+        boolean whole = n == PackedWeights.COLUMNS;
+        float[] all = whole ? out : scratch(0, m * PackedWeights.COLUMNS);
+        int to = whole ? oo : 0;
+        int stride = whole ? os : PackedWeights.COLUMNS;
+        if (m < PackedWeights.MANY) {
+            lanes.panelDots(x, xo, xs, m, panel, in, all, to, stride);
+        } else {
+            float[] wide = scratch(2, PackedWeights.COLUMNS * in);
+            lanes.widenPanel(panel, in, wide);
+            int[] at = {0, 16 * in, 32 * in, 48 * in};
+            lanes.blockDots(x, xo, xs, m, wide, at, in, all, to, stride);
+        }
+        for (int i = 0; !whole && i < m; i++) {
+            System.arraycopy(all, i * PackedWeights.COLUMNS, out, oo + i * os, n);
         }
     }
 
@@ -233,7 +231,8 @@ public final class HostBackend implements Backend {
     /** Columns per task: about four tasks per thread, whole tiles. */
     private int columnsPerTask(int columns) {
         int share = columns / (4 * workers.threads());
-        return Math.max(16, (share + 15) / 16 * 16);
+        int panel = PackedWeights.COLUMNS;
+        return Math.max(panel, (share + panel - 1) / panel * panel);
     }
 
     @Override
@@ -260,15 +259,13 @@ public final class HostBackend implements Backend {
     /** Products in float32, with weights widened on the way. */
     private void widened(Tensor x, int[] starts, List<Product> all) {
         Rows rows = new Rows(values(x), offset(x), x.width(), x.rows());
-        Rows split = all.stream().anyMatch(HostBackend::widensInRegisters) ? splitRows(rows, x.width()) : rows;
         List<Runnable> tasks = new ArrayList<>();
         for (Product product : all) {
-            Rows from = widensInRegisters(product) ? split : rows;
             int groups = product.weights().size();
             int columns = columnsPerTask(product.weights().get(0).out() * Math.max(1, groups / 8));
             for (int g = 0; g < groups; g++) {
                 if (starts[g] < starts[g + 1]) {
-                    addTasks(tasks, product, g, from, starts[g], starts[g + 1], columns);
+                    addTasks(tasks, product, g, rows, starts[g], starts[g + 1], columns);
                 }
             }
         }
@@ -294,10 +291,6 @@ public final class HostBackend implements Backend {
         }
     }
 
-    private static boolean widensInRegisters(Product product) {
-        return product.weights().stream().allMatch(HostBackend::widensInRegisters);
-    }
-
     private static void requireProduct(Tensor out, int column, Tensor x, Matrix w) {
         if (x.width() != w.in() || out.rows() != x.rows() || column + w.out() > out.width()) {
             throw new IllegalArgumentException("Cannot multiply %s by %s into %s at column %d"
@@ -309,17 +302,10 @@ public final class HostBackend implements Backend {
     public void headMatmul(Tensor out, Tensor x, List<Matrix> heads) {
         int xStride = x.width() / heads.size();
         int oStride = out.width() / heads.size();
-        boolean splits = widensInRegisters(heads.get(0));
-        int in = heads.get(0).in();
+        // Packed here, since only one thread may.
+        heads.stream().filter(PackedWeights::packs).forEach(w -> packed.of(w, workers));
         workers.run(heads.size(), h -> {
             Rows rows = new Rows(values(x), offset(x) + h * xStride, x.width(), x.rows());
-            if (splits) {
-                float[] mine = scratch(1, x.rows() * in);
-                for (int i = 0; i < x.rows(); i++) {
-                    lanes.splitPairs(rows.values, rows.offset + i * rows.stride, mine, i * in, in);
-                }
-                rows = new Rows(mine, 0, in, x.rows());
-            }
             Matrix w = heads.get(h);
             product(rows, w, 0, w.out(), values(out), offset(out) + h * oStride, out.width());
         });

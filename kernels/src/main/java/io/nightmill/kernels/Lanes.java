@@ -22,28 +22,6 @@ interface Lanes {
     void dots(float[] x, int xo, int xs, int m, float[] w, int wo, int ws, int n, int k, float[] out, int oo, int os);
 
     /**
-     * The same for bfloat16 weights, widened in registers.
-     *
-     * @param x rows in the order of {@link #splitPairs}
-     * @param ws bytes between rows of {@code w}
-     */
-    void dotsBf16(
-            float[] x, int xo, int xs, int m, ByteBuffer w, int wo, int ws, int n, int k, float[] out, int oo, int os);
-
-    /** Reorders a row for {@link #dotsBf16}: of each {@code 2 * width} values, the even ones and then the odd ones. */
-    default void splitPairs(float[] x, int xo, float[] out, int oo, int k) {
-        int lanes = width();
-        int whole = k - k % (2 * lanes);
-        for (int i = 0; i < whole; i += 2 * lanes) {
-            for (int j = 0; j < lanes; j++) {
-                out[oo + i + j] = x[xo + i + 2 * j];
-                out[oo + i + lanes + j] = x[xo + i + 2 * j + 1];
-            }
-        }
-        System.arraycopy(x, xo + whole, out, oo + whole, k - whole);
-    }
-
-    /**
      * Rows against four blocks of sixteen columns: {@code out[i, 16 c + j] = sum_k x[i, k] w[at[c] + 16 k + j]} for
      * {@code i < m, c < 4, j < 16}, each value one chain of multiply-adds in the order of {@code k}.
      */
@@ -104,6 +82,30 @@ interface Lanes {
             widenPairs(words, at[c], (k + 1) / 2, 16, wide, places[c]);
         }
         blockDots(x, xo, xs, m, wide, places, k, out, oo, os);
+    }
+
+    /** A panel of {@link PackedWeights} as four blocks {@code [k, 16]} for {@link #blockDots}. */
+    default void widenPanel(ByteBuffer panel, int k, float[] out) {
+        for (int i = 0; i < 32 * k; i++) {
+            int to = i / 16 * 32 + i % 16;
+            out[to] = Float.intBitsToFloat(panel.getInt(4 * i) << 16);
+            out[to + 16] = Float.intBitsToFloat(panel.getInt(4 * i) & 0xffff0000);
+        }
+    }
+
+    /** {@link #pairDots} over a panel of {@link PackedWeights}. */
+    default void panelDots(float[] x, int xo, int xs, int m, ByteBuffer panel, int k, float[] out, int oo, int os) {
+        for (int i = 0; i < m; i++) {
+            for (int j = 0; j < 64; j++) {
+                float sum = 0;
+                for (int d = 0; d < k; d += 2) {
+                    int word = panel.getInt(((j / 16 * (k / 2) + d / 2) * 16 + j % 16) * 4);
+                    sum += x[xo + i * xs + d] * Float.intBitsToFloat(word << 16);
+                    sum += x[xo + i * xs + d + 1] * Float.intBitsToFloat(word & 0xffff0000);
+                }
+                out[oo + i * os + j] = sum;
+            }
+        }
     }
 
     /**

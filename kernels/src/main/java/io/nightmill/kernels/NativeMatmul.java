@@ -43,6 +43,10 @@ final class NativeMatmul {
     /** Smaller weights, such as routers, stay in float32. */
     private static final long LEAST_VALUES = 1 << 16;
 
+    static {
+        NativeMemory.prepare();
+    }
+
     static final engine CPU = new engine(engine.kind.cpu, 0);
     private static final Map<Long, NativeShape> SHAPES = new ConcurrentHashMap<>();
     private static final ThreadLocal<Context> CONTEXTS = ThreadLocal.withInitial(Context::new);

@@ -1,6 +1,5 @@
 package io.nightmill.kernels;
 
-import java.nio.ByteBuffer;
 import java.util.Arrays;
 
 /** Plain loops, one accumulator per output value. */
@@ -25,22 +24,6 @@ final class ScalarLanes implements Lanes {
                 int wj = wo + j * ws;
                 for (int d = 0; d < k; d++) {
                     sum += x[xi + d] * w[wj + d];
-                }
-                out[oo + i * os + j] = sum;
-            }
-        }
-    }
-
-    @Override
-    public void dotsBf16(
-            float[] x, int xo, int xs, int m, ByteBuffer w, int wo, int ws, int n, int k, float[] out, int oo, int os) {
-        for (int i = 0; i < m; i++) {
-            for (int j = 0; j < n; j++) {
-                float sum = 0;
-                int xi = xo + i * xs;
-                int wj = wo + j * ws;
-                for (int d = 0; d < k; d++) {
-                    sum += x[xi + d] * Unpack.bf16(w.getShort(wj + 2 * d));
                 }
                 out[oo + i * os + j] = sum;
             }

@@ -182,45 +182,6 @@ final class VectorLanes implements Lanes {
         return sums[at];
     }
 
-    /** Few rows widen weights in registers; from four rows on, each is widened once, to the first-level cache. */
-    @Override
-    public void dotsBf16(
-            float[] x, int xo, int xs, int m, ByteBuffer w, int wo, int ws, int n, int k, float[] out, int oo, int os) {
-        int whole = k - k % (2 * L);
-        float[] wide = m < 4 ? new float[0] : new float[4 * whole];
-        int j = 0;
-        for (; j + 4 <= n; j += 4) {
-            if (m < 4) {
-                for (int i = 0; i < m; i++) {
-                    bf1x4(x, xo + i * xs, w, wo + j * ws, ws, k, out, oo + i * os + j);
-                }
-                continue;
-            }
-            for (int row = 0; row < 4; row++) {
-                widen(w, wo + (j + row) * ws, whole, wide, row * whole);
-            }
-            dots(x, xo, xs, m, wide, 0, whole, 4, whole, out, oo + j, os);
-            for (int i = 0; whole < k && i < 4 * m; i++) {
-                int at = oo + i / 4 * os + j + i % 4;
-                out[at] = bfTail(out[at], x, xo + i / 4 * xs, w, wo + (j + i % 4) * ws, whole, k);
-            }
-        }
-        for (; j < n; j++) {
-            for (int i = 0; i < m; i++) {
-                out[oo + i * os + j] = bfDot(x, xo + i * xs, w, wo + j * ws, k);
-            }
-        }
-    }
-
-    /** A row in the order of {@link #splitPairs}. */
-    private static void widen(ByteBuffer w, int wo, int whole, float[] out, int oo) {
-        for (int d = 0; d < whole; d += 2 * L) {
-            IntVector pairs = IntVector.fromByteBuffer(I, w, wo + 2 * d, LE);
-            even(pairs).intoArray(out, oo + d);
-            odd(pairs).intoArray(out, oo + d + L);
-        }
-    }
-
     @Override
     public void widenQ8(ByteBuffer blocks, int at, int n, float[] out, int oo) {
         if (L < 8) {
@@ -268,49 +229,6 @@ final class VectorLanes implements Lanes {
 
     private static FloatVector odd(IntVector pairs) {
         return pairs.lanewise(VectorOperators.AND, 0xffff0000).reinterpretAsFloats();
-    }
-
-    private static float bfTail(float sum, float[] x, int xo, ByteBuffer w, int wo, int from, int k) {
-        float total = sum;
-        for (int d = from; d < k; d++) {
-            total = Math.fma(x[xo + d], Unpack.bf16(w.getShort(wo + 2 * d)), total);
-        }
-        return total;
-    }
-
-    private static float bfDot(float[] x, int xo, ByteBuffer w, int wo, int k) {
-        FloatVector sum = FloatVector.zero(F);
-        int d = 0;
-        for (; d + 2 * L <= k; d += 2 * L) {
-            IntVector pairs = IntVector.fromByteBuffer(I, w, wo + 2 * d, LE);
-            sum = FloatVector.fromArray(F, x, xo + d).fma(even(pairs), sum);
-            sum = FloatVector.fromArray(F, x, xo + d + L).fma(odd(pairs), sum);
-        }
-        return bfTail(sum(sum), x, xo, w, wo, d, k);
-    }
-
-    private static void bf1x4(float[] x, int xo, ByteBuffer w, int wo, int ws, int k, float[] out, int oo) {
-        FloatVector s0 = FloatVector.zero(F);
-        FloatVector s1 = s0;
-        FloatVector s2 = s0;
-        FloatVector s3 = s0;
-        int d = 0;
-        for (; d + 2 * L <= k; d += 2 * L) {
-            FloatVector v = FloatVector.fromArray(F, x, xo + d);
-            FloatVector u = FloatVector.fromArray(F, x, xo + d + L);
-            IntVector p0 = IntVector.fromByteBuffer(I, w, wo + 2 * d, LE);
-            IntVector p1 = IntVector.fromByteBuffer(I, w, wo + ws + 2 * d, LE);
-            IntVector p2 = IntVector.fromByteBuffer(I, w, wo + 2 * ws + 2 * d, LE);
-            IntVector p3 = IntVector.fromByteBuffer(I, w, wo + 3 * ws + 2 * d, LE);
-            s0 = u.fma(odd(p0), v.fma(even(p0), s0));
-            s1 = u.fma(odd(p1), v.fma(even(p1), s1));
-            s2 = u.fma(odd(p2), v.fma(even(p2), s2));
-            s3 = u.fma(odd(p3), v.fma(even(p3), s3));
-        }
-        out[oo] = bfTail(sum(s0), x, xo, w, wo, d, k);
-        out[oo + 1] = bfTail(sum(s1), x, xo, w, wo + ws, d, k);
-        out[oo + 2] = bfTail(sum(s2), x, xo, w, wo + 2 * ws, d, k);
-        out[oo + 3] = bfTail(sum(s3), x, xo, w, wo + 3 * ws, d, k);
     }
 
     /** Four vectors of columns at a time; a vector is all or part of a block. */
@@ -530,6 +448,53 @@ final class VectorLanes implements Lanes {
             IntVector v1 = IntVector.fromArray(I, w, w1 + 8 * d);
             IntVector v2 = IntVector.fromArray(I, w, w2 + 8 * d);
             IntVector v3 = IntVector.fromArray(I, w, w3 + 8 * d);
+            a0 = q.fma(odd(v0), p.fma(even(v0), a0));
+            a1 = q.fma(odd(v1), p.fma(even(v1), a1));
+            a2 = q.fma(odd(v2), p.fma(even(v2), a2));
+            a3 = q.fma(odd(v3), p.fma(even(v3), a3));
+        }
+        store(a0, a1, a2, a3, out, oo);
+    }
+
+    @Override
+    public void panelDots(float[] x, int xo, int xs, int m, ByteBuffer panel, int k, float[] out, int oo, int os) {
+        for (int column = 0; column < 64; column += 4 * L) {
+            int w0 = placeInPanel(column, k);
+            int w1 = placeInPanel(column + L, k);
+            int w2 = placeInPanel(column + 2 * L, k);
+            int w3 = placeInPanel(column + 3 * L, k);
+            for (int i = 0; i < m; i++) {
+                panel1x4(x, xo + i * xs, panel, w0, w1, w2, w3, k, out, oo + i * os + column);
+            }
+        }
+    }
+
+    @Override
+    public void widenPanel(ByteBuffer panel, int k, float[] out) {
+        for (int row = 0; row < 2 * k; row++) {
+            for (int c = 0; c < 16; c += L) {
+                IntVector pairs = IntVector.fromByteBuffer(I, panel, 64 * row + 4 * c, LE);
+                even(pairs).intoArray(out, 32 * row + c);
+                odd(pairs).intoArray(out, 32 * row + 16 + c);
+            }
+        }
+    }
+
+    private static int placeInPanel(int column, int k) {
+        return (column / 16 * (k / 2) * 16 + column % 16) * 4;
+    }
+
+    private static void panel1x4(
+            float[] x, int xo, ByteBuffer w, int w0, int w1, int w2, int w3, int k, float[] out, int oo) {
+        FloatVector z = FloatVector.zero(F);
+        FloatVector a0 = z, a1 = z, a2 = z, a3 = z;
+        for (int d = 0; d < k; d += 2) {
+            FloatVector p = FloatVector.broadcast(F, x[xo + d]);
+            FloatVector q = FloatVector.broadcast(F, x[xo + d + 1]);
+            IntVector v0 = IntVector.fromByteBuffer(I, w, w0 + 32 * d, LE);
+            IntVector v1 = IntVector.fromByteBuffer(I, w, w1 + 32 * d, LE);
+            IntVector v2 = IntVector.fromByteBuffer(I, w, w2 + 32 * d, LE);
+            IntVector v3 = IntVector.fromByteBuffer(I, w, w3 + 32 * d, LE);
             a0 = q.fma(odd(v0), p.fma(even(v0), a0));
             a1 = q.fma(odd(v1), p.fma(even(v1), a1));
             a2 = q.fma(odd(v2), p.fma(even(v2), a2));

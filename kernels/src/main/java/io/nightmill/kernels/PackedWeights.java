@@ -1,0 +1,52 @@
+package io.nightmill.kernels;
+
+import io.nightmill.tensor.Format;
+import io.nightmill.tensor.Matrix;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.util.IdentityHashMap;
+import java.util.Map;
+
+/**
+ * bfloat16 weights for products in float32: panels of {@value #COLUMNS} outputs in four blocks {@code [in / 2, 16]} of words, each
+ * with the weights of two neighbouring inputs. A row's value then meets sixteen outputs in one vector, and no sum goes across
+ * lanes. A weight is packed when it is first used.
+ */
+final class PackedWeights {
+    static final int COLUMNS = 64;
+    /** From so many rows on it pays to widen a panel once for all of them. */
+    static final int MANY = 8;
+
+    private final NativeMemory memory = new NativeMemory();
+    private final Map<Matrix, ByteBuffer[]> packed = new IdentityHashMap<>();
+
+    static boolean packs(Matrix w) {
+        return w.format() == Format.BF16 && w.scales() == null && w.in() % 2 == 0;
+    }
+
+    /** The panels of a weight. Called by one thread at a time. */
+    ByteBuffer[] of(Matrix w, Workers workers) {
+        ByteBuffer[] panels = packed.get(w);
+        if (panels == null) {
+            panels = new ByteBuffer[(w.out() + COLUMNS - 1) / COLUMNS];
+            ByteBuffer[] made = panels;
+            workers.run(panels.length, p -> made[p] = panel(w, p * COLUMNS));
+            packed.put(w, panels);
+        }
+        return panels;
+    }
+
+    private ByteBuffer panel(Matrix w, int first) {
+        int pairs = w.in() / 2;
+        ByteBuffer panel = memory.allocate(4 * COLUMNS * pairs);
+        for (int n = first; n < Math.min(w.out(), first + COLUMNS); n++) {
+            ByteBuffer from = w.panel(n);
+            int row = w.rowOffset(n);
+            int to = ((n - first) / 16 * pairs * 16 + (n - first) % 16) * 4;
+            for (int k = 0; k < pairs; k++) {
+                panel.putInt(to + 64 * k, from.getInt(row + 4 * k));
+            }
+        }
+        return panel.order(ByteOrder.LITTLE_ENDIAN);
+    }
+}
