@@ -51,6 +51,11 @@ public final class ContinuousEngine implements Engine {
     private long cachedTokens;
     private long completionTokens;
     private long finished;
+    private long guessedTokens;
+    private long rightGuesses;
+    private final PromptLookup speculation;
+    /** Only pages can be written anew: a recurrent state behind a wrong guess would be lost. */
+    private final boolean guesses;
 
     /**
      * @param endTokens tokens that end an output unless {@code ignore_eos}
@@ -76,6 +81,8 @@ public final class ContinuousEngine implements Engine {
         this.prefixes = new PrefixCache(memory);
         this.scheduler = new Scheduler(memory, prefixes, limits);
         this.scratch = new Scratch(backend);
+        this.speculation = limits.speculation();
+        this.guesses = speculation.tokens() > 0 && !memory.hasSlots();
     }
 
     @Override
@@ -143,7 +150,9 @@ public final class ContinuousEngine implements Engine {
                 memory.pages(),
                 memory.freePages(),
                 memory.slots(),
-                memory.freeSlots());
+                memory.freeSlots(),
+                guessedTokens,
+                rightGuesses);
     }
 
     @Override
@@ -183,11 +192,13 @@ public final class ContinuousEngine implements Engine {
             for (int i = 0; i < share.tokens(); i++) {
                 int position = s.computed + i;
                 boolean judges = position + 1 >= s.toScore && position + 1 < s.known;
-                if (judges || position == s.count - 1 && continues(s)) {
+                if (judges || position >= s.count - 1 && continues(s)) {
                     readings.add(new Reading(s, position, first + i));
                 }
             }
+            s.trusted = s.count - 1;
             s.computed += share.tokens();
+            guessedTokens += Math.max(0, s.computed - s.count);
             prefixes.reached(s);
             promptTokens += Math.max(0, Math.min(s.promptLength, s.computed) - (s.computed - share.tokens()));
             first += share.tokens();
@@ -202,6 +213,12 @@ public final class ContinuousEngine implements Engine {
             Sequence s = share.sequence();
             if (s.computed == s.count && !continues(s)) {
                 end(s, Finish.SCORED, null);
+            } else if (s.index >= 0 && s.computed > 0) {
+                // States behind a wrong guess are written anew.
+                s.computed = Math.min(s.computed, s.count - 1);
+                if (s.computed == s.count - 1 && guesses) {
+                    s.guess(speculation.guess(s.tokens, s.count, contextLength + decoder.lead().length - s.count));
+                }
             }
         }
     }
@@ -233,10 +250,21 @@ public final class ContinuousEngine implements Engine {
                 s.toScore = reading.position + 2;
             } else if (s.index < 0) {
                 fork(s, logits, i, picks);
-            } else {
-                extend(s, logits, i, picks);
+            } else if (reading.position <= s.trusted) {
+                follow(s, logits, i, picks);
             }
         }
+    }
+
+    /** Chooses the next token, and goes on trusting the guesses if it is the one that was guessed. */
+    private void follow(Sequence s, Tensor logits, int i, Picks picks) {
+        int guess = s.guessed > 0 ? s.tokens[s.count] : -1;
+        int left = s.guessed - 1;
+        boolean ended = extend(s, logits, i, picks);
+        boolean right = !ended && s.computed > 0 && guess >= 0 && s.tokens[s.count - 1] == guess;
+        s.guessed = right ? left : 0;
+        s.trusted = right ? s.trusted + 1 : -1;
+        rightGuesses += right ? 1 : 0;
     }
 
     private static int topCount(Sequence s) {

@@ -36,5 +36,7 @@ public interface Engine extends AutoCloseable {
             int pages,
             int freePages,
             int slots,
-            int freeSlots) {}
+            int freeSlots,
+            long guessedTokens,
+            long rightGuesses) {}
 }

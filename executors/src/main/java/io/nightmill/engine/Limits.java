@@ -9,11 +9,17 @@ import io.nightmill.tensor.KvType;
  * @param kvType how paged states are held
  * @param maxNumSeqs sequences that run together
  * @param maxNumBatchedTokens tokens of one step
+ * @param speculation how tokens are guessed ahead
  */
-public record Limits(long kvMemory, KvType kvType, int maxNumSeqs, int maxNumBatchedTokens) {
+public record Limits(long kvMemory, KvType kvType, int maxNumSeqs, int maxNumBatchedTokens, PromptLookup speculation) {
     private static final double HEAP_SHARE = 0.4;
 
-    /** With paged states in float32. */
+    /** Without speculation. */
+    public Limits(long kvMemory, KvType kvType, int maxNumSeqs, int maxNumBatchedTokens) {
+        this(kvMemory, kvType, maxNumSeqs, maxNumBatchedTokens, PromptLookup.NONE);
+    }
+
+    /** The same with paged states in float32. */
     public Limits(long kvMemory, int maxNumSeqs, int maxNumBatchedTokens) {
         this(kvMemory, KvType.F32, maxNumSeqs, maxNumBatchedTokens);
     }

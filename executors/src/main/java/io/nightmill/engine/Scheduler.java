@@ -73,6 +73,7 @@ final class Scheduler {
             sequence.slot = -1;
         }
         sequence.computed = 0;
+        sequence.guessed = 0;
     }
 
     /** Gives {@code to} a hold of all that {@code from} has computed. */
@@ -113,6 +114,10 @@ final class Scheduler {
                 continue;
             }
             int tokens = tokens(sequence, budget);
+            if (sequence.guessed > 0 && !fits(sequence, tokens)) {
+                sequence.guessed = 0;
+                tokens = tokens(sequence, budget);
+            }
             while (running.contains(sequence) && !reserve(sequence, tokens)) {
                 preempt(shares);
                 preempted = true;
@@ -156,7 +161,7 @@ final class Scheduler {
     }
 
     private int tokens(Sequence sequence, int budget) {
-        return prefixes.untilNext(sequence, Math.min(budget, sequence.count - sequence.computed));
+        return prefixes.untilNext(sequence, Math.min(budget, sequence.count + sequence.guessed - sequence.computed));
     }
 
     /** Whether a sequence may join those that run: with pages for all that it has, and one to grow into. */

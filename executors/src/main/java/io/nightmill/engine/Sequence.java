@@ -24,6 +24,10 @@ final class Sequence {
     int count;
     /** Tokens whose states are in the pages and the slot. */
     int computed;
+    /** Guessed tokens that lie behind the known ones. */
+    int guessed;
+    /** The last position whose token is known to be right, once the step's logits are read. */
+    int trusted;
     /** The next token to be judged by the logits before it; past the end if none is. */
     int toScore;
     /** Rotary regime of the computed tokens. */
@@ -49,6 +53,15 @@ final class Sequence {
         }
         tokens[count++] = token;
         known = count;
+    }
+
+    /** Lays guesses behind the known tokens. */
+    void guess(int[] guesses) {
+        if (count + guesses.length > tokens.length) {
+            tokens = Arrays.copyOf(tokens, count + count / 2 + guesses.length);
+        }
+        System.arraycopy(guesses, 0, tokens, count, guesses.length);
+        guessed = guesses.length;
     }
 
     int[] output() {

@@ -64,7 +64,7 @@ final class EngineLoop implements AutoCloseable {
     /** Whether what runs is a group of suspects. */
     private boolean trying;
 
-    private Counters before = new Counters(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+    private Counters before = new Counters(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
     private long[][] loadBefore = new long[0][];
     private volatile Counters counters;
     private volatile long[][] expertLoad = new long[0][];
@@ -252,7 +252,9 @@ final class EngineLoop implements AutoCloseable {
                 now.pages(),
                 now.freePages(),
                 now.slots(),
-                now.freeSlots());
+                now.freeSlots(),
+                past.guessedTokens() + now.guessedTokens(),
+                past.rightGuesses() + now.rightGuesses());
     }
 
     private static long[][] plus(long[][] past, long[][] now) {

@@ -1,6 +1,7 @@
 package io.nightmill.runtime;
 
 import io.nightmill.engine.Limits;
+import io.nightmill.engine.PromptLookup;
 import io.nightmill.tensor.KvType;
 import io.nightmill.weights.Precision;
 
@@ -23,6 +24,9 @@ public record ModelSpec(String path, Precision precision, Limits limits, int thr
                 limits.kvType().name(),
                 Integer.toString(limits.maxNumSeqs()),
                 Integer.toString(limits.maxNumBatchedTokens()),
+                Integer.toString(limits.speculation().tokens()),
+                Integer.toString(limits.speculation().longest()),
+                Integer.toString(limits.speculation().shortest()),
                 Integer.toString(threads),
                 Long.toString(stepTimeout));
     }
@@ -36,8 +40,10 @@ public record ModelSpec(String path, Precision precision, Limits limits, int thr
                         Long.parseLong(parts[2]),
                         KvType.valueOf(parts[3]),
                         Integer.parseInt(parts[4]),
-                        Integer.parseInt(parts[5])),
-                Integer.parseInt(parts[6]),
-                Long.parseLong(parts[7]));
+                        Integer.parseInt(parts[5]),
+                        new PromptLookup(
+                                Integer.parseInt(parts[6]), Integer.parseInt(parts[7]), Integer.parseInt(parts[8]))),
+                Integer.parseInt(parts[9]),
+                Long.parseLong(parts[10]));
     }
 }

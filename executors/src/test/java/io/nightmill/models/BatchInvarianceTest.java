@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import io.nightmill.engine.Completion;
 import io.nightmill.engine.ContinuousEngine;
 import io.nightmill.engine.Limits;
+import io.nightmill.engine.PromptLookup;
 import io.nightmill.engine.Request;
 import io.nightmill.engine.Request.Ask;
 import io.nightmill.engine.TokenScores;
@@ -21,6 +22,7 @@ import java.util.Map;
 import java.util.Random;
 import java.util.Set;
 import java.util.TreeMap;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
@@ -70,6 +72,44 @@ class BatchInvarianceTest {
         // up their pages by themselves, whenever they grow.)
         assertThat(run(fixture, shuffled, 1, new Limits(tight(fixture), 12, 33), preempts(fixture)))
                 .isEqualTo(alone);
+    }
+
+    /** Guesses are kept only where they are what the model says; keys and values are held in every form. */
+    @ParameterizedTest
+    @ValueSource(strings = {"llama", "llama_dynamic", "gemma3_text", "qwen3_moe", "deepseek_v3"})
+    void guessingAheadChangesNothing(String fixture) {
+        List<Request> requests = requests(new Random(fixture.hashCode()), 256);
+        PromptLookup lookup = new PromptLookup(5, 3, 1);
+        for (KvType type : KvType.values()) {
+            Map<String, String> alone = new TreeMap<>();
+            for (Request request : requests) {
+                alone.putAll(run(fixture, List.of(request), 1, new Limits(1 << 24, type, 64, 512), false));
+            }
+            Limits wide = new Limits(1 << 24, type, 64, 512, lookup);
+            assertThat(run(fixture, requests, 2, wide, false)).isEqualTo(alone);
+            Limits tight = new Limits(tight(fixture), type, 12, 33, lookup);
+            assertThat(run(fixture, requests, 1, tight, false)).isEqualTo(alone);
+        }
+    }
+
+    @Test
+    void repeatedTextIsGuessedRight() {
+        HostBackend backend = new HostBackend(1);
+        Model model = load("llama", backend);
+        Limits limits = new Limits(1 << 24, KvType.F32, 4, 64, new PromptLookup(4, 3, 1));
+        try (ContinuousEngine engine = new ContinuousEngine(
+                backend, model.decoder(), null, Set.of(), model.text().contextLength(), limits)) {
+            // Greedy output of a tiny model soon runs in circles.
+            engine.submit(new Request("row", new int[] {5, 6, 7}, generate("{\"max_tokens\":60}")));
+            while (!engine.idle()) {
+                engine.step();
+            }
+            assertThat(engine.counters().rightGuesses()).isPositive();
+            assertThat(engine.counters().guessedTokens())
+                    .isGreaterThanOrEqualTo(engine.counters().rightGuesses());
+            assertThat(engine.counters().steps()).isLessThan(60);
+            assertThat(engine.counters().completionTokens()).isEqualTo(60);
+        }
     }
 
     private static long tight(String fixture) {

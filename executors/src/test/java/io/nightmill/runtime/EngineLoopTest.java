@@ -78,7 +78,7 @@ class EngineLoopTest {
 
         @Override
         public Counters counters() {
-            return new Counters(0, 0, 0, 0, 0, finished, steps.size(), 0, 0, 0, 0, 0);
+            return new Counters(0, 0, 0, 0, 0, finished, steps.size(), 0, 0, 0, 0, 0, 0, 0);
         }
 
         @Override

@@ -1,19 +1,27 @@
 package io.nightmill.jobs;
 
+import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.databind.ObjectMapper;
 import io.nightmill.engine.Limits;
+import io.nightmill.engine.PromptLookup;
 import io.nightmill.runtime.ModelSpec;
 import io.nightmill.tensor.KvType;
+import io.nightmill.weights.ConfigNode;
 import io.nightmill.weights.Precision;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
+import java.util.Set;
+import java.util.TreeSet;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import picocli.CommandLine.Option;
 
 /** The options of how a model runs, whatever it is asked. */
 final class EngineOptions {
+    private static final Set<String> SPECULATIVE_KEYS =
+            new TreeSet<>(Set.of("method", "num_speculative_tokens", "prompt_lookup_max", "prompt_lookup_min"));
     private static final Pattern BYTES = Pattern.compile("(\\d+)\\s*([kmgt]?)(i?b)?", Pattern.CASE_INSENSITIVE);
 
     @Option(
@@ -47,6 +55,14 @@ final class EngineOptions {
             description =
                     "how keys and values are held: f32, bf16 or int8 (default: bf16 with --dtype bf16 or int8, else f32)")
     String kvDtype = "";
+
+    @Option(
+            names = {"--speculative-config", "--speculative_config"},
+            paramLabel = "JSON",
+            description = "guess tokens ahead from what stood earlier in the row, keeping the output as it is: such as"
+                    + " '{\"method\":\"ngram\",\"num_speculative_tokens\":4,\"prompt_lookup_max\":4}'; models with"
+                    + " recurrent layers do not guess (default: none)")
+    String speculativeConfig = "";
 
     @Option(
             names = "--max-num-seqs",
@@ -105,9 +121,40 @@ final class EngineOptions {
     ModelSpec model(String path) {
         Precision precision = Precision.of(dtype);
         KvType kvType = kvDtype.equals("auto") ? precision.kvType() : KvType.of(kvDtype);
-        Limits limits =
-                new Limits(kvMemory.equals("auto") ? 0 : bytes(kvMemory), kvType, maxNumSeqs, maxNumBatchedTokens);
+        Limits limits = new Limits(
+                kvMemory.equals("auto") ? 0 : bytes(kvMemory), kvType, maxNumSeqs, maxNumBatchedTokens, speculation());
         return new ModelSpec(absolute(path), precision, limits, threads, stepTimeout);
+    }
+
+    private PromptLookup speculation() {
+        if (speculativeConfig.isEmpty()) {
+            return PromptLookup.NONE;
+        }
+        ConfigNode config;
+        try {
+            config = ConfigNode.of(new ObjectMapper().readTree(speculativeConfig), "speculative-config");
+        } catch (JsonProcessingException e) {
+            throw new IllegalArgumentException(
+                    "Cannot read speculative-config '%s' as JSON: %s"
+                            .formatted(speculativeConfig, e.getOriginalMessage()),
+                    e);
+        }
+        config.json().fieldNames().forEachRemaining(key -> {
+            if (!SPECULATIVE_KEYS.contains(key)) {
+                throw new IllegalArgumentException(
+                        "Cannot use speculative-config key '%s', expected one of %s".formatted(key, SPECULATIVE_KEYS));
+            }
+        });
+        String method = config.textOr("method", "ngram");
+        if (!method.equals("ngram")) {
+            throw new IllegalArgumentException(
+                    "Cannot speculate by method '%s', expected ngram: there are no draft models".formatted(method));
+        }
+        int longest = config.intOr("prompt_lookup_max", 4);
+        return new PromptLookup(
+                config.requireInt("num_speculative_tokens"),
+                longest,
+                config.intOr("prompt_lookup_min", Math.min(2, longest)));
     }
 
     long checkpointRows() {

@@ -51,6 +51,8 @@ public final class NightmillPlugin implements SparkPlugin {
             int slots,
             int freeSlots,
             long preemptions,
+            long guessedTokens,
+            long rightGuesses,
             Map<String, Long> errors)
             implements Serializable {}
 
@@ -168,6 +170,8 @@ public final class NightmillPlugin implements SparkPlugin {
                         counters.slots(),
                         counters.freeSlots(),
                         counters.preemptions(),
+                        counters.guessedTokens(),
+                        counters.rightGuesses(),
                         Map.copyOf(FAILED)));
             } catch (IOException e) {
                 LOG.debug("The driver is not listening", e);

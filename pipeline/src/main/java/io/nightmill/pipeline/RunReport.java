@@ -96,7 +96,9 @@ final class RunReport {
                     .put("backend", executor.backend())
                     .put("prompt_tokens", executor.promptTokens() + executor.cachedTokens())
                     .put("completion_tokens", executor.completionTokens())
-                    .put("preemptions", executor.preemptions());
+                    .put("preemptions", executor.preemptions())
+                    .put("guessed_tokens", executor.guessedTokens())
+                    .put("right_guesses", executor.rightGuesses());
         }
     }
 
