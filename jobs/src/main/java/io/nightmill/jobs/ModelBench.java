@@ -93,7 +93,7 @@ record ModelBench(
     private double decode(ContinuousEngine engine, BenchModel.Built built, int batch) {
         long read = engine.counters().promptTokens();
         List<Request> requests =
-                submit(engine, built.decoder().vocabulary(), batch, promptTokens, decodeSteps + batch + WARM_STEPS);
+                submit(engine, built.decoder().vocabulary(), batch, promptTokens, decodeSteps + batch + WARM_STEPS + 8);
         while (engine.counters().promptTokens() < read + (long) batch * promptTokens) {
             engine.step();
         }

@@ -24,12 +24,6 @@ final class HostAttention {
     /** Rows of queries, tokens times heads, that are computed together. */
     private static final int ROWS = 64;
 
-    private final Lanes lanes;
-    private final Workers workers;
-    private final ThreadLocal<float[][]> scratch = ThreadLocal.withInitial(() -> new float[SCRATCHES][0]);
-
-    private final ThreadLocal<HostPages.Widened> pages = ThreadLocal.withInitial(HostPages.Widened::new);
-
     private static final float[] NONE = new float[0];
     private static final int SCRATCHES = 5;
     private static final int QUERY = 0;
@@ -37,6 +31,11 @@ final class HostAttention {
     private static final int SCORES = 2;
     private static final int MAX = 3;
     private static final int TOTAL = 4;
+
+    private final Lanes lanes;
+    private final Workers workers;
+    private final ThreadLocal<float[][]> scratch = ThreadLocal.withInitial(() -> new float[SCRATCHES][0]);
+    private final ThreadLocal<HostPages.Widened> pages = ThreadLocal.withInitial(HostPages.Widened::new);
 
     HostAttention(Lanes lanes, Workers workers) {
         this.lanes = lanes;

@@ -3,7 +3,6 @@ package io.nightmill.pipeline;
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.SerializationFeature;
-import io.nightmill.weights.Precision;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.security.MessageDigest;
@@ -15,13 +14,13 @@ import java.util.TreeMap;
 import org.jspecify.annotations.Nullable;
 
 /**
- * What a row's answer depends on, as a hash: equal fingerprints have equal answers. Of a run: the model's content, the precision,
+ * What a row's answer depends on, as a hash: equal fingerprints have equal answers. Of a run: the model's content, the precisions,
  * what is asked and reported, and {@link #NUMERICS}. Of a row: its id, its tokens, its own sampling parameters over the job's, and
  * the columns it carries.
  */
 final class Fingerprint {
     /** To be raised whenever a change of ours changes results. */
-    static final int NUMERICS = 1;
+    static final int NUMERICS = 2;
 
     private static final int LENGTH = 32;
     private static final ObjectMapper SORTED =
@@ -38,12 +37,13 @@ final class Fingerprint {
     }
 
     /** @param model {@link ModelFiles#contentHash} */
-    static String ofRun(Plan.Kind kind, String model, Precision precision, RunConfig config) {
+    static String ofRun(Plan.Kind kind, String model, RunConfig config) {
         return new Fingerprint()
                 .add(Integer.toString(NUMERICS))
                 .add(kind.name())
                 .add(model)
-                .add(precision.name())
+                .add(config.model().precision().name())
+                .add(config.model().limits().kvType().name())
                 .add(Integer.toString(config.topLogprobs()))
                 .add(Boolean.toString(config.returnTokenIds()))
                 .add(String.join(",", config.keepColumns()))

@@ -78,11 +78,7 @@ public final class Inference {
                 config.prefixCaching(),
                 config.logPrompts(),
                 kept(input.schema(), config.keepColumns()),
-                Fingerprint.ofRun(
-                        kind,
-                        ModelFiles.contentHash(config.model().path()),
-                        config.model().precision(),
-                        config));
+                Fingerprint.ofRun(kind, ModelFiles.contentHash(config.model().path()), config));
         requireNoClash(plan);
         if (writes) {
             NightmillPlugin.jobIsChecked();

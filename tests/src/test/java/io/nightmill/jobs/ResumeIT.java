@@ -91,6 +91,20 @@ class ResumeIT {
     }
 
     @Test
+    void otherKeysAndValuesAreOtherAnswersAndGuessesAreNot() throws IOException {
+        List<ObjectNode> rows = prompts(20);
+        run(rows, out);
+        String guesses = "{\"method\":\"ngram\",\"num_speculative_tokens\":3,\"prompt_lookup_min\":1}";
+        assertComputed(run(rows, out, "--speculative-config", guesses), 0);
+        assertFresh(rows, "--speculative-config", guesses);
+        assertComputed(run(rows, out, "--kv-dtype", "int8"), 20);
+        JsonNode report = run(rows, out, "--dtype", "int8", "--kv-dtype", "int8", "--speculative-config", guesses);
+        assertComputed(report, 20);
+        assertThat(report.get("dtype").asText()).isEqualTo("int8");
+        assertThat(report.get("kv_dtype").asText()).isEqualTo("int8");
+    }
+
+    @Test
     void rowsThatLeftTheInputLeaveTheTableAndNewOnesJoinIt() throws IOException {
         List<ObjectNode> rows = prompts(50);
         run(rows, out);
