@@ -57,6 +57,8 @@ final class NativeMatmul {
     private ByteBuffer source = direct(0);
     private BytePointer sourcePointer = new BytePointer(source);
     private float[] factors = new float[0];
+    /** Where a thread rounds weights before they are brought into the library's layout. */
+    private final ThreadLocal<ByteBuffer> rounding = ThreadLocal.withInitial(() -> direct(0));
 
     /**
      * A weight in the library's layout.
@@ -271,7 +273,11 @@ final class NativeMatmul {
     /** Rows of a weight as bytes, whose factors go to {@code scales}, or as bfloat16. */
     private ByteBuffer rounded(Matrix w, int first, int count, float[] scales) {
         int in = w.in();
-        ByteBuffer rounded = direct(count * in * (bytes ? 1 : 2));
+        int size = count * in * (bytes ? 1 : 2);
+        if (rounding.get().capacity() < size) {
+            rounding.set(direct(size));
+        }
+        ByteBuffer rounded = rounding.get();
         float[] row = new float[in];
         for (int n = 0; n < count; n++) {
             Unpack.row(w, first + n, row, 0);

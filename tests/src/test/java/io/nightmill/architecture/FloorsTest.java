@@ -30,7 +30,7 @@ class FloorsTest {
             Map.entry("models", List.of("tensor", "kernels", "weights", "layers", "mixers", "text")),
             Map.entry("engine", List.of("tensor", "kernels", "layers", "text")),
             Map.entry("runtime", List.of("engine", "models", "kernels", "weights", "tensor")),
-            Map.entry("pipeline", List.of("runtime", "engine", "models", "layers", "weights", "text")),
+            Map.entry("pipeline", List.of("runtime", "engine", "models", "layers", "weights", "text", "tensor")),
             Map.entry(
                     "jobs",
                     List.of("pipeline", "runtime", "engine", "models", "kernels", "weights", "layers", "tensor")),
