@@ -42,6 +42,7 @@ public final class ContinuousEngine implements Engine {
     private final PrefixCache prefixes;
     private final Scheduler scheduler;
     private final Scratch scratch;
+    private final PromptLookup speculation;
     private final ExpertLoad load = new ExpertLoad();
     private final Map<Request, Job> jobs = new IdentityHashMap<>();
     private final List<Completion> done = new ArrayList<>();
@@ -53,9 +54,6 @@ public final class ContinuousEngine implements Engine {
     private long finished;
     private long guessedTokens;
     private long rightGuesses;
-    private final PromptLookup speculation;
-    /** Only pages can be written anew: a recurrent state behind a wrong guess would be lost. */
-    private final boolean guesses;
 
     /**
      * @param endTokens tokens that end an output unless {@code ignore_eos}
@@ -81,8 +79,8 @@ public final class ContinuousEngine implements Engine {
         this.prefixes = new PrefixCache(memory);
         this.scheduler = new Scheduler(memory, prefixes, limits);
         this.scratch = new Scratch(backend);
-        this.speculation = limits.speculation();
-        this.guesses = speculation.tokens() > 0 && !memory.hasSlots();
+        // Only pages can be written anew: a recurrent state behind a wrong guess would be lost.
+        this.speculation = memory.hasSlots() ? PromptLookup.NONE : limits.speculation();
     }
 
     @Override
@@ -216,7 +214,7 @@ public final class ContinuousEngine implements Engine {
             } else if (s.index >= 0 && s.computed > 0) {
                 // States behind a wrong guess are written anew.
                 s.computed = Math.min(s.computed, s.count - 1);
-                if (s.computed == s.count - 1 && guesses) {
+                if (s.computed == s.count - 1) {
                     s.guess(speculation.guess(s.tokens, s.count, contextLength + decoder.lead().length - s.count));
                 }
             }

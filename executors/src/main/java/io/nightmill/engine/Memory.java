@@ -73,8 +73,9 @@ final class Memory {
      */
     Memory(Backend backend, List<List<Spec>> specs, KvType type, long bytes, long mostPages, int mostSlots) {
         this.backend = backend;
-        long pageBytes = StateCost.of(specs, type).perToken() * PAGE_TOKENS;
-        slotBytes = StateCost.of(specs, type).perSequence();
+        StateCost cost = StateCost.of(specs, type);
+        long pageBytes = cost.perToken() * PAGE_TOKENS;
+        slotBytes = cost.perSequence();
         long forSlots = pageBytes == 0 ? bytes : bytes / 2;
         long slotCount = slotBytes == 0 ? 0 : Math.min(mostSlots, forSlots / slotBytes);
         slotCount = Math.min(slotCount, Integer.MAX_VALUE / widest(specs, Spec.Fixed.class));

@@ -4,6 +4,7 @@ import io.nightmill.kernels.Backend.Glu;
 import io.nightmill.kernels.Backend.Product;
 import io.nightmill.tensor.Tensor;
 import io.nightmill.weights.Weights;
+import java.util.ArrayList;
 import java.util.List;
 
 /** {@code down(act(gate(x)) * up(x))} (Shazeer 2020, arXiv 2002.05202). */
@@ -28,13 +29,10 @@ public record GatedMlp(Projection gate, Projection up, Linear down, Glu glu) imp
     public void apply(Tensor out, Tensor x, Step step) {
         int inner = gate.out();
         Tensor both = step.rows(2 * inner);
-        if (gate instanceof Linear g && up instanceof Linear u) {
-            List<Product> products = List.of(g.product(both, 0), u.product(both, inner));
-            step.backend().matmul(x, new int[] {0, x.rows()}, products);
-        } else {
-            gate.apply(both, 0, x, step);
-            up.apply(both, inner, x, step);
-        }
+        List<Product> products = new ArrayList<>();
+        gate.join(products, both, 0, x, step);
+        up.join(products, both, inner, x, step);
+        Projection.multiply(products, x, step);
         Tensor h = step.rows(inner);
         step.backend().glu(h, both, glu);
         down.apply(step.backend(), out, h);

@@ -33,9 +33,9 @@ public record Linear(Matrix weight, @Nullable Tensor bias) implements Projection
         return weight.out();
     }
 
-    /** What {@link #apply} is, to be computed beside other products of the same rows. */
-    Product product(Tensor out, int column) {
-        return new Product(out, column, List.of(weight), bias);
+    @Override
+    public void join(List<Product> products, Tensor out, int column, Tensor x, Step step) {
+        products.add(new Product(out, column, List.of(weight), bias));
     }
 
     public void apply(Backend backend, Tensor out, Tensor x) {

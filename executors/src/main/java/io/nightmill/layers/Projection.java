@@ -27,17 +27,23 @@ public interface Projection {
         List<Product> products = new ArrayList<>();
         for (Projection projection : projections) {
             Tensor y = step.scratch().tensor(x.rows(), projection.out());
-            if (projection instanceof Linear linear) {
-                products.add(linear.product(y, 0));
-            } else {
-                projection.apply(y, 0, x, step);
-            }
+            projection.join(products, y, 0, x, step);
             out.add(y);
         }
+        multiply(products, x, step);
+        return out;
+    }
+
+    /** Like {@link #apply}, but a plain product is left to {@link #multiply}, beside others of the same rows. */
+    default void join(List<Product> products, Tensor out, int column, Tensor x, Step step) {
+        apply(out, column, x, step);
+    }
+
+    /** Computes what {@link #join} has left. */
+    static void multiply(List<Product> products, Tensor x, Step step) {
         if (!products.isEmpty()) {
             step.backend().matmul(x, new int[] {0, x.rows()}, products);
         }
-        return out;
     }
 
     /** {@code up(activation(down(x)))}. */

@@ -4,6 +4,7 @@ import io.nightmill.kernels.Backend;
 import io.nightmill.kernels.Backend.Attention;
 import io.nightmill.layers.Linear;
 import io.nightmill.layers.Norm;
+import io.nightmill.layers.Projection;
 import io.nightmill.layers.Rope;
 import io.nightmill.layers.SequenceMixer;
 import io.nightmill.layers.Step;
@@ -61,11 +62,10 @@ public record LatentAttention(
         }
         Tensor q = step.rows(query.out());
         query.apply(backend, q, from);
-        Tensor c = step.rows(rank);
-        latent.apply(backend, c, x);
+        List<Tensor> rows = Projection.all(List.of(latent, rotaryKey), x, step);
+        Tensor c = rows.get(0);
         latentNorm.apply(backend, c, c);
-        Tensor k = step.rows(rotary);
-        rotaryKey.apply(backend, k, x);
+        Tensor k = rows.get(1);
         if (rope != null) {
             backend.rope(q, step.table(rope), nope + rotary, nope, rope.interleaved());
             backend.rope(k, step.table(rope), rotary, 0, rope.interleaved());

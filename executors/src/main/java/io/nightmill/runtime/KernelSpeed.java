@@ -1,6 +1,7 @@
 package io.nightmill.runtime;
 
 import io.nightmill.kernels.HostBackend;
+import io.nightmill.kernels.Products;
 import io.nightmill.tensor.Format;
 import io.nightmill.tensor.Matrix;
 import io.nightmill.tensor.Tensor;
@@ -32,7 +33,7 @@ public record KernelSpeed(double flops, double bytesPerSecond) {
 
     private static KernelSpeed measure(Precision precision, int threads) {
         int all = threads > 0 ? threads : Runtime.getRuntime().availableProcessors();
-        Format format = precision == Precision.BF16 ? Format.BF16 : Format.F32;
+        Format format = precision.products() == Products.EXACT ? Format.F32 : Format.BF16;
         try (HostBackend backend = ExecutorRuntime.backend(precision, all)) {
             ByteBuffer weights = ByteBuffer.allocateDirect((int) (OUT * format.rowBytes(IN)));
             Matrix matrix = new Matrix(format, OUT, IN, List.of(weights), OUT, null);

@@ -53,10 +53,11 @@ record ModelBench(
         Limits limits = new Limits(4L << 30, precision.kvType(), Math.max(most, PROMPTS), STEP_TOKENS);
         try (ContinuousEngine engine =
                 new ContinuousEngine(backend, built.decoder(), null, Set.of(), context, limits)) {
-            prefill(engine, built, 2);
-            double prefill = PROMPTS * promptTokens / prefill(engine, built, PROMPTS);
+            int vocabulary = built.decoder().vocabulary();
+            prefill(engine, vocabulary, 2, promptTokens);
+            double prefill = PROMPTS * promptTokens / prefill(engine, vocabulary, PROMPTS, promptTokens);
             for (int batch : batches) {
-                double decode = batch * decodeSteps / decode(engine, built, batch);
+                double decode = batch * decodeSteps / decode(engine, vocabulary, batch);
                 double read = decode / batch * built.bytesRead(batch, precision);
                 System.out.printf(
                         Locale.ROOT,
@@ -75,10 +76,6 @@ record ModelBench(
         backend.close();
     }
 
-    private double prefill(ContinuousEngine engine, BenchModel.Built built, int prompts) {
-        return prefill(engine, built.decoder().vocabulary(), prompts, promptTokens);
-    }
-
     /** Seconds of reading so many random prompts. */
     static double prefill(ContinuousEngine engine, int vocabulary, int prompts, int promptTokens) {
         submit(engine, vocabulary, prompts, promptTokens, 1);
@@ -90,10 +87,9 @@ record ModelBench(
     }
 
     /** Seconds of {@link #decodeSteps} steps, once all prompts are read. */
-    private double decode(ContinuousEngine engine, BenchModel.Built built, int batch) {
+    private double decode(ContinuousEngine engine, int vocabulary, int batch) {
         long read = engine.counters().promptTokens();
-        List<Request> requests =
-                submit(engine, built.decoder().vocabulary(), batch, promptTokens, decodeSteps + batch + WARM_STEPS + 8);
+        List<Request> requests = submit(engine, vocabulary, batch, promptTokens, decodeSteps + batch + WARM_STEPS + 8);
         while (engine.counters().promptTokens() < read + (long) batch * promptTokens) {
             engine.step();
         }

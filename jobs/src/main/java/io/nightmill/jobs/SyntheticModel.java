@@ -32,13 +32,8 @@ record SyntheticModel(String name, ConfigNode config) implements BenchModel {
 
     /** Granite 4.0's layout: Mamba-2 with attention in every fourth layer, experts and a shared one in each. */
     static SyntheticModel hybrid() {
-        ObjectNode config =
-                MAPPER.createObjectNode().put("model_type", "granitemoehybrid").put("num_hidden_layers", 12);
-        config.put("hidden_size", 1024).put("num_attention_heads", 16).put("num_key_value_heads", 8);
-        config.put("intermediate_size", 512)
-                .put("shared_intermediate_size", 1024)
-                .put("vocab_size", 32000);
-        config.put("num_local_experts", 64).put("num_experts_per_tok", 8).put("rms_norm_eps", 1e-6);
+        ObjectNode config = base("granitemoehybrid", 12, 512).put("shared_intermediate_size", 1024);
+        config.put("num_local_experts", 64).put("num_experts_per_tok", 8);
         config.put("mamba_n_heads", 32)
                 .put("mamba_d_head", 64)
                 .put("mamba_d_state", 128)
@@ -46,8 +41,6 @@ record SyntheticModel(String name, ConfigNode config) implements BenchModel {
         config.put("mamba_d_conv", 4).put("mamba_expand", 2).put("mamba_conv_bias", true);
         config.put("embedding_multiplier", 1).put("attention_multiplier", 0.125).put("residual_multiplier", 1);
         config.put("logits_scaling", 1).put("position_embedding_type", "nope");
-        config.put("max_position_embeddings", 131072);
-        config.put("tie_word_embeddings", true).put("hidden_act", "silu");
         ArrayNode types = config.putArray("layer_types");
         for (int i = 0; i < 12; i++) {
             types.add(i % 4 == 3 ? "attention" : "mamba");
@@ -56,10 +49,15 @@ record SyntheticModel(String name, ConfigNode config) implements BenchModel {
     }
 
     private static ObjectNode qwen3(String type, int layers, int headDim, int inner) {
+        return base(type, layers, inner).put("head_dim", headDim).put("rope_theta", 1e6);
+    }
+
+    /** What the models of hidden size 1024 have in common. */
+    private static ObjectNode base(String type, int layers, int inner) {
         ObjectNode config = MAPPER.createObjectNode().put("model_type", type).put("num_hidden_layers", layers);
         config.put("hidden_size", 1024).put("num_attention_heads", 16).put("num_key_value_heads", 8);
-        config.put("head_dim", headDim).put("intermediate_size", inner).put("vocab_size", 32000);
-        config.put("rms_norm_eps", 1e-6).put("rope_theta", 1e6).put("max_position_embeddings", 131072);
+        config.put("intermediate_size", inner).put("vocab_size", 32000).put("rms_norm_eps", 1e-6);
+        config.put("max_position_embeddings", 131072);
         return config.put("tie_word_embeddings", true).put("hidden_act", "silu");
     }
 

@@ -263,18 +263,6 @@ public interface Backend extends AutoCloseable {
             this(heads, kvHeads, keyDim, valueDim, scale, window, softcap, sinks, 0);
         }
 
-        public Attention softcap(float cap) {
-            return new Attention(heads, kvHeads, keyDim, valueDim, scale, window, cap, sinks, lead);
-        }
-
-        public Attention sinks(Tensor perHead) {
-            return new Attention(heads, kvHeads, keyDim, valueDim, scale, window, softcap, perHead, lead);
-        }
-
-        public Attention lead(int keys) {
-            return new Attention(heads, kvHeads, keyDim, valueDim, scale, window, softcap, sinks, keys);
-        }
-
         public Attention {
             if (kvHeads < 1 || heads % kvHeads != 0) {
                 throw new IllegalArgumentException(

@@ -11,6 +11,7 @@ import io.nightmill.tensor.Tensor;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.function.Supplier;
 
 /**
  * Softmax attention over pages in one pass (Milakov and Gimelshein 2018, arXiv 1805.02867; Dao et al. 2022, arXiv 2205.14135):
@@ -24,30 +25,39 @@ final class HostAttention {
     /** Rows of queries, tokens times heads, that are computed together. */
     private static final int ROWS = 64;
 
-    private static final float[] NONE = new float[0];
-    private static final int SCRATCHES = 5;
-    private static final int QUERY = 0;
-    private static final int SUMS = 1;
-    private static final int SCORES = 2;
-    private static final int MAX = 3;
-    private static final int TOTAL = 4;
-
     private final Lanes lanes;
     private final Workers workers;
-    private final ThreadLocal<float[][]> scratch = ThreadLocal.withInitial(() -> new float[SCRATCHES][0]);
-    private final ThreadLocal<HostPages.Widened> pages = ThreadLocal.withInitial(HostPages.Widened::new);
+    private final ThreadLocal<Scratch> scratch = ThreadLocal.withInitial(Scratch::new);
 
     HostAttention(Lanes lanes, Workers workers) {
         this.lanes = lanes;
         this.workers = workers;
     }
 
-    private float[] scratch(int which, int size) {
-        float[][] mine = scratch.get();
-        if (mine[which].length < size) {
-            mine[which] = new float[size];
+    /** A thread's own memory; a row per query, key head by key head. */
+    private static final class Scratch {
+        float[] queries = new float[0];
+        float[] sums = new float[0];
+        float[] scores = new float[0];
+        float[] max = new float[0];
+        float[] total = new float[0];
+        final HostPages.Widened widened = new HostPages.Widened();
+
+        /** @param m rows of one key head */
+        void reset(int m, int kvHeads, Attention a) {
+            queries = atLeast(queries, kvHeads * m * a.keyDim());
+            sums = atLeast(sums, kvHeads * m * a.valueDim());
+            scores = atLeast(scores, m * TILE);
+            max = atLeast(max, kvHeads * m);
+            total = atLeast(total, kvHeads * m);
+            Arrays.fill(sums, 0, kvHeads * m * a.valueDim(), 0);
+            Arrays.fill(max, 0, kvHeads * m, Float.NEGATIVE_INFINITY);
+            Arrays.fill(total, 0, kvHeads * m, 0);
         }
-        return mine[which];
+
+        private static float[] atLeast(float[] array, int size) {
+            return array.length < size ? new float[size] : array;
+        }
     }
 
     /** Tokens {@code from .. from + count} of a span. */
@@ -71,7 +81,7 @@ final class HostAttention {
     }
 
     void attend(Tensor out, Tensor query, State keys, State values, Attention a, Batch batch) {
-        List<Block> blocks = new ArrayList<>();
+        List<Supplier<Block>> blocks = new ArrayList<>();
         int group = a.heads() / a.kvHeads();
         List<List<Piece>> all = blocks(batch, group);
         // A page holds all heads one after another, so few queries read it through; but every thread should have work.
@@ -79,11 +89,12 @@ final class HostAttention {
         for (List<Piece> pieces : all) {
             int rows = group * pieces.stream().mapToInt(Piece::count).sum();
             int heads = apart || rows * a.kvHeads() > ROWS ? 1 : a.kvHeads();
-            for (int head = 0; head < a.kvHeads(); head += heads) {
-                blocks.add(new Block(out, query, keys, values, a, pieces, head, heads));
+            for (int h = 0; h < a.kvHeads(); h += heads) {
+                int head = h;
+                blocks.add(() -> new Block(out, query, keys, values, a, pieces, head, heads));
             }
         }
-        workers.run(blocks.size(), i -> blocks.get(i).run());
+        workers.run(blocks.size(), i -> blocks.get(i).get().run());
     }
 
     /** What is computed together: a piece of a prompt, or sequences with few tokens that share their first tile. */
@@ -117,7 +128,7 @@ final class HostAttention {
         return blocks;
     }
 
-    /** The queries of some pieces, in the heads that share some key heads. */
+    /** The queries of some pieces, in the heads that share some key heads. Made by the thread that runs it. */
     private final class Block {
         private final Tensor out;
         private final Tensor query;
@@ -134,14 +145,12 @@ final class HostAttention {
         private final int[] last;
 
         private final int[] low;
-        /** A thread's own memory; a row per query, key head by key head. */
-        private float[] queries = NONE;
-
-        private float[] sums = NONE;
-        private float[] scores = NONE;
-        private float[] max = NONE;
-        private float[] total = NONE;
-        private HostPages.Widened widened = new HostPages.Widened();
+        private final float[] queries;
+        private final float[] sums;
+        private final float[] scores;
+        private final float[] max;
+        private final float[] total;
+        private final HostPages.Widened widened;
 
         Block(
                 Tensor out,
@@ -167,19 +176,18 @@ final class HostAttention {
             }
             last = new int[rows[pieces.size()]];
             low = new int[last.length];
+            Scratch mine = scratch.get();
+            mine.reset(last.length, kvHeads, a);
+            queries = mine.queries;
+            sums = mine.sums;
+            scores = mine.scores;
+            max = mine.max;
+            total = mine.total;
+            widened = mine.widened;
         }
 
         void run() {
             int m = last.length;
-            queries = scratch(QUERY, kvHeads * m * a.keyDim());
-            sums = scratch(SUMS, kvHeads * m * a.valueDim());
-            scores = scratch(SCORES, m * TILE);
-            max = scratch(MAX, kvHeads * m);
-            total = scratch(TOTAL, kvHeads * m);
-            widened = pages.get();
-            Arrays.fill(sums, 0, kvHeads * m * a.valueDim(), 0);
-            Arrays.fill(max, 0, kvHeads * m, Float.NEGATIVE_INFINITY);
-            Arrays.fill(total, 0, kvHeads * m, 0);
             eachRow((row, token, piece, index) -> {
                 last[row] = piece.span.past() + token;
                 low[row] = a.window() > 0 ? Math.max(0, last[row] - a.window() + 1) : 0;

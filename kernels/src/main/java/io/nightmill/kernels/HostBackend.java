@@ -167,12 +167,12 @@ public final class HostBackend implements Backend {
 
     /** Output columns {@code first .. last} of {@code x w^T}, whole panels where the weight is packed. */
     private void product(Rows x, Matrix w, int first, int last, float[] out, int oo, int os) {
-        ByteBuffer[] panels = PackedWeights.packs(w) ? packed.of(w, workers) : new ByteBuffer[0];
+        ByteBuffer[] panels = packed.of(w);
         for (int block = 0; block < x.count; block += ROW_BLOCK) {
             int m = Math.min(ROW_BLOCK, x.count - block);
             int xo = x.offset + block * x.stride;
             int at = oo + block * os;
-            if (panels.length > 0) {
+            if (panels != null) {
                 for (int column = first; column < last; column += PackedWeights.COLUMNS) {
                     ByteBuffer panel = panels[column / PackedWeights.COLUMNS];
                     int n = Math.min(PackedWeights.COLUMNS, last - column);
@@ -265,6 +265,7 @@ public final class HostBackend implements Backend {
             int columns = columnsPerTask(product.weights().get(0).out() * Math.max(1, groups / 8));
             for (int g = 0; g < groups; g++) {
                 if (starts[g] < starts[g + 1]) {
+                    packed.pack(product.weights().get(g), workers);
                     addTasks(tasks, product, g, rows, starts[g], starts[g + 1], columns);
                 }
             }
@@ -302,8 +303,7 @@ public final class HostBackend implements Backend {
     public void headMatmul(Tensor out, Tensor x, List<Matrix> heads) {
         int xStride = x.width() / heads.size();
         int oStride = out.width() / heads.size();
-        // Packed here, since only one thread may.
-        heads.stream().filter(PackedWeights::packs).forEach(w -> packed.of(w, workers));
+        heads.forEach(w -> packed.pack(w, workers));
         workers.run(heads.size(), h -> {
             Rows rows = new Rows(values(x), offset(x) + h * xStride, x.width(), x.rows());
             Matrix w = heads.get(h);
@@ -548,7 +548,8 @@ public final class HostBackend implements Backend {
     @Override
     public void append(State state, Tensor rows, Batch batch) {
         HostPages pages = (HostPages) state.pool().buffer();
-        eachRow(batch.spans().size(), 16, s -> {
+        int perSpan = batch.size() / Math.max(1, batch.spans().size());
+        eachRow(batch.spans().size(), rows.width() * perSpan, s -> {
             Batch.Span span = batch.spans().get(s);
             for (int i = 0; i < span.count(); i++) {
                 int position = span.past() + i;

@@ -120,27 +120,14 @@ final class HostPages implements Buffer {
         float factor = 0;
         for (int d = 0; d < width; d++) {
             if (d % KvType.GROUP == 0) {
-                factor = factor(row, from + d, from + Math.min(width, d + KvType.GROUP));
+                factor = Unpack.byteFactor(row, from + d, from + Math.min(width, d + KvType.GROUP));
                 factors[factorsAt + d / KvType.GROUP * PAGE_TOKENS + slot] = factor;
             }
             int place = across ? d : slot;
             int word = to + place / 4 * columns + (across ? slot : d);
             int shift = 8 * (place % 4);
-            words[word] = words[word] & ~(0xff << shift) | (quantize(row[from + d], factor) & 0xff) << shift;
+            words[word] = words[word] & ~(0xff << shift) | (Unpack.toByte(row[from + d], factor) & 0xff) << shift;
         }
-    }
-
-    /** What one step of the values' bytes stands for. */
-    static float factor(float[] x, int from, int to) {
-        float largest = 0;
-        for (int i = from; i < to; i++) {
-            largest = Math.max(largest, Math.abs(x[i]));
-        }
-        return largest / 127;
-    }
-
-    static byte quantize(float value, float factor) {
-        return factor == 0 ? 0 : (byte) Math.rint(value / factor);
     }
 
     void copy(int from, int to, int count) {

@@ -282,10 +282,10 @@ final class NativeMatmul {
         for (int n = 0; n < count; n++) {
             Unpack.row(w, first + n, row, 0);
             if (bytes) {
-                float scale = HostPages.factor(row, 0, in);
+                float scale = Unpack.byteFactor(row, 0, in);
                 scales[first + n] = scale;
                 for (int k = 0; k < in; k++) {
-                    rounded.put(n * in + k, HostPages.quantize(row[k], scale));
+                    rounded.put(n * in + k, Unpack.toByte(row[k], scale));
                 }
             } else {
                 lanes.toBf16(row, 0, in, rounded, 2 * n * in);

@@ -23,8 +23,8 @@ final class NativeMemory {
     private final Queue<Pointer> owned = new ConcurrentLinkedQueue<>();
 
     private static boolean isThere() {
-        try {
-            return Pointer.maxPhysicalBytes() == 0 || Pointer.physicalBytes() >= 0;
+        try (Pointer one = new BytePointer(1)) {
+            return !one.isNull();
         } catch (LinkageError e) {
             return false;
         }

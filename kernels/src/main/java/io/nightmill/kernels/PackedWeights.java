@@ -6,11 +6,12 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.IdentityHashMap;
 import java.util.Map;
+import org.jspecify.annotations.Nullable;
 
 /**
  * bfloat16 weights for products in float32: panels of {@value #COLUMNS} outputs in four blocks {@code [in / 2, 16]} of words, each
  * with the weights of two neighbouring inputs. A row's value then meets sixteen outputs in one vector, and no sum goes across
- * lanes. A weight is packed when it is first used.
+ * lanes. A weight is packed before it is first used.
  */
 final class PackedWeights {
     static final int COLUMNS = 64;
@@ -20,20 +21,22 @@ final class PackedWeights {
     private final NativeMemory memory = new NativeMemory();
     private final Map<Matrix, ByteBuffer[]> packed = new IdentityHashMap<>();
 
-    static boolean packs(Matrix w) {
+    private static boolean packs(Matrix w) {
         return w.format() == Format.BF16 && w.scales() == null && w.in() % 2 == 0;
     }
 
-    /** The panels of a weight. Called by one thread at a time. */
-    ByteBuffer[] of(Matrix w, Workers workers) {
-        ByteBuffer[] panels = packed.get(w);
-        if (panels == null) {
-            panels = new ByteBuffer[(w.out() + COLUMNS - 1) / COLUMNS];
-            ByteBuffer[] made = panels;
-            workers.run(panels.length, p -> made[p] = panel(w, p * COLUMNS));
+    /** Packs a weight that can be, unless it has been. Called by one thread at a time, and by none of the workers. */
+    void pack(Matrix w, Workers workers) {
+        if (packs(w) && !packed.containsKey(w)) {
+            ByteBuffer[] panels = new ByteBuffer[(w.out() + COLUMNS - 1) / COLUMNS];
+            workers.run(panels.length, p -> panels[p] = panel(w, p * COLUMNS));
             packed.put(w, panels);
         }
-        return panels;
+    }
+
+    /** The panels of a packed weight; null for one that cannot be packed. */
+    ByteBuffer @Nullable [] of(Matrix w) {
+        return packed.get(w);
     }
 
     private ByteBuffer panel(Matrix w, int first) {

@@ -30,6 +30,19 @@ public final class Unpack {
         return (short) (bits + 0x7fff + (bits >>> 16 & 1) >>> 16);
     }
 
+    /** What one step of the bytes of {@code x[from] .. x[to - 1]} stands for: the largest of them is 127 steps. */
+    static float byteFactor(float[] x, int from, int to) {
+        float largest = 0;
+        for (int i = from; i < to; i++) {
+            largest = Math.max(largest, Math.abs(x[i]));
+        }
+        return largest / 127;
+    }
+
+    static byte toByte(float value, float factor) {
+        return factor == 0 ? 0 : (byte) Math.rint(value / factor);
+    }
+
     public static float bf16(short bits) {
         return Float.intBitsToFloat(bits << 16);
     }

@@ -271,10 +271,11 @@ abstract class BackendSuite {
         for (int keyDim : new int[] {8, 20, 64}) {
             for (int window : new int[] {0, 5, 40}) {
                 for (boolean sinks : new boolean[] {false, true}) {
-                    Attention plain = new Attention(6, 2, keyDim, keyDim - 3, 0.3f, window, 0, null);
-                    attends(plain.softcap(window == 5 ? 3 : 0), sinks, KvType.F32);
-                    attends(plain.lead(3), sinks, KvType.BF16);
-                    attends(plain.lead(18), sinks, KvType.INT8);
+                    int valueDim = keyDim - 3;
+                    float cap = window == 5 ? 3 : 0;
+                    attends(new Attention(6, 2, keyDim, valueDim, 0.3f, window, cap, null), sinks, KvType.F32);
+                    attends(new Attention(6, 2, keyDim, valueDim, 0.3f, window, 0, null, 3), sinks, KvType.BF16);
+                    attends(new Attention(6, 2, keyDim, valueDim, 0.3f, window, 0, null, 18), sinks, KvType.INT8);
                 }
             }
         }
@@ -333,7 +334,17 @@ abstract class BackendSuite {
                         on.append(values, x[4], now);
                     }
                     on.copyRows(keys, spans.get(3).pages()[0] * 16, 41 * 16, 16);
-                    on.attend(out, x[0], keys, values, hasSinks ? a.sinks(x[5]) : a, now);
+                    Attention sinking = new Attention(
+                            a.heads(),
+                            a.kvHeads(),
+                            a.keyDim(),
+                            a.valueDim(),
+                            a.scale(),
+                            a.window(),
+                            a.softcap(),
+                            hasSinks ? x[5] : null,
+                            a.lead());
+                    on.attend(out, x[0], keys, values, sinking, now);
                 },
                 new float[][] {
                     random(newTokens * a.heads() * a.keyDim()),
