@@ -43,7 +43,7 @@ public final class ContinuousEngine implements Engine {
     private final Scheduler scheduler;
     private final Scratch scratch;
     private final PromptLookup speculation;
-    private final ExpertLoad load = new ExpertLoad();
+    private final ExpertLoad load;
     private final Map<Request, Job> jobs = new IdentityHashMap<>();
     private final List<Completion> done = new ArrayList<>();
     private float[] row = new float[0];
@@ -79,6 +79,7 @@ public final class ContinuousEngine implements Engine {
         this.prefixes = new PrefixCache(memory);
         this.scheduler = new Scheduler(memory, prefixes, limits);
         this.scratch = new Scratch(backend);
+        this.load = new ExpertLoad(backend, decoder);
         // Only pages can be written anew: a recurrent state behind a wrong guess would be lost.
         this.speculation = memory.hasSlots() ? PromptLookup.NONE : limits.speculation();
     }

@@ -3,6 +3,7 @@ package io.nightmill.layers;
 import io.nightmill.kernels.Backend;
 import io.nightmill.kernels.Backend.Glu;
 import io.nightmill.kernels.Backend.Product;
+import io.nightmill.kernels.Backend.Routes;
 import io.nightmill.tensor.Matrix;
 import io.nightmill.tensor.Tensor;
 import io.nightmill.weights.Weights;
@@ -65,9 +66,8 @@ public record Experts(
     /**
      * @param out {@code [rows, hidden]}
      * @param x {@code [rows, hidden]}, sorted by expert
-     * @param starts expert {@code e} has the rows {@code starts[e] .. starts[e + 1]}
      */
-    void apply(Tensor out, Tensor x, int[] starts, Step step) {
+    void apply(Tensor out, Tensor x, Routes routes, Step step) {
         Backend backend = step.backend();
         int width = projections.stream().mapToInt(list -> list.get(0).out()).sum();
         Tensor both = step.scratch().tensor(x.rows(), width);
@@ -78,13 +78,13 @@ public record Experts(
             products.add(new Product(both, column, projections.get(i), bias));
             column += projections.get(i).get(0).out();
         }
-        backend.matmul(x, starts, products);
+        backend.matmul(x, routes, products);
         Tensor h = step.scratch().tensor(x.rows(), inner());
         if (width == inner()) {
             backend.activate(h, both, glu.activation());
         } else {
             backend.glu(h, both, glu);
         }
-        backend.matmul(h, starts, List.of(new Product(out, 0, down, downBias)));
+        backend.matmul(h, routes, List.of(new Product(out, 0, down, downBias)));
     }
 }

@@ -11,12 +11,12 @@ import org.jspecify.annotations.Nullable;
  * A sparse feed-forward: each token goes to {@code topK} experts (Shazeer et al. 2017, arXiv 1701.06538), and to a shared
  * expert where there is one. The tokens of a step are sorted by expert, so each expert's product runs once.
  *
- * @param choiceBias added to the scores for the choice alone (DeepSeek-V3, arXiv 2412.19437)
+ * @param choiceBias {@code [1, experts]}, added to the scores for the choice alone (DeepSeek-V3, arXiv 2412.19437)
  * @param sharedGate one output: the shared expert's result is multiplied by its sigmoid
  */
 public record MixtureOfExperts(
         Linear gate,
-        float @Nullable [] choiceBias,
+        @Nullable Tensor choiceBias,
         Router router,
         Experts experts,
         @Nullable FeedForward shared,
@@ -33,23 +33,13 @@ public record MixtureOfExperts(
         Backend backend = step.backend();
         Tensor logits = step.rows(router.experts());
         gate.apply(backend, logits, x);
-        Routes routes = Routes.of(x.rows(), router.topK());
-        backend.route(routes, logits, choiceBias, router);
-        step.countExperts(routes.experts(), router.experts());
-
-        int[] starts = starts(routes);
-        int[] place = new int[routes.experts().length];
-        int[] token = new int[place.length];
-        int[] next = starts.clone();
-        for (int i = 0; i < place.length; i++) {
-            place[i] = next[routes.experts()[i]]++;
-            token[place[i]] = i / router.topK();
-        }
-        Tensor sorted = step.scratch().tensor(place.length, x.width());
-        backend.gather(sorted, x, token);
-        Tensor results = step.scratch().tensor(place.length, x.width());
-        experts.apply(results, sorted, starts, step);
-        backend.combine(out, results, place, routes);
+        Routes routes = backend.route(logits, choiceBias, router);
+        step.countChoices(routes);
+        Tensor sorted = step.scratch().tensor(x.rows() * router.topK(), x.width());
+        backend.dispatch(sorted, x, routes);
+        Tensor results = step.scratch().tensor(sorted.rows(), x.width());
+        experts.apply(results, sorted, routes, step);
+        backend.combine(out, results, routes);
 
         if (shared != null) {
             Tensor common = step.rows(x.width());
@@ -62,17 +52,5 @@ public record MixtureOfExperts(
             }
             backend.add(out, out, common, 1);
         }
-    }
-
-    /** First row of each expert once rows are sorted by expert, {@code [experts + 1]}. */
-    private int[] starts(Routes routes) {
-        int[] starts = new int[router.experts() + 1];
-        for (int expert : routes.experts()) {
-            starts[expert + 1]++;
-        }
-        for (int e = 0; e < router.experts(); e++) {
-            starts[e + 1] += starts[e];
-        }
-        return starts;
     }
 }

@@ -42,7 +42,7 @@ public interface Projection {
     /** Computes what {@link #join} has left. */
     static void multiply(List<Product> products, Tensor x, Step step) {
         if (!products.isEmpty()) {
-            step.backend().matmul(x, new int[] {0, x.rows()}, products);
+            step.backend().matmul(x, null, products);
         }
     }
 

@@ -1,6 +1,7 @@
 package io.nightmill.layers;
 
 import io.nightmill.kernels.Backend;
+import io.nightmill.kernels.Backend.Routes;
 import io.nightmill.tensor.Batch;
 import io.nightmill.tensor.State;
 import io.nightmill.tensor.Tensor;
@@ -62,8 +63,8 @@ public final class Step {
     }
 
     /** Notes which experts the layer at hand chose. */
-    void countExperts(int[] chosen, int experts) {
-        load.count(layer, chosen, experts);
+    void countChoices(Routes routes) {
+        backend.countChoices(load.of(layer), routes);
     }
 
     void carry(Tensor embedded) {

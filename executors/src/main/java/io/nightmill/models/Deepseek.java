@@ -129,7 +129,7 @@ final class Deepseek implements ModelFamily {
         Glu glu = Glu.of(model.activation());
         return new MixtureOfExperts(
                 Linear.from(mlp, "gate", count, model.hidden),
-                third ? mlp.values("gate.e_score_correction_bias", count) : null,
+                third ? mlp.vector("gate.e_score_correction_bias", count) : null,
                 router,
                 Experts.from(mlp.in("experts"), count, model.hidden, inner, glu, "gate_proj", "up_proj", "down_proj"),
                 shared == 0 ? null : GatedMlp.from(mlp.in("shared_experts"), model.hidden, inner * shared, glu),

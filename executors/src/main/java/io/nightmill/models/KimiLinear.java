@@ -123,7 +123,7 @@ final class KimiLinear implements ModelFamily {
         Glu glu = Glu.of(model.activation());
         return new MixtureOfExperts(
                 Linear.from(moe, "gate", count, model.hidden),
-                moe.values("gate.e_score_correction_bias", count),
+                moe.vector("gate.e_score_correction_bias", count),
                 router,
                 Experts.from(moe.in("experts"), count, model.hidden, inner, glu, "w1", "w3", "w2"),
                 shared == 0 ? null : GatedMlp.from(moe.in("shared_experts"), model.hidden, inner * shared, glu),

@@ -119,7 +119,7 @@ final class Lfm2 implements ModelFamily {
         boolean biased = config.booleanOr("use_expert_bias", true);
         return new MixtureOfExperts(
                 Linear.from(weights, "gate", count, model.hidden),
-                biased ? weights.values("expert_bias", count) : null,
+                biased ? weights.vector("expert_bias", count) : null,
                 router,
                 Experts.from(
                         weights.in("experts"),

@@ -109,7 +109,7 @@ final class NemotronH implements ModelFamily {
         int shared = config.intOr("moe_shared_expert_intermediate_size", inner) * config.intOr("n_shared_experts", 1);
         return new MixtureOfExperts(
                 Linear.from(weights, "gate", count, model.hidden),
-                weights.values("gate.e_score_correction_bias", count),
+                weights.vector("gate.e_score_correction_bias", count),
                 router,
                 experts,
                 shared == 0 ? null : mlp(weights.in("shared_experts"), model, shared),

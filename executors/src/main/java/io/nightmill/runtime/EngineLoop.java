@@ -192,7 +192,9 @@ final class EngineLoop implements AutoCloseable {
         }
         stepStart = 0;
         counters = plus(before, engine.counters());
-        expertLoad = plus(loadBefore, engine.expertLoad());
+        if (!completions.isEmpty()) {
+            expertLoad = plus(loadBefore, engine.expertLoad());
+        }
         for (Completion completion : completions) {
             running.stream()
                     .filter(entry -> entry.isOf(completion.request()))

@@ -46,17 +46,17 @@ public interface Backend extends AutoCloseable {
 
     /**
      * Rows sorted by group meet each product's weights: {@code out[i, column + n] = sum_k x[i, k] w_g[n, k] + bias_g[n]} for
-     * the rows {@code starts[g] <= i < starts[g + 1]} of group {@code g}. Products of the same rows are one call, so that
-     * the rows are brought into the kernels' form once.
+     * the rows of group {@code g}. Products of the same rows are one call, so that the rows are brought into the kernels'
+     * form once.
      *
      * @param x {@code [tokens, in]}
-     * @param starts {@code [groups + 1]}
+     * @param routes each expert's rows are a group, as {@link #dispatch} has sorted them; null is one group of all rows
      */
-    void matmul(Tensor x, int[] starts, List<Product> products);
+    void matmul(Tensor x, @Nullable Routes routes, List<Product> products);
 
     /** One product of all rows: {@code out[:, column + n] = sum_k x[:, k] w[n, k] + bias[n]}. */
     default void matmul(Tensor out, int column, Tensor x, Matrix w, @Nullable Tensor bias) {
-        matmul(x, new int[] {0, x.rows()}, List.of(new Product(out, column, List.of(w), bias)));
+        matmul(x, null, List.of(new Product(out, column, List.of(w), bias)));
     }
 
     /**
@@ -213,16 +213,25 @@ public interface Backend extends AutoCloseable {
      */
     void pick(Picks out, Tensor logits, int[] targets);
 
-    /** Chooses each row's experts from its router logits {@code [tokens, experts]}. */
-    void route(Routes out, Tensor logits, float @Nullable [] choiceBias, Router router);
+    /**
+     * Chooses each row's experts from its router logits {@code [tokens, experts]}.
+     *
+     * @param choiceBias {@code [1, experts]}
+     */
+    Routes route(Tensor logits, @Nullable Tensor choiceBias, Router router);
+
+    /** Copies each token's row to its experts: {@code out [tokens * topK, width]} is sorted by expert, then by token. */
+    void dispatch(Tensor out, Tensor x, Routes routes);
 
     /**
-     * Sums each token's expert outputs in the order of its choices: {@code out[t] = sum_j weight[t, j] x[place[t, j]]}.
+     * Sums each token's expert outputs in the order of its choices, with their weights.
      *
-     * @param x {@code [tokens * topK, width]} sorted by expert
-     * @param place row of {@code x} for each {@code (token, choice)}
+     * @param x {@code [tokens * topK, width]}, as {@link #dispatch} has sorted it
      */
-    void combine(Tensor out, Tensor x, int[] place, Routes routes);
+    void combine(Tensor out, Tensor x, Routes routes);
+
+    /** Adds to {@code load [1, experts]} how often each expert was chosen. */
+    void countChoices(Tensor load, Routes routes);
 
     @Override
     void close();
@@ -289,15 +298,13 @@ public interface Backend extends AutoCloseable {
         }
     }
 
-    /** The experts of each token, {@code [tokens, topK]} row-major. */
-    record Routes(int topK, int[] experts, float[] weights) {
-        public static Routes of(int tokens, int topK) {
-            return new Routes(topK, new int[tokens * topK], new float[tokens * topK]);
-        }
+    /** The experts of each token, where the backend that chose them keeps them until it chooses again. */
+    interface Routes {
+        /** Numbers of the experts, {@code [tokens, topK]} row-major. */
+        int[] experts();
 
-        public int tokens() {
-            return experts.length / topK;
-        }
+        /** Their weights, {@code [tokens, topK]}. */
+        float[] weights();
     }
 
     /**

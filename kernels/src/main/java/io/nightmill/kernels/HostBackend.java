@@ -236,7 +236,8 @@ public final class HostBackend implements Backend {
     }
 
     @Override
-    public void matmul(Tensor x, int[] starts, List<Product> all) {
+    public void matmul(Tensor x, @Nullable Routes routes, List<Product> all) {
+        int[] starts = HostRoutes.starts(routes, x.rows());
         for (Product product : all) {
             requireProduct(product.out(), product.column(), x, product.weights().get(0));
         }
@@ -647,33 +648,33 @@ public final class HostBackend implements Backend {
     }
 
     @Override
-    public void route(Routes out, Tensor logits, float @Nullable [] choiceBias, Router router) {
-        float[] bias = choiceBias == null ? new float[0] : choiceBias;
-        eachRow(
-                logits.rows(),
-                logits.width(),
-                i -> Routing.choose(
-                        values(logits),
-                        offset(logits) + i * logits.width(),
-                        bias,
-                        router,
-                        out.experts(),
-                        out.weights(),
-                        i * out.topK()));
+    public Routes route(Tensor logits, @Nullable Tensor choiceBias, Router router) {
+        return HostRoutes.of(logits, choiceBias, router, body -> eachRow(logits.rows(), logits.width(), body));
     }
 
     @Override
-    public void combine(Tensor out, Tensor x, int[] place, Routes routes) {
+    public void dispatch(Tensor out, Tensor x, Routes routes) {
+        gather(out, x, ((HostRoutes) routes).token());
+    }
+
+    @Override
+    public void combine(Tensor out, Tensor x, Routes routes) {
+        HostRoutes r = (HostRoutes) routes;
         int n = out.width();
-        int topK = routes.topK();
+        int topK = r.topK();
         eachRow(out.rows(), n * topK, t -> {
             int to = offset(out) + t * n;
             Arrays.fill(values(out), to, to + n, 0);
             for (int j = t * topK; j < (t + 1) * topK; j++) {
-                lanes.weighted(
-                        routes.weights(), j, 1, 1, values(x), offset(x) + place[j] * n, n, 1, n, values(out), to, n);
+                int from = offset(x) + r.place()[j] * n;
+                lanes.weighted(r.weights(), j, 1, 1, values(x), from, n, 1, n, values(out), to, n);
             }
         });
+    }
+
+    @Override
+    public void countChoices(Tensor load, Routes routes) {
+        ((HostRoutes) routes).count(load);
     }
 
     @Override

@@ -106,11 +106,11 @@ public record Recurrence(
         return head * keyDim * valueDim;
     }
 
-    int keys(int keyHead) {
+    public int keys(int keyHead) {
         return matrix(heads) + keyHead * pairs() * keyDim;
     }
 
-    int values(int head) {
+    public int values(int head) {
         return keys(keyHeads) + head * pairs() * valueDim;
     }
 

@@ -10,6 +10,7 @@ import io.nightmill.tensor.Matrix;
 import io.nightmill.tensor.State;
 import io.nightmill.tensor.Tensor;
 import java.util.List;
+import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
 /** The definition of every operation: plain loops, one thread, sums in float64. Slow on purpose. */
@@ -120,7 +121,8 @@ public final class ReferenceBackend implements Backend {
     }
 
     @Override
-    public void matmul(Tensor x, int[] starts, List<Product> products) {
+    public void matmul(Tensor x, @Nullable Routes routes, List<Product> products) {
+        int[] starts = HostRoutes.starts(routes, x.rows());
         for (Product product : products) {
             for (int g = 0; g < product.weights().size(); g++) {
                 for (int i = starts[g]; i < starts[g + 1]; i++) {
@@ -779,25 +781,33 @@ public final class ReferenceBackend implements Backend {
     }
 
     @Override
-    public void route(Routes out, Tensor logits, float @Nullable [] choiceBias, Router router) {
-        float[] bias = choiceBias == null ? new float[0] : choiceBias;
-        for (int i = 0; i < logits.rows(); i++) {
-            int at = offset(logits) + i * logits.width();
-            Routing.choose(values(logits), at, bias, router, out.experts(), out.weights(), i * out.topK());
-        }
+    public Routes route(Tensor logits, @Nullable Tensor choiceBias, Router router) {
+        return HostRoutes.of(logits, choiceBias, router, body -> IntStream.range(0, logits.rows())
+                .forEach(body));
     }
 
     @Override
-    public void combine(Tensor out, Tensor x, int[] place, Routes routes) {
+    public void dispatch(Tensor out, Tensor x, Routes routes) {
+        gather(out, x, ((HostRoutes) routes).token());
+    }
+
+    @Override
+    public void combine(Tensor out, Tensor x, Routes routes) {
+        HostRoutes r = (HostRoutes) routes;
         for (int t = 0; t < out.rows(); t++) {
             for (int d = 0; d < out.width(); d++) {
                 double sum = 0;
-                for (int j = t * routes.topK(); j < (t + 1) * routes.topK(); j++) {
-                    sum += (double) routes.weights()[j] * get(x, place[j], d);
+                for (int j = t * r.topK(); j < (t + 1) * r.topK(); j++) {
+                    sum += (double) r.weights()[j] * get(x, r.place()[j], d);
                 }
                 set(out, t, d, sum);
             }
         }
+    }
+
+    @Override
+    public void countChoices(Tensor load, Routes routes) {
+        ((HostRoutes) routes).count(load);
     }
 
     @Override

@@ -36,6 +36,11 @@ abstract class BackendSuite {
 
     abstract Backend backend();
 
+    /** Rows of the products that are tried in every format. */
+    int[] rowCounts() {
+        return new int[] {1, 2, 4, 5, 9, 67};
+    }
+
     @BeforeEach
     void open() {
         backend = backend();
@@ -149,7 +154,7 @@ abstract class BackendSuite {
             if (format == Format.F8_E4M3) {
                 continue;
             }
-            for (int rows : new int[] {1, 2, 4, 5, 9, 67}) {
+            for (int rows : rowCounts()) {
                 for (int size : format.blockValues() > 1 ? new int[] {256, 512} : SIZES) {
                     Matrix w = matrix(format, 37, size);
                     assertSame(
@@ -185,6 +190,18 @@ abstract class BackendSuite {
                 new int[] {5});
     }
 
+    /** Each row to the expert that is given for it. */
+    static Routes routes(Backend on, int experts, int... chosen) {
+        float[] logits = new float[chosen.length * experts];
+        for (int i = 0; i < chosen.length; i++) {
+            logits[i * experts + chosen[i]] = 1;
+        }
+        return on.route(
+                tensor(on, chosen.length, experts, logits),
+                null,
+                Router.plain(experts, 1, Router.Scoring.SOFTMAX, true));
+    }
+
     @Test
     void groupedAndHeadProducts() {
         for (Format format : new Format[] {Format.F32, Format.BF16, Format.Q8_0}) {
@@ -192,14 +209,14 @@ abstract class BackendSuite {
             for (int e = 0; e < 5; e++) {
                 experts.add(matrix(format, 19, 64));
             }
-            int[] starts = {0, 3, 3, 4, 11, 13};
             assertSame(
                     "grouped " + format,
                     13,
                     21,
                     (on, out, in) -> {
-                        on.matmul(in[0], starts, List.of(new Product(out, 0, experts, in[1])));
-                        on.matmul(in[0], starts, List.of(new Product(out, 2, experts, null)));
+                        Routes routes = routes(on, 5, 0, 0, 0, 2, 3, 3, 3, 3, 3, 3, 3, 4, 4);
+                        on.matmul(in[0], routes, List.of(new Product(out, 0, experts, in[1])));
+                        on.matmul(in[0], routes, List.of(new Product(out, 2, experts, null)));
                     },
                     new float[][] {random(13 * 64), random(5 * 19)},
                     new int[] {13, 5});
@@ -292,7 +309,7 @@ abstract class BackendSuite {
      * Five sequences: one whose query is alone, two parts of prompts, and two that share their first 80 tokens. What they saw
      * before is appended first.
      */
-    private void attends(Attention a, boolean hasSinks, KvType type) {
+    final void attends(Attention a, boolean hasSinks, KvType type) {
         int[] lengths = {152, 47, 3, 95, 118};
         int[] counts = {1, 33, 3, 2, 1};
         int shared = 80;
@@ -407,21 +424,36 @@ abstract class BackendSuite {
         }) {
             float[] logits = random(9 * 8);
             float[] bias = random(8);
-            Routes expected = Routes.of(9, router.topK());
-            Routes actual = Routes.of(9, router.topK());
-            reference.route(expected, tensor(reference, 9, 8, logits), bias, router);
-            backend.route(actual, tensor(backend, 9, 8, logits), bias, router);
+            Routes expected = reference.route(tensor(reference, 9, 8, logits), tensor(reference, 1, 8, bias), router);
+            Routes actual = backend.route(tensor(backend, 9, 8, logits), tensor(backend, 1, 8, bias), router);
             assertThat(actual.experts()).containsExactly(expected.experts());
             assertClose("weights", actual.weights(), expected.weights());
-            int[] place = new int[9 * router.topK()];
-            Arrays.setAll(place, i -> (i * 5) % place.length);
+            int choices = 9 * router.topK();
+            assertSame(
+                    "dispatch",
+                    choices,
+                    33,
+                    (on, out, x) -> on.dispatch(out, x[1], on.route(x[0], null, router)),
+                    new float[][] {logits, random(9 * 33)},
+                    new int[] {9, 9});
             assertSame(
                     "combine",
                     9,
                     33,
-                    (on, out, x) -> on.combine(out, x[0], place, expected),
-                    new float[][] {random(place.length * 33)},
-                    new int[] {place.length});
+                    (on, out, x) -> on.combine(out, x[1], on.route(x[0], null, router)),
+                    new float[][] {logits, random(choices * 33)},
+                    new int[] {9, choices});
+            assertSame(
+                    "choices",
+                    1,
+                    8,
+                    (on, out, x) -> {
+                        on.upload(out, new float[8]);
+                        on.countChoices(out, on.route(x[0], null, router));
+                        on.countChoices(out, on.route(x[0], x[1], router));
+                    },
+                    new float[][] {logits, bias},
+                    new int[] {9, 1});
         }
     }
 

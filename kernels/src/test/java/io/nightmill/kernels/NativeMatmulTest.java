@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.within;
 
 import io.nightmill.kernels.Backend.Product;
+import io.nightmill.kernels.Backend.Routes;
 import io.nightmill.tensor.Format;
 import io.nightmill.tensor.Matrix;
 import io.nightmill.tensor.Tensor;
@@ -126,7 +127,8 @@ class NativeMatmulTest {
         Tensor bias = new Tensor(backend.allocate(biases.length), 0, 3, OUT);
         backend.upload(bias, biases);
         Tensor out = new Tensor(backend.allocate(9L * OUT), 0, 9, OUT);
-        backend.matmul(in, new int[] {0, 2, 2, 9}, List.of(new Product(out, 0, experts, bias)));
+        Routes routes = BackendSuite.routes(backend, 3, 0, 0, 2, 2, 2, 2, 2, 2, 2);
+        backend.matmul(in, routes, List.of(new Product(out, 0, experts, bias)));
         float[] actual = new float[9 * OUT];
         backend.download(out, actual);
         for (int row = 0; row < 9; row++) {

@@ -1,0 +1,57 @@
+package io.nightmill.kernels.gpu;
+
+import java.nio.ByteBuffer;
+
+/**
+ * Something that runs kernels in the order in which they are given, over memory of its own. Confined to one thread at a time.
+ * {@link OpenClDevice} is the real one; tests have one that runs the kernels' Java.
+ */
+public interface Device extends AutoCloseable {
+    /** Platform, device and driver, for people and reports. */
+    String describe();
+
+    /** Bytes of the device's memory. */
+    long memoryBytes();
+
+    /** The largest single allocation, in bytes. */
+    long mostBytes();
+
+    /**
+     * Memory with undefined contents, given back when it is not reachable any more.
+     *
+     * @throws DeviceException where there is too little
+     */
+    Memory allocate(long bytes);
+
+    /** Copies bytes to the device; the buffer may be reused at once. */
+    void write(Memory to, long at, ByteBuffer bytes);
+
+    /** Copies bytes from the device, after all that was launched before. */
+    void read(Memory from, long at, ByteBuffer bytes);
+
+    void copy(Memory from, long fromAt, Memory to, long toAt, long bytes);
+
+    /** Queues a kernel. */
+    void run(Launch launch);
+
+    /** What has been moved and launched so far. */
+    Traffic traffic();
+
+    @Override
+    void close();
+
+    /** A piece of the device's memory. */
+    interface Memory {
+        long bytes();
+    }
+
+    /**
+     * Part of a memory, as a kernel's parameter.
+     *
+     * @param at first byte
+     */
+    record View(Memory memory, long at, long bytes) {}
+
+    /** Bytes to the device and from it, and kernels launched. */
+    record Traffic(long written, long read, long launches) {}
+}

@@ -1,0 +1,657 @@
+package io.nightmill.kernels.gpu;
+
+import io.nightmill.kernels.Activation;
+import io.nightmill.kernels.Backend;
+import io.nightmill.kernels.FastWeights;
+import io.nightmill.kernels.Recurrence;
+import io.nightmill.kernels.Update;
+import io.nightmill.tensor.Batch;
+import io.nightmill.tensor.Buffer;
+import io.nightmill.tensor.KvType;
+import io.nightmill.tensor.Matrix;
+import io.nightmill.tensor.State;
+import io.nightmill.tensor.State.Spec.Paged;
+import io.nightmill.tensor.State.Spec.Role;
+import io.nightmill.tensor.Tensor;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import org.jspecify.annotations.Nullable;
+
+/** The operations on a device: every tensor, state and weight lives there, and kernels are queued without waiting. */
+public final class GpuBackend implements Backend {
+    /** Values of a slice of a product's inputs; its sums are added in order. */
+    private static final int SLICE = 256;
+
+    private static final int MOST_SLICES = 32;
+
+    private final Device device;
+    private final DeviceWeights weights;
+    /** Memory for what a call needs on the device beside its tensors, by purpose; it grows. */
+    private final Map<String, Device.Memory> pools = new HashMap<>();
+
+    private @Nullable DeviceBatch batch;
+
+    public GpuBackend(Device device) {
+        this.device = device;
+        this.weights = new DeviceWeights(device);
+    }
+
+    private record Floats(Device.Memory memory, long size) implements Buffer {}
+
+    /** Pages of keys or values, and the factors of those in bytes. */
+    private record Pages(Device.Memory memory, Device.@Nullable Memory factors, KvType type, long size)
+            implements Buffer {}
+
+    private record DeviceRoutes(
+            GpuBackend backend, int tokens, int topK, int expertCount, int tiles, Map<String, Device.View> views)
+            implements Routes {
+        @Override
+        public int[] experts() {
+            int[] values = new int[tokens * topK];
+            backend.read(views.get("experts")).asIntBuffer().get(values);
+            return values;
+        }
+
+        @Override
+        public float[] weights() {
+            float[] values = new float[tokens * topK];
+            backend.read(views.get("weights")).asFloatBuffer().get(values);
+            return values;
+        }
+    }
+
+    @Override
+    public String name() {
+        return device.describe();
+    }
+
+    public Device.Traffic traffic() {
+        return device.traffic();
+    }
+
+    @Override
+    public Buffer allocate(long values) {
+        return new Floats(device.allocate(4 * values), values);
+    }
+
+    @Override
+    public State allocate(State.Spec spec, int rows, KvType type) {
+        long values = (long) rows * spec.width();
+        Buffer buffer;
+        if (spec instanceof Paged paged) {
+            long bytes = values * (type == KvType.F32 ? 4 : type == KvType.BF16 ? 2 : 1);
+            long groups = (long) rows * paged.heads() * KvType.groups(paged.headWidth());
+            Device.Memory factors = type == KvType.INT8 ? device.allocate(4 * groups) : null;
+            buffer = new Pages(device.allocate(bytes), factors, type, values);
+        } else {
+            buffer = allocate(values);
+        }
+        return new State(spec, new Tensor(buffer, 0, rows, spec.width()));
+    }
+
+    private static Device.@Nullable View view(@Nullable Tensor tensor) {
+        if (tensor == null) {
+            return null;
+        }
+        long bytes = 4L * tensor.rows() * tensor.width();
+        return new Device.View(((Floats) tensor.buffer()).memory, 4 * tensor.offset(), bytes);
+    }
+
+    private static ByteBuffer bytes(int count) {
+        return ByteBuffer.allocate(count).order(ByteOrder.nativeOrder());
+    }
+
+    private ByteBuffer read(Device.View view) {
+        ByteBuffer bytes = bytes(Math.toIntExact(view.bytes()));
+        device.read(view.memory(), view.at(), bytes);
+        return bytes;
+    }
+
+    /** Memory for one purpose, good until the next call for it. */
+    private Device.View pool(String purpose, long bytes) {
+        Device.Memory memory = pools.get(purpose);
+        if (memory == null || memory.bytes() < bytes) {
+            memory = device.allocate(Math.max(1024, 2 * bytes));
+            pools.put(purpose, memory);
+        }
+        return new Device.View(memory, 0, bytes);
+    }
+
+    private Device.View ints(String purpose, int[] values) {
+        Device.View view = pool(purpose, 4L * values.length);
+        ByteBuffer bytes = bytes(4 * values.length);
+        bytes.asIntBuffer().put(values);
+        device.write(view.memory(), 0, bytes);
+        return view;
+    }
+
+    @SuppressWarnings("ReferenceEquality")
+    private DeviceBatch on(Batch now) {
+        if (batch == null || batch.batch() != now) {
+            batch = DeviceBatch.of(now, ints("batch", DeviceBatch.ints(now)));
+        }
+        return batch;
+    }
+
+    @Override
+    public void upload(Tensor out, float[] values) {
+        int count = out.rows() * out.width();
+        ByteBuffer bytes = bytes(4 * count);
+        bytes.asFloatBuffer().put(values, 0, count);
+        device.write(((Floats) out.buffer()).memory, 4 * out.offset(), bytes);
+    }
+
+    @Override
+    public void download(Tensor in, float[] values) {
+        read(view(in)).asFloatBuffer().get(values, 0, in.rows() * in.width());
+    }
+
+    private static Launch rows(String entry, Tensor out, Tensor x) {
+        return new Launch(RowKernels.class, entry)
+                .set("out", view(out))
+                .set("x", view(x))
+                .set("width", x.width())
+                .set("size", Math.multiplyExact(x.rows(), x.width()))
+                .lanes((long) x.rows() * x.width());
+    }
+
+    @Override
+    public void gather(Tensor out, Tensor in, int[] rows) {
+        int size = Math.multiplyExact(rows.length, in.width());
+        device.run(rows("gather", out, in)
+                .set("rows", ints("rows", rows))
+                .set("size", size)
+                .lanes(size));
+    }
+
+    @Override
+    public void copyRows(State state, int from, int to, int count) {
+        Tensor pool = state.pool();
+        long values = pool.width();
+        if (pool.buffer() instanceof Pages pages) {
+            long each = values * pages.memory.bytes() / pages.size;
+            device.copy(pages.memory, from * each, pages.memory, to * each, count * each);
+            if (pages.factors != null) {
+                long factors = values * pages.factors.bytes() / pages.size;
+                device.copy(pages.factors, from * factors, pages.factors, to * factors, count * factors);
+            }
+            return;
+        }
+        Device.Memory memory = ((Floats) pool.buffer()).memory;
+        long at = 4 * pool.offset();
+        device.copy(memory, at + 4 * from * values, memory, at + 4 * to * values, 4 * count * values);
+    }
+
+    @Override
+    public void copyColumns(Tensor out, int outColumn, Tensor in, int inColumn, int count) {
+        int size = Math.multiplyExact(in.rows(), count);
+        device.run(rows("copyColumns", out, in)
+                .set("outWidth", out.width())
+                .set("outColumn", outColumn)
+                .set("inColumn", inColumn)
+                .set("inner", count)
+                .set("size", size)
+                .lanes(size));
+    }
+
+    private Launch product(String entry, Tensor out, Matrix w) {
+        return new Launch(ProductKernels.class, entry)
+                .set("out", view(out))
+                .set("format", w.format().ordinal())
+                .set("blockValues", DeviceWeights.blockValues(w.format()))
+                .set("blockWords", DeviceWeights.blockWords(w.format()))
+                .set("in", w.in())
+                .set("allOuts", w.out())
+                .set("scaleRows", w.scales() == null ? 0 : w.scales().blockOut())
+                .set("scaleColumns", w.scales() == null ? 1 : w.scales().blockIn());
+    }
+
+    private static Launch part(Launch launch, DeviceWeights.Uploaded uploaded, DeviceWeights.Part part) {
+        return launch.set("w", part.words())
+                .set("firstOutput", part.firstOutput())
+                .set("outs", part.outs())
+                .set("scales", uploaded.scales())
+                .set("scalesAt", uploaded.scalesEach());
+    }
+
+    @Override
+    public void embed(Tensor out, Matrix table, int[] ids, float scale) {
+        DeviceWeights.Uploaded uploaded = weights.of(List.of(table));
+        Device.View tokens = ints("ids", ids);
+        int size = Math.multiplyExact(ids.length, table.in());
+        for (DeviceWeights.Part part : uploaded.parts()) {
+            device.run(part(product("embed", out, table), uploaded, part)
+                    .set("ids", tokens)
+                    .set("factor", scale)
+                    .set("size", size)
+                    .lanes(size));
+        }
+    }
+
+    @Override
+    public void matmul(Tensor x, @Nullable Routes routes, List<Product> products) {
+        for (Product product : products) {
+            Matrix w = product.weights().get(0);
+            Tensor out = product.out();
+            if (x.width() != w.in() || out.rows() != x.rows() || product.column() + w.out() > out.width()) {
+                throw new IllegalArgumentException("Cannot multiply %s by %s into %s at column %d"
+                        .formatted(x.shape(), w.shape(), out.shape(), product.column()));
+            }
+            Launch launch = product("product", out, w)
+                    .set("column", product.column())
+                    .set("bias", view(product.biases()))
+                    .set("has", product.biases() != null)
+                    .set("xStep", 0)
+                    .set("outStep", 0)
+                    .set("grouping", routes != null);
+            DeviceRoutes to = (DeviceRoutes) routes;
+            launch.set("tiles", to == null ? null : to.views.get("tiles"));
+            int tiles = to == null ? tiles(x.rows()) : to.tiles;
+            multiply(launch, out, x, product.weights(), tiles);
+        }
+    }
+
+    private static int tiles(int rows) {
+        return (rows + ProductKernels.ROWS - 1) / ProductKernels.ROWS;
+    }
+
+    private void multiply(Launch launch, Tensor out, Tensor x, List<Matrix> list, int tiles) {
+        Matrix w = list.get(0);
+        DeviceWeights.Uploaded uploaded = weights.of(list);
+        int slice = Math.max(SLICE, (w.in() / MOST_SLICES + SLICE - 1) / SLICE * SLICE);
+        launch.set("x", view(x))
+                .set("xWidth", x.width())
+                .set("outWidth", out.width())
+                .set("rows", x.rows())
+                .set("slice", slice);
+        for (DeviceWeights.Part part : uploaded.parts()) {
+            int panels = (part.outs() + DeviceKernel.GROUP - 1) / DeviceKernel.GROUP;
+            device.run(part(launch, uploaded, part).groups(panels, tiles, ProductKernels.SLOTS));
+        }
+    }
+
+    @Override
+    public void headMatmul(Tensor out, Tensor x, List<Matrix> heads) {
+        Launch launch = product("product", out, heads.get(0))
+                .set("column", 0)
+                .set("bias", null)
+                .set("has", false)
+                .set("xStep", x.width() / heads.size())
+                .set("outStep", out.width() / heads.size())
+                .set("grouping", 2)
+                .set("tiles", null);
+        multiply(launch, out, x, heads, tiles(x.rows()) * heads.size());
+    }
+
+    @Override
+    public void rmsNorm(Tensor out, Tensor x, @Nullable Tensor weight, float eps) {
+        device.run(rows("rmsNorm", out, x)
+                .set("weight", view(weight))
+                .set("has", weight != null)
+                .set("yRows", weight == null ? 1 : weight.rows())
+                .set("scale", eps)
+                .groups(x.rows(), 1, 1));
+    }
+
+    @Override
+    public void layerNorm(Tensor out, Tensor x, Tensor weight, @Nullable Tensor bias, float eps) {
+        device.run(rows("layerNorm", out, x)
+                .set("weight", view(weight))
+                .set("bias", view(bias))
+                .set("has", bias != null)
+                .set("yRows", weight.rows())
+                .set("scale", eps)
+                .groups(x.rows(), 1, 1));
+    }
+
+    @Override
+    public void add(Tensor out, Tensor x, Tensor y, float scale) {
+        device.run(rows("add", out, x).set("y", view(y)).set("yRows", y.rows()).set("scale", scale));
+    }
+
+    @Override
+    public void multiply(Tensor out, Tensor x, Tensor y) {
+        device.run(rows("multiply", out, x)
+                .set("y", view(y))
+                .set("yRows", y.rows())
+                .set("yWidth", y.width()));
+    }
+
+    @Override
+    public void mix(Tensor out, Tensor x, Tensor y, Tensor mix) {
+        device.run(
+                rows("mix", out, x).set("y", view(y)).set("weight", view(mix)).set("yRows", mix.rows()));
+    }
+
+    @Override
+    public void scale(Tensor out, Tensor x, float factor) {
+        device.run(rows("scale", out, x).set("scale", factor));
+    }
+
+    @Override
+    public void dotRows(Tensor out, Tensor x, Tensor y) {
+        device.run(rows("dotRows", out, x).set("y", view(y)).groups(x.rows(), 1, 1));
+    }
+
+    @Override
+    public void softmax(Tensor out, Tensor x) {
+        device.run(rows("softmax", out, x).groups(x.rows(), 1, 1));
+    }
+
+    @Override
+    public void activate(Tensor out, Tensor x, Activation activation) {
+        device.run(rows("activate", out, x).set("function", activation.ordinal()));
+    }
+
+    @Override
+    public void glu(Tensor out, Tensor x, Glu glu) {
+        int size = Math.multiplyExact(out.rows(), out.width());
+        device.run(rows("glu", out, x)
+                .set("inner", out.width())
+                .set("interleaved", glu.interleaved())
+                .set("scale", glu.limit())
+                .set("low", glu.alpha())
+                .set("function", glu.activation().ordinal())
+                .set("size", size)
+                .lanes(size));
+    }
+
+    @Override
+    public void clamp(Tensor x, float low, float high) {
+        device.run(rows("clamp", x, x).set("low", low).set("high", high));
+    }
+
+    @Override
+    public void softcap(Tensor x, float cap) {
+        device.run(rows("softcap", x, x).set("scale", cap));
+    }
+
+    @Override
+    public void rope(Tensor x, Tensor table, int stride, int offset, boolean interleaved) {
+        int size = x.rows() * (x.width() / stride) * (table.width() / 2);
+        device.run(rows("rope", x, x)
+                .set("y", view(table))
+                .set("stride", stride)
+                .set("offset", offset)
+                .set("rotary", table.width())
+                .set("interleaved", interleaved)
+                .set("size", size)
+                .lanes(size));
+    }
+
+    /** @param kind {@code keys} or {@code values}, as the arrays of {@link AttentionKernels} are called */
+    private static Launch pages(Launch launch, String kind, State state) {
+        Pages pages = (Pages) state.pool().buffer();
+        Device.View all = new Device.View(pages.memory, 0, pages.memory.bytes());
+        String upper = kind.equals("keys") ? "Keys" : "Values";
+        launch.set(kind, pages.type == KvType.F32 ? all : null)
+                .set("short" + upper, pages.type == KvType.BF16 ? all : null)
+                .set("byte" + upper, pages.type == KvType.INT8 ? all : null);
+        Device.Memory factors = pages.factors;
+        String name = kind.equals("keys") ? "keyFactors" : "valueFactors";
+        return launch.set(name, factors == null ? null : new Device.View(factors, 0, factors.bytes()))
+                .set("type", pages.type.ordinal());
+    }
+
+    private static boolean transposed(State state) {
+        return ((Paged) state.spec()).role() != Role.VALUES;
+    }
+
+    @Override
+    public void append(State state, Tensor rows, Batch batch) {
+        Paged spec = (Paged) state.spec();
+        boolean bytes = ((Pages) state.pool().buffer()).type == KvType.INT8;
+        int each = bytes ? KvType.groups(spec.headWidth()) : spec.headWidth();
+        int size = Math.multiplyExact(batch.size(), spec.heads() * each);
+        Launch launch = on(batch).in(new Launch(AttentionKernels.class, "append"));
+        device.run(pages(launch, "keys", state)
+                .set("x", view(rows))
+                .set("heads", spec.heads())
+                .set("headWidth", spec.headWidth())
+                .set("transposed", transposed(state))
+                .set("size", size)
+                .lanes(size));
+    }
+
+    @Override
+    public void attend(Tensor out, Tensor query, State keys, State values, Attention a, Batch batch) {
+        if (a.keyDim() > AttentionKernels.MOST_KEYS || a.valueDim() > AttentionKernels.MOST_VALUES) {
+            throw new IllegalArgumentException("Cannot attend to keys of %d and values of %d on %s: at most %d and %d"
+                    .formatted(
+                            a.keyDim(),
+                            a.valueDim(),
+                            device.describe(),
+                            AttentionKernels.MOST_KEYS,
+                            AttentionKernels.MOST_VALUES));
+        }
+        Launch launch = on(batch).in(new Launch(AttentionKernels.class, "attend"));
+        pages(launch, "values", values);
+        device.run(pages(launch, "keys", keys)
+                .set("out", view(out))
+                .set("x", view(query))
+                .set("sinks", view(a.sinks()))
+                .set("has", a.sinks() != null)
+                .set("heads", a.heads())
+                .set("kvHeads", a.kvHeads())
+                .set("keyDim", a.keyDim())
+                .set("valueDim", a.valueDim())
+                .set("valueWidth", ((Paged) values.spec()).headWidth())
+                .set("valuesTransposed", transposed(values))
+                .set("window", a.window())
+                .set("lead", a.lead())
+                .set("scale", a.scale())
+                .set("softcap", a.softcap())
+                .groups(batch.size(), a.heads(), 1));
+    }
+
+    private Launch sequences(String entry, Tensor out, State state, Batch batch) {
+        return on(batch)
+                .in(new Launch(SequenceKernels.class, entry))
+                .set("out", view(out))
+                .set("state", view(state.pool()))
+                .set("stateWidth", state.pool().width());
+    }
+
+    private Launch columns(String entry, Tensor out, State state, Batch batch) {
+        return sequences(entry, out, state, batch)
+                .set("width", out.width())
+                .lanes((long) batch.spans().size() * out.width());
+    }
+
+    @Override
+    public void causalConv(Tensor out, Tensor x, Tensor weight, @Nullable Tensor bias, State tail, Batch batch) {
+        device.run(columns("causalConv", out, tail, batch)
+                .set("x", view(x))
+                .set("weight", view(weight))
+                .set("taps", weight.width())
+                .set("bias", view(bias))
+                .set("has", bias != null));
+    }
+
+    @Override
+    public void shift(Tensor out, Tensor x, State last, Batch batch) {
+        device.run(columns("shift", out, last, batch).set("x", view(x)));
+    }
+
+    @Override
+    public void scan(Tensor out, Tensor decay, Tensor x, State state, Batch batch) {
+        device.run(columns("scan", out, state, batch).set("x", view(x)).set("decay", view(decay)));
+    }
+
+    @Override
+    public void selectiveScan(Tensor out, Tensor x, Tensor dt, Tensor a, Tensor b, Tensor c, State state, Batch batch) {
+        device.run(columns("selectiveScan", out, state, batch)
+                .set("x", view(x))
+                .set("dt", view(dt))
+                .set("a", view(a))
+                .set("b", view(b))
+                .set("c", view(c))
+                .set("states", a.rows()));
+    }
+
+    @Override
+    public void recur(Tensor out, Update u, Recurrence r, State state, Batch batch) {
+        boolean table = r.decay() == Recurrence.Decay.TABLE;
+        int lanes = batch.spans().size() * r.heads() * r.valueDim();
+        Launch launch = sequences(table ? "recurByTable" : "recur", out, state, batch)
+                .set("query", view(u.query()))
+                .set("key", view(u.key()))
+                .set("value", view(u.value()))
+                .set("decay", view(u.decay()))
+                .set("heads", r.heads())
+                .set("queryHeads", r.queryHeads())
+                .set("keyHeads", r.keyHeads())
+                .set("keyDim", r.keyDim())
+                .set("valueDim", r.valueDim())
+                .set("scale", r.scale())
+                .lanes(lanes);
+        if (table) {
+            launch.set("chunk", r.chunk()).set("keysAt", r.keys(0)).set("valuesAt", r.values(0));
+            device.run(launch);
+            Launch keep = sequences("keepPairs", out, state, batch);
+            device.run(keep.set("key", view(u.key()))
+                    .set("value", view(u.value()))
+                    .set("heads", r.heads())
+                    .set("keyHeads", r.keyHeads())
+                    .set("keyDim", r.keyDim())
+                    .set("valueDim", r.valueDim())
+                    .set("chunk", r.chunk())
+                    .set("keysAt", r.keys(0))
+                    .set("valuesAt", r.values(0))
+                    .lanes((long) batch.spans().size() * (r.keyHeads() * r.keyDim() + r.heads() * r.valueDim())));
+            return;
+        }
+        device.run(launch.set("beta", view(u.beta()))
+                .set("hasBeta", u.beta() != null)
+                .set("probe", view(u.probe()))
+                .set("erase", view(u.erase()))
+                .set("bonus", view(u.bonus()))
+                .set("hasBonus", u.bonus() != null)
+                .set("decayKind", r.decay().ordinal())
+                .set("decayRows", u.decay() == null ? 1 : u.decay().rows())
+                .set("rule", r.rule().ordinal()));
+    }
+
+    private UnsupportedOperationException missing(String operation) {
+        return new UnsupportedOperationException(
+                "The OpenCL runtime has no kernel for " + operation + ": run this model with --device cpu");
+    }
+
+    @Override
+    public void recurByLevel(Tensor out, Update update, Tensor weights, Recurrence r, State state, Batch batch) {
+        throw missing("log-linear attention");
+    }
+
+    @Override
+    public void regress(Tensor out, Update update, Tensor ridge, State state, Batch batch) {
+        throw missing("ridge regression (MesaNet)");
+    }
+
+    @Override
+    public void trainAndRead(
+            Tensor out,
+            Tensor query,
+            Tensor key,
+            Tensor value,
+            Tensor rate,
+            FastWeights model,
+            State state,
+            Batch batch) {
+        throw missing("test-time training");
+    }
+
+    @Override
+    public void pick(Picks out, Tensor logits, int[] targets) {
+        Device.View results = pool("picks", 12L * targets.length);
+        device.run(new Launch(ChoiceKernels.class, "pick")
+                .set("x", view(logits))
+                .set("width", logits.width())
+                .set("targets", ints("targets", targets))
+                .set("results", results)
+                .groups(targets.length, 1, 1));
+        ByteBuffer bytes = read(results);
+        for (int i = 0; i < targets.length; i++) {
+            out.tokens()[i] = bytes.getInt(12 * i);
+            out.logprobs()[i] = bytes.getFloat(12 * i + 4);
+            out.ranks()[i] = bytes.getInt(12 * i + 8);
+        }
+    }
+
+    private static Launch choices(String entry, DeviceRoutes routes) {
+        Launch launch = new Launch(ChoiceKernels.class, entry)
+                .set("topK", routes.topK)
+                .set("choices", routes.tokens * routes.topK)
+                .set("width", routes.expertCount)
+                .set("mostTiles", routes.tiles)
+                .set("tileRows", ProductKernels.ROWS);
+        routes.views.forEach(launch::set);
+        return launch;
+    }
+
+    @Override
+    public Routes route(Tensor logits, @Nullable Tensor choiceBias, Router router) {
+        int tokens = logits.rows();
+        int n = router.experts();
+        int choices = tokens * router.topK();
+        int tiles = choices / ProductKernels.ROWS + Math.min(n, choices);
+        Map<String, Device.View> views = Map.of(
+                "experts", pool("experts", 4L * choices),
+                "weights", pool("weights", 4L * choices),
+                "places", pool("places", 4L * choices),
+                "starts", pool("starts", 8L * n),
+                "tiles", pool("tiles", 12L * tiles));
+        DeviceRoutes routes = new DeviceRoutes(this, tokens, router.topK(), n, tiles, views);
+        device.run(choices("route", routes)
+                .set("x", view(logits))
+                .set("bias", view(choiceBias))
+                .set("has", choiceBias != null)
+                .set("scores", pool("scores", 4L * tokens * (2 * n + router.groups())))
+                .set("size", tokens)
+                .set("scoring", router.scoring().ordinal())
+                .set("groups", router.groups())
+                .set("topGroups", router.topGroups())
+                .set("sumsTwo", router.groupScore() == Router.GroupScore.SUM_OF_TOP_2)
+                .set("renormalizes", router.renormalize())
+                .set("keepsBias", router.keepsBias())
+                .set("maskedScore", Math.max(-Float.MAX_VALUE, router.maskedScore()))
+                .set("scale", router.scale())
+                .set("jitter", router.jitter())
+                .lanes(tokens));
+        device.run(choices("sort", routes).lanes(n));
+        device.run(choices("cut", routes).lanes(n));
+        return routes;
+    }
+
+    private static Launch moved(String entry, Tensor out, Tensor x, Routes routes, int values) {
+        return choices(entry, (DeviceRoutes) routes)
+                .set("out", view(out))
+                .set("x", view(x))
+                .set("count", x.width())
+                .set("size", values)
+                .lanes(values);
+    }
+
+    @Override
+    public void dispatch(Tensor out, Tensor x, Routes routes) {
+        device.run(moved("dispatch", out, x, routes, Math.multiplyExact(out.rows(), out.width())));
+    }
+
+    @Override
+    public void combine(Tensor out, Tensor x, Routes routes) {
+        device.run(moved("combine", out, x, routes, Math.multiplyExact(out.rows(), out.width())));
+    }
+
+    @Override
+    public void countChoices(Tensor load, Routes routes) {
+        DeviceRoutes to = (DeviceRoutes) routes;
+        device.run(choices("addLoad", to).set("load", view(load)).lanes(to.expertCount));
+    }
+
+    @Override
+    public void close() {
+        device.close();
+    }
+}

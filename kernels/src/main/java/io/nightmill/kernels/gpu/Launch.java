@@ -1,0 +1,88 @@
+package io.nightmill.kernels.gpu;
+
+import java.util.HashMap;
+import java.util.Map;
+import org.jspecify.annotations.Nullable;
+
+/** One run of a kernel: which, with what, over how many groups. */
+final class Launch {
+    private final Class<? extends DeviceKernel> family;
+    private final String entry;
+    private final Map<String, Object> values = new HashMap<>();
+    private int groupsX = 1;
+    private int groupsY = 1;
+    private int depth = 1;
+
+    Launch(Class<? extends DeviceKernel> family, String entry) {
+        this.family = family;
+        this.entry = entry;
+    }
+
+    Launch set(String field, int value) {
+        values.put(field, value);
+        return this;
+    }
+
+    Launch set(String field, boolean value) {
+        return set(field, value ? 1 : 0);
+    }
+
+    Launch set(String field, float value) {
+        values.put(field, value);
+        return this;
+    }
+
+    /** An array; one that is not there is never read. */
+    Launch set(String field, Device.@Nullable View view) {
+        values.put(field, view);
+        return this;
+    }
+
+    /** One-dimensional, with a lane for each of {@code lanes} and the rest of the last group. */
+    Launch lanes(long lanes) {
+        groupsX = Math.toIntExact((lanes + DeviceKernel.GROUP - 1) / DeviceKernel.GROUP);
+        return this;
+    }
+
+    /** {@code x * y} groups of {@value DeviceKernel#GROUP} by {@code depth} lanes. */
+    Launch groups(int x, int y, int depth) {
+        groupsX = x;
+        groupsY = y;
+        this.depth = depth;
+        return this;
+    }
+
+    Class<? extends DeviceKernel> family() {
+        return family;
+    }
+
+    String entry() {
+        return entry;
+    }
+
+    int groupsX() {
+        return groupsX;
+    }
+
+    int groupsY() {
+        return groupsY;
+    }
+
+    int depth() {
+        return depth;
+    }
+
+    /** The value of a field: Integer, Float, or a view that may be null. */
+    @Nullable
+    Object value(String field) {
+        if (!values.containsKey(field)) {
+            throw new IllegalStateException("Cannot run " + this + ": nothing is given for " + field);
+        }
+        return values.get(field);
+    }
+
+    @Override
+    public String toString() {
+        return family.getSimpleName() + "." + entry;
+    }
+}

@@ -1,0 +1,443 @@
+package io.nightmill.kernels.gpu;
+
+import static org.bytedeco.opencl.global.OpenCL.*;
+
+import java.lang.ref.Cleaner;
+import java.nio.ByteBuffer;
+import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Queue;
+import java.util.concurrent.ConcurrentLinkedQueue;
+import org.bytedeco.javacpp.BytePointer;
+import org.bytedeco.javacpp.IntPointer;
+import org.bytedeco.javacpp.LongPointer;
+import org.bytedeco.javacpp.Pointer;
+import org.bytedeco.javacpp.PointerPointer;
+import org.bytedeco.javacpp.SizeTPointer;
+import org.bytedeco.opencl._cl_command_queue;
+import org.bytedeco.opencl._cl_context;
+import org.bytedeco.opencl._cl_device_id;
+import org.bytedeco.opencl._cl_event;
+import org.bytedeco.opencl._cl_kernel;
+import org.bytedeco.opencl._cl_mem;
+import org.bytedeco.opencl._cl_platform_id;
+import org.bytedeco.opencl._cl_program;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * A device of an OpenCL platform: one context and one queue in order, for the life of the executor. Kernels are built when they
+ * are first used; launches do not wait.
+ */
+public final class OpenClDevice implements Device {
+    private static final Cleaner CLEANER = Cleaner.create();
+    /** Bytes that travel to the device between two waits. */
+    private static final int STAGING = 8 << 20;
+
+    private static final String OPTIONS = "-cl-std=CL1.2";
+
+    /**
+     * A device as its platform tells of it.
+     *
+     * @param index among the devices of {@link #list}
+     * @param type {@code gpu}, {@code cpu} or {@code accelerator}
+     */
+    public record Info(
+            int index,
+            String platform,
+            String name,
+            String driver,
+            String version,
+            String type,
+            long memoryBytes,
+            long mostBytes,
+            long localBytes,
+            int units,
+            List<String> extensions) {
+        public boolean gpu() {
+            return type.equals("gpu");
+        }
+
+        @Override
+        public String toString() {
+            return "opencl:%d %s (%s, %s, driver %s)".formatted(index, name, platform, version, driver);
+        }
+    }
+
+    private record Found(_cl_platform_id platform, _cl_device_id device) {}
+
+    /** Buffers of a device whose owners are gone; released by the thread that uses the device. */
+    private static final class Held implements Memory {
+        final _cl_mem handle;
+        final long bytes;
+
+        Held(_cl_mem handle, long bytes) {
+            this.handle = handle;
+            this.bytes = bytes;
+        }
+
+        @Override
+        public long bytes() {
+            return bytes;
+        }
+    }
+
+    private record Built(_cl_kernel kernel, List<Translator.Parameter> parameters) {}
+
+    private final Info info;
+    private final _cl_device_id device;
+    private final _cl_context context;
+    private final _cl_command_queue queue;
+    private final Map<Class<?>, Map<String, Built>> built = new HashMap<>();
+    private final List<_cl_program> programs = new ArrayList<>();
+    private final Queue<_cl_mem> orphans = new ConcurrentLinkedQueue<>();
+    private final BytePointer staging = new BytePointer(STAGING);
+    private final BytePointer argument = new BytePointer(8);
+    private final PointerPointer<Pointer> handle = new PointerPointer<>(1);
+    private final SizeTPointer global = new SizeTPointer(2);
+    private final SizeTPointer local = new SizeTPointer(2);
+    private int staged;
+    private long written;
+    private long read;
+    private long launches;
+
+    private OpenClDevice(Info info, Found found) {
+        this.info = info;
+        this.device = found.device;
+        int[] error = new int[1];
+        SizeTPointer properties = new SizeTPointer(3);
+        properties.put(0, CL_CONTEXT_PLATFORM).put(1, found.platform.address()).put(2, 0);
+        context = clCreateContext(properties, 1, new PointerPointer<>(1).put(device), null, null, error);
+        check(error[0], "create a context");
+        queue = clCreateCommandQueue(context, device, 0, error);
+        check(error[0], "create a queue");
+    }
+
+    /** What OpenCL's loader finds; empty where there is neither a loader nor a driver. */
+    public static List<Info> list() {
+        List<Info> infos = new ArrayList<>();
+        List<Found> found = find();
+        for (int i = 0; i < found.size(); i++) {
+            infos.add(info(i, found.get(i)));
+        }
+        return infos;
+    }
+
+    /** @throws IllegalArgumentException naming the devices that there are */
+    public static OpenClDevice open(int index) {
+        List<Found> found = find();
+        if (index < 0 || index >= found.size()) {
+            throw new IllegalArgumentException("Cannot use device opencl:%d: found %s"
+                    .formatted(index, found.isEmpty() ? "no OpenCL device" : list()));
+        }
+        return new OpenClDevice(info(index, found.get(index)), found.get(index));
+    }
+
+    private static List<Found> find() {
+        List<Found> found = new ArrayList<>();
+        try (IntPointer count = new IntPointer(1)) {
+            // A loader without drivers says so by an error.
+            if (clGetPlatformIDs(0, (PointerPointer<?>) null, count) != CL_SUCCESS) {
+                return found;
+            }
+            int platforms = count.get();
+            PointerPointer<_cl_platform_id> ids = new PointerPointer<>(Math.max(1, platforms));
+            clGetPlatformIDs(platforms, ids, (IntPointer) null);
+            for (int p = 0; p < platforms; p++) {
+                _cl_platform_id platform = ids.get(_cl_platform_id.class, p);
+                if (clGetDeviceIDs(platform, CL_DEVICE_TYPE_ALL, 0, (PointerPointer<?>) null, count) != CL_SUCCESS) {
+                    continue;
+                }
+                int devices = count.get();
+                PointerPointer<_cl_device_id> devicesOf = new PointerPointer<>(Math.max(1, devices));
+                clGetDeviceIDs(platform, CL_DEVICE_TYPE_ALL, devices, devicesOf, (IntPointer) null);
+                for (int d = 0; d < devices; d++) {
+                    found.add(new Found(platform, devicesOf.get(_cl_device_id.class, d)));
+                }
+            }
+        }
+        return found;
+    }
+
+    private static Info info(int index, Found found) {
+        _cl_device_id device = found.device;
+        long type = number(device, CL_DEVICE_TYPE);
+        String kind =
+                (type & CL_DEVICE_TYPE_GPU) != 0 ? "gpu" : (type & CL_DEVICE_TYPE_CPU) != 0 ? "cpu" : "accelerator";
+        try (SizeTPointer size = new SizeTPointer(1)) {
+            clGetPlatformInfo(found.platform, CL_PLATFORM_NAME, 0, null, size);
+            BytePointer name = new BytePointer(size.get());
+            clGetPlatformInfo(found.platform, CL_PLATFORM_NAME, size.get(), name, null);
+            return new Info(
+                    index,
+                    name.getString().trim(),
+                    text(device, CL_DEVICE_NAME),
+                    text(device, CL_DRIVER_VERSION),
+                    text(device, CL_DEVICE_VERSION).trim(),
+                    kind,
+                    number(device, CL_DEVICE_GLOBAL_MEM_SIZE),
+                    number(device, CL_DEVICE_MAX_MEM_ALLOC_SIZE),
+                    number(device, CL_DEVICE_LOCAL_MEM_SIZE),
+                    (int) number(device, CL_DEVICE_MAX_COMPUTE_UNITS),
+                    List.of(text(device, CL_DEVICE_EXTENSIONS).trim().split(" +")));
+        }
+    }
+
+    private static String text(_cl_device_id device, int what) {
+        try (SizeTPointer size = new SizeTPointer(1)) {
+            clGetDeviceInfo(device, what, 0, null, size);
+            try (BytePointer bytes = new BytePointer(Math.max(1, size.get()))) {
+                clGetDeviceInfo(device, what, size.get(), bytes, null);
+                return bytes.getString().trim();
+            }
+        }
+    }
+
+    private static long number(_cl_device_id device, int what) {
+        try (LongPointer value = new LongPointer(1)) {
+            value.put(0);
+            clGetDeviceInfo(device, what, 8, value, null);
+            return value.get();
+        }
+    }
+
+    public Info info() {
+        return info;
+    }
+
+    @Override
+    public String describe() {
+        return info.toString();
+    }
+
+    @Override
+    public long memoryBytes() {
+        return info.memoryBytes;
+    }
+
+    @Override
+    public long mostBytes() {
+        return info.mostBytes;
+    }
+
+    @Override
+    public Memory allocate(long bytes) {
+        release();
+        _cl_mem memory = create(bytes);
+        if (memory == null) {
+            // Owners that are gone may not have been found yet.
+            System.gc();
+            check(clFinish(queue), "finish");
+            release();
+            memory = create(bytes);
+        }
+        if (memory == null) {
+            throw new DeviceException(
+                    "Cannot allocate %,d bytes on %s: it has %,d, of which one allocation may take %,d"
+                            .formatted(bytes, info, info.memoryBytes, info.mostBytes),
+                    false);
+        }
+        Held held = new Held(memory, bytes);
+        CLEANER.register(held, orphan(orphans, memory));
+        return held;
+    }
+
+    private static Runnable orphan(Queue<_cl_mem> orphans, _cl_mem memory) {
+        return () -> orphans.add(memory);
+    }
+
+    private @Nullable _cl_mem create(long bytes) {
+        int[] error = new int[1];
+        _cl_mem memory = clCreateBuffer(context, CL_MEM_READ_WRITE, Math.max(4, bytes), null, error);
+        if (error[0] == CL_MEM_OBJECT_ALLOCATION_FAILURE
+                || error[0] == CL_OUT_OF_RESOURCES
+                || error[0] == CL_INVALID_BUFFER_SIZE) {
+            return null;
+        }
+        check(error[0], "allocate %,d bytes".formatted(bytes));
+        return memory;
+    }
+
+    private void release() {
+        for (_cl_mem memory = orphans.poll(); memory != null; memory = orphans.poll()) {
+            clReleaseMemObject(memory);
+        }
+    }
+
+    @Override
+    public void write(Memory to, long at, ByteBuffer bytes) {
+        ByteBuffer from = bytes.duplicate();
+        while (from.hasRemaining()) {
+            if (staged == STAGING) {
+                finish();
+            }
+            int count = Math.min(from.remaining(), STAGING - staged);
+            BytePointer place = new BytePointer(staging).position(staged);
+            place.limit(staged + count).asByteBuffer().put(from.slice(from.position(), count));
+            check(
+                    clEnqueueWriteBuffer(
+                            queue, ((Held) to).handle, CL_FALSE, at, count, place, 0, (_cl_event) null, null),
+                    "write " + count + " bytes");
+            from.position(from.position() + count);
+            at += count;
+            // What follows begins on a cache line.
+            staged = Math.min(STAGING, staged + count + 63 & -64);
+            written += count;
+        }
+    }
+
+    @Override
+    public void read(Memory from, long at, ByteBuffer bytes) {
+        int count = bytes.remaining();
+        try (BytePointer target = new BytePointer(Math.max(1, count))) {
+            check(
+                    clEnqueueReadBuffer(
+                            queue, ((Held) from).handle, CL_TRUE, at, count, target, 0, (_cl_event) null, null),
+                    "read " + count + " bytes");
+            bytes.duplicate().put(target.limit(count).asByteBuffer());
+        }
+        staged = 0;
+        read += count;
+    }
+
+    private void finish() {
+        check(clFinish(queue), "finish");
+        staged = 0;
+    }
+
+    @Override
+    public void copy(Memory from, long fromAt, Memory to, long toAt, long bytes) {
+        check(
+                clEnqueueCopyBuffer(
+                        queue,
+                        ((Held) from).handle,
+                        ((Held) to).handle,
+                        fromAt,
+                        toAt,
+                        bytes,
+                        0,
+                        (_cl_event) null,
+                        null),
+                "copy " + bytes + " bytes");
+    }
+
+    @Override
+    public void run(Launch launch) {
+        if (launch.groupsX() == 0 || launch.groupsY() == 0) {
+            return;
+        }
+        Built kernel = built.computeIfAbsent(launch.family(), family -> new HashMap<>())
+                .computeIfAbsent(launch.entry(), entry -> build(Translator.translate(launch.family(), entry)));
+        int place = 0;
+        for (Translator.Parameter parameter : kernel.parameters) {
+            switch (parameter.kind()) {
+                case INT -> {
+                    argument.putInt((Integer) launch.value(parameter.name()));
+                    set(kernel, place++, 4, argument);
+                }
+                case FLOAT -> {
+                    argument.putFloat((Float) launch.value(parameter.name()));
+                    set(kernel, place++, 4, argument);
+                }
+                case ARRAY -> {
+                    View view = (View) launch.value(parameter.name());
+                    handle.put(0, view == null ? null : ((Held) view.memory()).handle);
+                    set(kernel, place++, 8, handle);
+                    argument.putLong(view == null ? 0 : view.at() / parameter.elementBytes());
+                    set(kernel, place++, 8, argument);
+                }
+                case LOCAL -> set(kernel, place++, parameter.localBytes(), null);
+            }
+        }
+        argument.putInt(0);
+        set(kernel, place, 4, argument);
+        global.put(0, (long) launch.groupsX() * DeviceKernel.GROUP).put(1, (long) launch.groupsY() * launch.depth());
+        local.put(0, DeviceKernel.GROUP).put(1, launch.depth());
+        check(
+                clEnqueueNDRangeKernel(queue, kernel.kernel, 2, null, global, local, 0, (_cl_event) null, null),
+                "run " + launch);
+        launches++;
+    }
+
+    private void set(Built kernel, int place, int bytes, @Nullable Pointer value) {
+        check(clSetKernelArg(kernel.kernel, place, bytes, value), "set parameter " + place);
+    }
+
+    private Built build(Translator.Source source) {
+        int[] error = new int[1];
+        byte[] text = source.text().getBytes(StandardCharsets.US_ASCII);
+        _cl_program program = clCreateProgramWithSource(
+                context,
+                1,
+                new PointerPointer<>(1).put(new BytePointer(text)),
+                new SizeTPointer(1).put(text.length),
+                new IntPointer(error));
+        programs.add(program);
+        int result = clBuildProgram(program, 1, device, OPTIONS, null, null);
+        if (result != CL_SUCCESS) {
+            throw new DeviceException(
+                    "Cannot build the kernel %s for %s: %s\n%s"
+                            .formatted(source.name(), info, name(result), log(program)),
+                    false);
+        }
+        _cl_kernel kernel = clCreateKernel(program, source.name(), error);
+        check(error[0], "make the kernel " + source.name());
+        return new Built(kernel, source.parameters());
+    }
+
+    /** The first lines of what the device's compiler said. */
+    private String log(_cl_program program) {
+        try (SizeTPointer size = new SizeTPointer(1)) {
+            clGetProgramBuildInfo(program, device, CL_PROGRAM_BUILD_LOG, 0, null, size);
+            try (BytePointer log = new BytePointer(Math.max(1, size.get()))) {
+                clGetProgramBuildInfo(program, device, CL_PROGRAM_BUILD_LOG, size.get(), log, null);
+                return String.join("\n", log.getString().lines().limit(12).toList());
+            }
+        }
+    }
+
+    private void check(int result, String what) {
+        if (result != CL_SUCCESS) {
+            // What NVIDIA's driver answers once a context is gone.
+            boolean lost = result == CL_DEVICE_NOT_AVAILABLE
+                    || result == CL_INVALID_CONTEXT
+                    || result == CL_INVALID_COMMAND_QUEUE
+                    || result == CL_OUT_OF_RESOURCES
+                    || result == -9999;
+            throw new DeviceException("Cannot %s on %s: %s".formatted(what, info, name(result)), lost);
+        }
+    }
+
+    private static String name(int result) {
+        return switch (result) {
+            case CL_DEVICE_NOT_FOUND -> "device not found";
+            case CL_DEVICE_NOT_AVAILABLE -> "device not available";
+            case CL_COMPILER_NOT_AVAILABLE -> "compiler not available";
+            case CL_MEM_OBJECT_ALLOCATION_FAILURE -> "out of device memory";
+            case CL_OUT_OF_RESOURCES -> "out of resources";
+            case CL_OUT_OF_HOST_MEMORY -> "out of host memory";
+            case CL_BUILD_PROGRAM_FAILURE -> "build failed";
+            case CL_INVALID_WORK_GROUP_SIZE -> "work-group too large";
+            default -> String.format(Locale.ROOT, "OpenCL error %d", result);
+        };
+    }
+
+    @Override
+    public Traffic traffic() {
+        return new Traffic(written, read, launches);
+    }
+
+    @Override
+    public void close() {
+        clFinish(queue);
+        release();
+        built.values().forEach(family -> family.values().forEach(kernel -> clReleaseKernel(kernel.kernel)));
+        programs.forEach(program -> clReleaseProgram(program));
+        clReleaseCommandQueue(queue);
+        clReleaseContext(context);
+        staging.close();
+    }
+}

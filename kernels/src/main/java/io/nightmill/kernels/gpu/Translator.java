@@ -1,0 +1,112 @@
+package io.nightmill.kernels.gpu;
+
+import com.aparapi.Kernel;
+import com.aparapi.internal.exception.AparapiException;
+import com.aparapi.internal.instruction.InstructionSet.TypeSpec;
+import com.aparapi.internal.model.ClassModel;
+import com.aparapi.internal.model.Entrypoint;
+import com.aparapi.internal.writer.KernelWriter;
+import java.lang.reflect.Array;
+import java.lang.reflect.Constructor;
+import java.lang.reflect.Field;
+import java.lang.reflect.Method;
+import java.lang.reflect.Modifier;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+
+/** Java kernels as OpenCL C, through Aparapi's code generator. No device is needed. */
+final class Translator {
+    /** All families of kernels. */
+    static final List<Class<? extends DeviceKernel>> FAMILIES = List.of(
+            RowKernels.class, ProductKernels.class, AttentionKernels.class, SequenceKernels.class, ChoiceKernels.class);
+
+    private Translator() {}
+
+    enum Kind {
+        INT,
+        FLOAT,
+        /** An array in the device's memory: a pointer, and the number of its first element. */
+        ARRAY,
+        /** An array that a group shares. */
+        LOCAL
+    }
+
+    /** @param elementBytes of an array; {@code localBytes} of one that a group shares */
+    record Parameter(String name, Kind kind, int elementBytes, int localBytes) {}
+
+    /**
+     * @param name of the kernel
+     * @param parameters in the kernel's order; Aparapi adds the number of the pass, 0
+     */
+    record Source(String name, String text, List<Parameter> parameters) {}
+
+    static List<String> entries(Class<? extends DeviceKernel> family) {
+        return Arrays.stream(family.getDeclaredMethods())
+                .filter(method -> Modifier.isPublic(method.getModifiers()) && method.getParameterCount() == 0)
+                .map(Method::getName)
+                .sorted()
+                .toList();
+    }
+
+    static DeviceKernel instance(Class<? extends DeviceKernel> family) {
+        try {
+            Constructor<? extends DeviceKernel> constructor = family.getDeclaredConstructor();
+            constructor.setAccessible(true);
+            return constructor.newInstance();
+        } catch (ReflectiveOperationException e) {
+            throw new IllegalStateException("Cannot make " + family, e);
+        }
+    }
+
+    /** @throws IllegalStateException naming the kernel that is outside of the device's language */
+    static Source translate(Class<? extends DeviceKernel> family, String entry) {
+        DeviceKernel kernel = instance(family);
+        try {
+            Entrypoint entrypoint = ClassModel.createClassModel(family).getEntrypoint(entry, kernel);
+            // Names of their own: OpenCL C has functions called clamp and mix.
+            String name = family.getSimpleName() + "_" + entry;
+            String text = KernelWriter.writeToString(entrypoint)
+                    .replace("__kernel void " + entry + "(", "__kernel void " + name + "(");
+            List<Parameter> parameters = new ArrayList<>();
+            for (Field field : entrypoint.getReferencedFields()) {
+                Parameter parameter = parameter(field, kernel);
+                parameters.add(parameter);
+                if (parameter.kind == Kind.ARRAY) {
+                    text = fromElement(text, field.getName());
+                }
+            }
+            return new Source(name, text, List.copyOf(parameters));
+        } catch (AparapiException | ReflectiveOperationException | RuntimeException e) {
+            throw new IllegalStateException("Cannot translate " + family.getSimpleName() + "." + entry, e);
+        }
+    }
+
+    private static Parameter parameter(Field field, DeviceKernel kernel) throws ReflectiveOperationException {
+        Class<?> type = field.getType();
+        if (!type.isArray()) {
+            return new Parameter(field.getName(), type == int.class ? Kind.INT : Kind.FLOAT, 0, 0);
+        }
+        String descriptor = type.getComponentType().descriptorString();
+        int bytes = TypeSpec.valueOf(descriptor).getSize();
+        if (!field.isAnnotationPresent(Kernel.Local.class)) {
+            return new Parameter(field.getName(), Kind.ARRAY, bytes, 0);
+        }
+        field.setAccessible(true);
+        return new Parameter(field.getName(), Kind.LOCAL, bytes, bytes * Array.getLength(field.get(kernel)));
+    }
+
+    /** Lets an array begin anywhere in its buffer, 64-bit: Java's arrays begin at 0 and are counted by int. */
+    private static String fromElement(String text, String name) {
+        String parameter = "*" + name + ",";
+        String assignment = "this->" + name + " = " + name + ";";
+        int kernel = text.indexOf("__kernel void ");
+        if (text.indexOf(parameter, kernel) < 0 || !text.contains(assignment)) {
+            throw new IllegalStateException("Cannot find the parameter " + name + " in what Aparapi wrote:\n" + text);
+        }
+        return text.substring(0, kernel)
+                + text.substring(kernel)
+                        .replace(parameter, parameter + " long " + name + "_at,")
+                        .replace(assignment, "this->" + name + " = " + name + " + " + name + "_at;");
+    }
+}
