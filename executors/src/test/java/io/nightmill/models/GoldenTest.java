@@ -85,7 +85,7 @@ class GoldenTest {
     }
 
     /** All cases of a folder run together, in chunks as the limits say. */
-    private static void check(Path folder, Path file, Backend backend, Limits limits) {
+    static void check(Path folder, Path file, Backend backend, Limits limits) {
         Model model = ModelLoader.load(file, backend, Precision.F32);
         JsonNode golden = ConfigNode.read(folder.resolve("golden.json")).json();
         double tolerance = golden.path("tolerance").path("suggested_abs_logits").doubleValue();

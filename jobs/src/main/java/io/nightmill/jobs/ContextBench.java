@@ -98,7 +98,8 @@ record ContextBench(BenchJob.Machine machine, List<Integer> contexts, List<Integ
             Scratch.Mark mark = scratch.mark();
             Batch.Span span = new Batch.Span(0, 1, context + i - 1, context + i, all, 0);
             Batch batch = new Batch(new int[] {i}, List.of(span));
-            Tensor hidden = decoder.forward(states, new Step(backend, batch, scratch, new ExpertLoad(backend, decoder)));
+            Tensor hidden =
+                    decoder.forward(states, new Step(backend, batch, scratch, new ExpertLoad(backend, decoder)));
             decoder.logits(backend, scratch.tensor(1, decoder.vocabulary()), hidden);
             scratch.release(mark);
             seconds[i] = (System.nanoTime() - start) / 1e9;

@@ -45,12 +45,12 @@ public record FastWeights(
         return inner == 0;
     }
 
-    int weightWidth() {
+    public int weightWidth() {
         return weightWidth(headDim, inner);
     }
 
     /** Width of the first layer's output. */
-    int firstOut() {
+    public int firstOut() {
         return inner == 0 ? headDim : inner;
     }
 
@@ -58,11 +58,11 @@ public record FastWeights(
         return headDim * firstOut();
     }
 
-    int weight2() {
+    public int weight2() {
         return bias1() + firstOut();
     }
 
-    int bias2() {
+    public int bias2() {
         return weight2() + inner * headDim;
     }
 
@@ -71,19 +71,19 @@ public record FastWeights(
         return weightWidth();
     }
 
-    int gradients1() {
+    public int gradients1() {
         return inputs1() + miniBatch() * headDim;
     }
 
-    int inputs2() {
+    public int inputs2() {
         return gradients1() + miniBatch() * firstOut();
     }
 
-    int gradients2() {
+    public int gradients2() {
         return inputs2() + miniBatch() * inner;
     }
 
-    int headWidth() {
+    public int headWidth() {
         return gradients2() + (inner == 0 ? 0 : miniBatch() * headDim);
     }
 

@@ -128,6 +128,14 @@ public final class GpuBackend implements Backend {
         return view;
     }
 
+    private Device.View floats(String purpose, float[] values) {
+        Device.View view = pool(purpose, 4L * values.length);
+        ByteBuffer bytes = bytes(4 * values.length);
+        bytes.asFloatBuffer().put(values);
+        device.write(view.memory(), 0, bytes);
+        return view;
+    }
+
     @SuppressWarnings("ReferenceEquality")
     private DeviceBatch on(Batch now) {
         if (batch == null || batch.batch() != now) {
@@ -496,11 +504,7 @@ public final class GpuBackend implements Backend {
     public void recur(Tensor out, Update u, Recurrence r, State state, Batch batch) {
         boolean table = r.decay() == Recurrence.Decay.TABLE;
         int lanes = batch.spans().size() * r.heads() * r.valueDim();
-        Launch launch = sequences(table ? "recurByTable" : "recur", out, state, batch)
-                .set("query", view(u.query()))
-                .set("key", view(u.key()))
-                .set("value", view(u.value()))
-                .set("decay", view(u.decay()))
+        Launch launch = update(sequences(table ? "recurByTable" : "recur", out, state, batch), u)
                 .set("heads", r.heads())
                 .set("queryHeads", r.queryHeads())
                 .set("keyHeads", r.keyHeads())
@@ -535,32 +539,85 @@ public final class GpuBackend implements Backend {
                 .set("rule", r.rule().ordinal()));
     }
 
-    private UnsupportedOperationException missing(String operation) {
-        return new UnsupportedOperationException(
-                "The OpenCL runtime has no kernel for " + operation + ": run this model with --device cpu");
+    private Launch learning(String entry, Tensor out, State state, Batch batch) {
+        return on(batch)
+                .in(new Launch(LearningKernels.class, entry))
+                .set("out", view(out))
+                .set("state", view(state.pool()))
+                .set("stateWidth", state.pool().width());
+    }
+
+    private static Launch update(Launch launch, Update u) {
+        return launch.set("query", view(u.query()))
+                .set("key", view(u.key()))
+                .set("value", view(u.value()))
+                .set("decay", view(u.decay()));
     }
 
     @Override
-    public void recurByLevel(Tensor out, Update update, Tensor weights, Recurrence r, State state, Batch batch) {
-        throw missing("log-linear attention");
+    public void recurByLevel(Tensor out, Update u, Tensor weights, Recurrence r, State state, Batch batch) {
+        int panels = (r.valueDim() + DeviceKernel.GROUP - 1) / DeviceKernel.GROUP;
+        device.run(update(learning("recurByLevel", out, state, batch), u)
+                .set("weights", view(weights))
+                .set("heads", r.heads())
+                .set("queryHeads", r.queryHeads())
+                .set("keyHeads", r.keyHeads())
+                .set("keyDim", r.keyDim())
+                .set("valueDim", r.valueDim())
+                .set("levels", weights.width() / r.heads())
+                .set("scale", r.scale())
+                .groups(batch.spans().size() * r.heads(), panels, 1));
     }
 
     @Override
-    public void regress(Tensor out, Update update, Tensor ridge, State state, Batch batch) {
-        throw missing("ridge regression (MesaNet)");
+    public void regress(Tensor out, Update u, Tensor ridge, State state, Batch batch) {
+        int keyDim = ridge.width();
+        int each = keyDim * (keyDim + 1);
+        device.run(update(learning("regress", out, state, batch), u)
+                .set("beta", view(u.beta()))
+                .set("ridge", view(ridge))
+                .set("heads", ridge.rows())
+                .set("keyDim", keyDim)
+                .set("valueDim", u.value().width() / ridge.rows())
+                .set(
+                        "scratch",
+                        pool("systems", 4L * each * ridge.rows() * batch.spans().size()))
+                .set("scratchWidth", each)
+                .lanes((long) batch.spans().size() * ridge.rows()));
     }
 
     @Override
     public void trainAndRead(
-            Tensor out,
-            Tensor query,
-            Tensor key,
-            Tensor value,
-            Tensor rate,
-            FastWeights model,
-            State state,
-            Batch batch) {
-        throw missing("test-time training");
+            Tensor out, Tensor query, Tensor key, Tensor value, Tensor rate, FastWeights m, State state, Batch batch) {
+        int most = Math.max(m.miniBatch(), Math.max(m.headDim(), m.inner()));
+        device.run(learning("trainAndRead", out, state, batch)
+                .set("query", view(query))
+                .set("key", view(key))
+                .set("value", view(value))
+                .set("rate", view(rate))
+                .set("initial", view(m.initial()))
+                .set("normWeight", view(m.normWeight()))
+                .set("normBias", view(m.normBias()))
+                .set("tokenRate", floats("tokenRate", m.tokenRate()))
+                .set("heads", m.heads())
+                .set("headDim", m.headDim())
+                .set("inner", m.inner())
+                .set("miniBatch", m.miniBatch())
+                .set("headWidth", m.headWidth())
+                .set("weightWidth", m.weightWidth())
+                .set("firstOut", m.firstOut())
+                .set("weight2", m.weight2())
+                .set("bias2", m.bias2())
+                .set("gradients1", m.gradients1())
+                .set("inputs2", m.inputs2())
+                .set("gradients2", m.gradients2())
+                .set("eps", m.eps())
+                .set("most", most)
+                .set(
+                        "scratch",
+                        pool("learning", 16L * most * m.heads() * batch.spans().size()))
+                .set("scratchWidth", 4 * most)
+                .groups(batch.spans().size(), m.heads(), 1));
     }
 
     @Override

@@ -103,6 +103,7 @@ public final class OpenClDevice implements Device {
     private long written;
     private long read;
     private long launches;
+    private boolean closed;
 
     private OpenClDevice(Info info, Found found) {
         this.info = info;
@@ -432,6 +433,10 @@ public final class OpenClDevice implements Device {
 
     @Override
     public void close() {
+        if (closed) {
+            return;
+        }
+        closed = true;
         clFinish(queue);
         release();
         built.values().forEach(family -> family.values().forEach(kernel -> clReleaseKernel(kernel.kernel)));

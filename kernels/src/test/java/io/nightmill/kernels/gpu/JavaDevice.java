@@ -17,6 +17,8 @@ import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
 
 /**
  * Runs kernels as the Java that they are, with a thread for each lane of a group. A parameter's array is as long as its tensor,
@@ -180,9 +182,10 @@ public final class JavaDevice implements Device {
         @Override
         public boolean block() throws InterruptedException {
             try {
-                barrier.await();
+                // A lane that has failed does not come.
+                barrier.await(10, TimeUnit.SECONDS);
                 return true;
-            } catch (BrokenBarrierException e) {
+            } catch (BrokenBarrierException | TimeoutException e) {
                 throw new IllegalStateException("Another lane failed", e);
             }
         }
