@@ -32,6 +32,10 @@ public record Limits(long kvMemory, KvType kvType, int maxNumSeqs, int maxNumBat
         }
     }
 
+    public Limits withKvMemory(long bytes) {
+        return new Limits(bytes, kvType, maxNumSeqs, maxNumBatchedTokens, speculation);
+    }
+
     /** Bytes for paged states in this JVM. */
     long kvBytes() {
         return kvBytes(Runtime.getRuntime().maxMemory());

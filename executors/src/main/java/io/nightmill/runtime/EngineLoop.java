@@ -6,6 +6,7 @@ import io.nightmill.engine.Completion.Timing;
 import io.nightmill.engine.Engine;
 import io.nightmill.engine.Engine.Counters;
 import io.nightmill.engine.Request;
+import io.nightmill.kernels.gpu.DeviceException;
 import io.nightmill.runtime.ExecutorRuntime.Receiver;
 import java.time.Duration;
 import java.util.ArrayDeque;
@@ -210,6 +211,10 @@ final class EngineLoop implements AutoCloseable {
     private void replace(Throwable reason) {
         if (running.isEmpty()) {
             throw new IllegalStateException("The engine broke without anything to run", reason);
+        }
+        if (reason instanceof DeviceException loss && loss.lost()) {
+            // Another engine would find the same device; what to do is the runtime's.
+            throw loss;
         }
         List<Entry> group = new ArrayList<>(running);
         running.clear();

@@ -3,16 +3,26 @@ package io.nightmill.runtime;
 import io.nightmill.engine.Completion;
 import io.nightmill.engine.ContinuousEngine;
 import io.nightmill.engine.Engine;
+import io.nightmill.engine.Limits;
 import io.nightmill.engine.Request;
+import io.nightmill.kernels.Backend;
 import io.nightmill.kernels.HostBackend;
+import io.nightmill.kernels.gpu.DeviceException;
+import io.nightmill.kernels.gpu.GpuBackend;
+import io.nightmill.kernels.gpu.OpenClDevice;
 import io.nightmill.models.Model;
 import io.nightmill.models.ModelLoader;
 import io.nightmill.models.ModelText;
+import io.nightmill.runtime.DeviceSpec.Kind;
+import io.nightmill.tensor.Batch;
+import io.nightmill.tensor.KvType;
 import io.nightmill.weights.Precision;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.HashMap;
+import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
@@ -36,27 +46,31 @@ public final class ExecutorRuntime implements AutoCloseable {
         void failed(Throwable reason);
     }
 
-    private final ModelSpec spec;
+    /** What tasks ask for, which after the loss of a device may not be what runs. */
+    private final ModelSpec asked;
+
     private final Model model;
     private final EngineLoop loop;
     private final String backendName;
     private volatile boolean closed;
     private long[][] reportedLoad = new long[0][];
 
-    private ExecutorRuntime(ModelSpec spec, Path path, ModelText text) {
+    private ExecutorRuntime(ModelSpec asked, ModelSpec spec, Path path, ModelText text, List<String> gpus) {
         long start = System.nanoTime();
         int threads = spec.threads() > 0 ? spec.threads() : Runtime.getRuntime().availableProcessors();
-        HostBackend backend = backend(spec.precision(), threads);
-        this.spec = spec;
+        this.asked = asked;
+        OpenClDevice device = spec.device().kind() == Kind.OPENCL ? Devices.open(spec.device(), gpus) : null;
+        Backend backend = device == null ? backend(spec.precision(), threads) : new GpuBackend(device);
         this.model = ModelLoader.load(path, text, backend, spec.precision());
+        Limits limits = spec.limits();
+        if (device != null) {
+            warmUp(backend, text, limits.kvType());
+            limits = Devices.limits(spec, device);
+        }
+        Limits granted = limits;
         this.loop = new EngineLoop(
                 () -> new ContinuousEngine(
-                        backend,
-                        model.decoder(),
-                        text.tokenizer(),
-                        text.endTokens(),
-                        text.contextLength(),
-                        spec.limits()),
+                        backend, model.decoder(), text.tokenizer(), text.endTokens(), text.contextLength(), granted),
                 Duration.ofSeconds(spec.stepTimeout()),
                 () -> onHang.run());
         this.backendName = backend.name();
@@ -73,6 +87,21 @@ public final class ExecutorRuntime implements AutoCloseable {
                 (System.nanoTime() - start) / 1_000_000);
     }
 
+    /**
+     * Runs a token through all layers: its weights then lie on the device and its kernels are built, or what is wrong with them is
+     * said before a row is lost to it.
+     */
+    private void warmUp(Backend backend, ModelText text, KvType kvType) {
+        Limits small = new Limits(0, kvType, 1, 1);
+        ContinuousEngine engine =
+                new ContinuousEngine(backend, model.decoder(), text.tokenizer(), Set.of(), Batch.PAGE_TOKENS, small);
+        engine.submit(new Request("warm up", new int[] {0}, new Request.Ask.Score(List.of(), 0)));
+        engine.submit(new Request("warm up", new int[] {0, 0}, new Request.Ask.Score(List.of(), 0)));
+        while (!engine.idle()) {
+            engine.step();
+        }
+    }
+
     /** The CPU's kernels for a precision. */
     public static HostBackend backend(Precision precision, int threads) {
         return HostBackend.of(precision.products(), threads);
@@ -82,19 +111,42 @@ public final class ExecutorRuntime implements AutoCloseable {
      * This JVM's runtime, started for the first to ask. A runtime that broke is replaced.
      *
      * @param localize where the model's files are, or are put, on this machine
+     * @param gpus addresses of the GPUs that Spark gave this executor
      */
-    public static synchronized ExecutorRuntime getOrStart(ModelSpec spec, Function<String, Path> localize) {
+    public static synchronized ExecutorRuntime getOrStart(
+            ModelSpec spec, Function<String, Path> localize, List<String> gpus) {
         ExecutorRuntime runtime = current;
         if (runtime != null && runtime.loop.broken() == null && !runtime.closed) {
-            if (!runtime.spec.equals(spec)) {
+            if (!runtime.asked.equals(spec)) {
                 throw new IllegalStateException(
-                        "Cannot run %s: this JVM runs %s, and has one runtime only".formatted(spec, runtime.spec));
+                        "Cannot run %s: this JVM runs %s, and has one runtime only".formatted(spec, runtime.asked));
             }
             return runtime;
         }
-        ExecutorRuntime started = new ExecutorRuntime(spec, localize.apply(spec.path()), text(spec.path(), localize));
+        ExecutorRuntime started = new ExecutorRuntime(
+                spec, afterLoss(runtime, spec), localize.apply(spec.path()), text(spec.path(), localize), gpus);
         current = started;
         return started;
+    }
+
+    /**
+     * What to start after a runtime that broke: the same, unless its device was lost and the user wants something else.
+     *
+     * @throws DeviceException if the run is to fail
+     */
+    private static ModelSpec afterLoss(@Nullable ExecutorRuntime broken, ModelSpec spec) {
+        if (broken == null || !(broken.loop.broken() instanceof DeviceException loss) || !loss.lost()) {
+            return spec;
+        }
+        switch (spec.device().onLoss()) {
+            case FAIL -> throw new DeviceException(loss.getMessage() + " (--on-device-loss fail)", true);
+            case CPU -> {
+                LOG.warn("{}: going on with the CPU (--on-device-loss cpu)", loss.getMessage());
+                return spec.on(spec.device().on(Kind.CPU));
+            }
+            case RETRY -> LOG.warn("{}: opening it again (--on-device-loss retry)", loss.getMessage());
+        }
+        return spec;
     }
 
     /** The text side of a model, read once per JVM and without its weights. */

@@ -1,11 +1,13 @@
 package io.nightmill.runtime;
 
-import io.nightmill.kernels.HostBackend;
+import io.nightmill.kernels.Backend;
 import io.nightmill.kernels.Products;
+import io.nightmill.kernels.gpu.GpuBackend;
+import io.nightmill.kernels.gpu.OpenClDevice;
+import io.nightmill.runtime.DeviceSpec.Kind;
 import io.nightmill.tensor.Format;
 import io.nightmill.tensor.Matrix;
 import io.nightmill.tensor.Tensor;
-import io.nightmill.weights.Precision;
 import java.nio.ByteBuffer;
 import java.util.Arrays;
 import java.util.List;
@@ -19,30 +21,48 @@ import java.util.concurrent.ConcurrentHashMap;
  * @param bytesPerSecond of weights, of one row
  */
 public record KernelSpeed(double flops, double bytesPerSecond) {
-    private static final Map<Precision, KernelSpeed> MEASURED = new ConcurrentHashMap<>();
+    private static final Map<String, KernelSpeed> MEASURED = new ConcurrentHashMap<>();
     private static final int IN = 1024;
     private static final int OUT = 8192;
     private static final int ROWS = 128;
     private static final long WARM_NANOS = 150_000_000L;
     private static final int ROUNDS = 5;
 
-    /** Measured once per JVM and precision. */
-    public static KernelSpeed of(Precision precision, int threads) {
-        return MEASURED.computeIfAbsent(precision, key -> measure(key, threads));
+    /** Measured once per JVM and kind of kernels. A device that this machine lacks is taken to be like its CPU. */
+    public static KernelSpeed of(ModelSpec spec) {
+        boolean onDevice =
+                spec.device().kind() == Kind.OPENCL && !OpenClDevice.list().isEmpty();
+        return MEASURED.computeIfAbsent(onDevice ? "opencl" : spec.precision().name(), key -> {
+            if (onDevice) {
+                return measure(new GpuBackend(Devices.open(spec.device(), List.of())), Format.F32);
+            }
+            int cores = Runtime.getRuntime().availableProcessors();
+            Format format = spec.precision().products() == Products.EXACT ? Format.F32 : Format.BF16;
+            return measure(
+                    ExecutorRuntime.backend(spec.precision(), spec.threads() > 0 ? spec.threads() : cores), format);
+        });
     }
 
-    private static KernelSpeed measure(Precision precision, int threads) {
-        int all = threads > 0 ? threads : Runtime.getRuntime().availableProcessors();
-        Format format = precision.products() == Products.EXACT ? Format.F32 : Format.BF16;
-        try (HostBackend backend = ExecutorRuntime.backend(precision, all)) {
+    private static KernelSpeed measure(Backend on, Format format) {
+        try (on) {
             ByteBuffer weights = ByteBuffer.allocateDirect((int) (OUT * format.rowBytes(IN)));
             Matrix matrix = new Matrix(format, OUT, IN, List.of(weights), OUT, null);
-            Tensor x = new Tensor(backend.allocate((long) ROWS * IN), 0, ROWS, IN);
-            Tensor out = new Tensor(backend.allocate((long) ROWS * OUT), 0, ROWS, OUT);
-            double many = seconds(() -> backend.matmul(out, 0, x, matrix, null));
-            double one = seconds(() -> backend.matmul(out.rows(0, 1), 0, x.rows(0, 1), matrix, null));
+            Tensor x = new Tensor(on.allocate((long) ROWS * IN), 0, ROWS, IN);
+            Tensor out = new Tensor(on.allocate((long) ROWS * OUT), 0, ROWS, OUT);
+            double many = seconds(on, out, x, matrix);
+            double one = seconds(on, out.rows(0, 1), x.rows(0, 1), matrix);
             return new KernelSpeed(2.0 * ROWS * IN * OUT / many, weights.capacity() / one);
         }
+    }
+
+    private static double seconds(Backend on, Tensor out, Tensor x, Matrix matrix) {
+        float[] last = new float[1];
+        Tensor end = new Tensor(out.buffer(), 0, 1, 1);
+        return seconds(() -> {
+            on.matmul(out, 0, x, matrix, null);
+            // A device has finished once it answers.
+            on.download(end, last);
+        });
     }
 
     private static double seconds(Runnable body) {

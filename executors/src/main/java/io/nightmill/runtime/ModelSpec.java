@@ -2,8 +2,10 @@ package io.nightmill.runtime;
 
 import io.nightmill.engine.Limits;
 import io.nightmill.engine.PromptLookup;
+import io.nightmill.kernels.Products;
 import io.nightmill.tensor.KvType;
 import io.nightmill.weights.Precision;
+import java.util.Locale;
 
 /**
  * What an executor must know to start its runtime; small, and sent as text.
@@ -11,8 +13,17 @@ import io.nightmill.weights.Precision;
  * @param path the model's path or URI as the user gave it
  * @param threads threads of one operation; 0 is one per core of the executor
  * @param stepTimeout seconds that a step of the engine may take; 0 is any time
+ * @param device where it computes
  */
-public record ModelSpec(String path, Precision precision, Limits limits, int threads, long stepTimeout) {
+public record ModelSpec(
+        String path, Precision precision, Limits limits, int threads, long stepTimeout, DeviceSpec device) {
+    public ModelSpec {
+        if (device.kind() == DeviceSpec.Kind.OPENCL && precision.products() != Products.EXACT) {
+            throw new IllegalArgumentException(
+                    "Cannot use dtype %s on device %s, expected auto or f32: weights stay as they are stored, and products are exact"
+                            .formatted(precision.name().toLowerCase(Locale.ROOT), device.device()));
+        }
+    }
 
     /** One line of text, read back by {@link #parse}. */
     public String format() {
@@ -28,7 +39,10 @@ public record ModelSpec(String path, Precision precision, Limits limits, int thr
                 Integer.toString(limits.speculation().longest()),
                 Integer.toString(limits.speculation().shortest()),
                 Integer.toString(threads),
-                Long.toString(stepTimeout));
+                Long.toString(stepTimeout),
+                device.device(),
+                Double.toString(device.memoryFraction()),
+                device.onLoss().name().toLowerCase(Locale.ROOT));
     }
 
     public static ModelSpec parse(String text) {
@@ -44,6 +58,11 @@ public record ModelSpec(String path, Precision precision, Limits limits, int thr
                         new PromptLookup(
                                 Integer.parseInt(parts[6]), Integer.parseInt(parts[7]), Integer.parseInt(parts[8]))),
                 Integer.parseInt(parts[9]),
-                Long.parseLong(parts[10]));
+                Long.parseLong(parts[10]),
+                DeviceSpec.of(parts[11], Double.parseDouble(parts[12]), parts[13]));
+    }
+
+    public ModelSpec on(DeviceSpec other) {
+        return new ModelSpec(path, precision, limits, threads, stepTimeout, other);
     }
 }

@@ -4,6 +4,8 @@ import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import io.nightmill.engine.Limits;
 import io.nightmill.engine.PromptLookup;
+import io.nightmill.runtime.DeviceSpec;
+import io.nightmill.runtime.Devices;
 import io.nightmill.runtime.ModelSpec;
 import io.nightmill.tensor.KvType;
 import io.nightmill.weights.ConfigNode;
@@ -16,6 +18,7 @@ import java.util.Set;
 import java.util.TreeSet;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import org.apache.spark.SparkConf;
 import picocli.CommandLine.Option;
 
 /** The options of how a model runs, whatever it is asked. */
@@ -79,6 +82,28 @@ final class EngineOptions {
     int maxNumBatchedTokens;
 
     @Option(
+            names = "--device",
+            defaultValue = "auto",
+            description =
+                    "auto (a GPU where Spark gives one, or in local mode the machine has one, else the CPU), cpu, opencl, or"
+                            + " opencl:n as './nightmill devices' counts (default: ${DEFAULT-VALUE})")
+    String device = "";
+
+    @Option(
+            names = "--device-memory-fraction",
+            paramLabel = "F",
+            defaultValue = "0.9",
+            description = "of a GPU's memory that may be used (default: ${DEFAULT-VALUE})")
+    double deviceMemoryFraction;
+
+    @Option(
+            names = "--on-device-loss",
+            defaultValue = "fail",
+            description =
+                    "a device that is lost: fail the job, go on with the cpu, or retry it (default: ${DEFAULT-VALUE})")
+    String onDeviceLoss = "";
+
+    @Option(
             names = "--threads",
             paramLabel = "N",
             defaultValue = "0",
@@ -123,7 +148,22 @@ final class EngineOptions {
         KvType kvType = kvDtype.equals("auto") ? precision.kvType() : KvType.of(kvDtype);
         Limits limits = new Limits(
                 kvMemory.equals("auto") ? 0 : bytes(kvMemory), kvType, maxNumSeqs, maxNumBatchedTokens, speculation());
-        return new ModelSpec(absolute(path), precision, limits, threads, stepTimeout);
+        ModelSpec asked = new ModelSpec(
+                absolute(path),
+                precision,
+                limits,
+                threads,
+                stepTimeout,
+                DeviceSpec.of(device, deviceMemoryFraction, onDeviceLoss));
+        SparkConf conf = new SparkConf();
+        Devices.Choice choice = Devices.choose(
+                asked,
+                conf.get("spark.master", "local").startsWith("local"),
+                conf.getInt("spark.executor.resource.gpu.amount", 0) > 0);
+        if (!choice.reason().isEmpty()) {
+            System.err.printf("Device: %s, since %s%n", choice.spec().device().device(), choice.reason());
+        }
+        return choice.spec();
     }
 
     private PromptLookup speculation() {

@@ -20,6 +20,7 @@ import picocli.CommandLine.Command;
             PlanJob.class,
             StatusJob.class,
             ModelsJob.class,
+            DevicesJob.class,
             BenchJob.class
         })
 public final class Nightmill implements Runnable {

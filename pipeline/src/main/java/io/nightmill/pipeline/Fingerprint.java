@@ -44,6 +44,7 @@ final class Fingerprint {
                 .add(model)
                 .add(config.model().precision().name())
                 .add(config.model().limits().kvType().name())
+                .add(config.model().device().kind().name())
                 .add(Integer.toString(config.topLogprobs()))
                 .add(Boolean.toString(config.returnTokenIds()))
                 .add(String.join(",", config.keepColumns()))

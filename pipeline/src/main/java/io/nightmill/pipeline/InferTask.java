@@ -33,7 +33,8 @@ record InferTask(Plan plan, RunCounters counters) implements Function2<Integer, 
 
     @Override
     public Iterator<Row> call(Integer shard, Iterator<ArrowBatch> batches) {
-        ExecutorRuntime runtime = ExecutorRuntime.getOrStart(plan.spec(), ModelFiles::localize);
+        List<String> gpus = NightmillPlugin.gpus(TaskContext.get().resourcesJMap());
+        ExecutorRuntime runtime = ExecutorRuntime.getOrStart(plan.spec(), ModelFiles::localize, gpus);
         return new Flow(shard, plan, runtime, counters, batches);
     }
 

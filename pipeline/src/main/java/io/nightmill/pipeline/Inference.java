@@ -132,13 +132,7 @@ public final class Inference {
                 .put("context_length", model.contextLength())
                 .put("state_bytes_per_token", model.state().perToken())
                 .put("state_bytes_per_row", model.state().perSequence());
-        Prediction.of(
-                        total,
-                        model,
-                        config,
-                        executors(spark),
-                        KernelSpeed.of(
-                                config.model().precision(), config.model().threads()))
+        Prediction.of(total, model, config, executors(spark), KernelSpeed.of(config.model()))
                 .addTo(plan.putObject("predicted"));
         plan.putObject("bytes")
                 .put("shuffle", 4 * total.promptTokens())
@@ -180,12 +174,7 @@ public final class Inference {
                 .mapPartitionsWithIndex(new InferTask(plan, counters), true);
         Manifest manifest = new Manifest(config, rows, rows - missing, shards);
         int executors = executors(spark);
-        Prediction prediction = Prediction.of(
-                total,
-                model,
-                config,
-                executors,
-                KernelSpeed.of(config.model().precision(), config.model().threads()));
+        Prediction prediction = Prediction.of(total, model, config, executors, KernelSpeed.of(config.model()));
         Console console = new Console();
         RunMonitor monitor = RunMonitor.start(missing, counters, console::draw);
         try (monitor) {

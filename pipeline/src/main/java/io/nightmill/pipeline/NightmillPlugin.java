@@ -7,6 +7,7 @@ import io.nightmill.runtime.ExecutorRuntime;
 import io.nightmill.runtime.ModelSpec;
 import java.io.IOException;
 import java.io.Serializable;
+import java.util.List;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.Executors;
@@ -17,6 +18,7 @@ import org.apache.spark.api.plugin.DriverPlugin;
 import org.apache.spark.api.plugin.ExecutorPlugin;
 import org.apache.spark.api.plugin.PluginContext;
 import org.apache.spark.api.plugin.SparkPlugin;
+import org.apache.spark.resource.ResourceInformation;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -88,6 +90,12 @@ public final class NightmillPlugin implements SparkPlugin {
         };
     }
 
+    /** Addresses of GPUs among the resources that Spark gave. */
+    static List<String> gpus(Map<String, ResourceInformation> resources) {
+        ResourceInformation gpu = resources.get("gpu");
+        return gpu == null ? List.of() : List.of(gpu.addresses());
+    }
+
     @Override
     public ExecutorPlugin executorPlugin() {
         return new OnExecutor();
@@ -139,7 +147,7 @@ public final class NightmillPlugin implements SparkPlugin {
         private void startWhenChecked(PluginContext context, String spec) {
             try {
                 if (Boolean.TRUE.equals(context.ask(IS_CHECKED))) {
-                    ExecutorRuntime.getOrStart(ModelSpec.parse(spec), ModelFiles::localize);
+                    ExecutorRuntime.getOrStart(ModelSpec.parse(spec), ModelFiles::localize, gpus(context.resources()));
                 } else {
                     clock.schedule(() -> startWhenChecked(context, spec), POLL_MILLIS, TimeUnit.MILLISECONDS);
                 }

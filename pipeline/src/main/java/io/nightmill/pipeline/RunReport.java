@@ -28,6 +28,7 @@ final class RunReport {
         json.put("model", config.model().path());
         json.put("dtype", config.model().precision().name().toLowerCase(Locale.ROOT));
         json.put("kv_dtype", config.model().limits().kvType().name().toLowerCase(Locale.ROOT));
+        json.put("device", config.model().device().device());
         ObjectNode backends = json.putObject("backends");
         NightmillPlugin.latest().forEach((executor, progress) -> backends.put(executor, progress.backend()));
         if (config.input() != null) {

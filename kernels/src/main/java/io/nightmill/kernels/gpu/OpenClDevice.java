@@ -6,6 +6,7 @@ import java.lang.ref.Cleaner;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
+import java.util.Comparator;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Locale;
@@ -69,7 +70,6 @@ public final class OpenClDevice implements Device {
 
     private record Found(_cl_platform_id platform, _cl_device_id device) {}
 
-    /** Buffers of a device whose owners are gone; released by the thread that uses the device. */
     private static final class Held implements Memory {
         final _cl_mem handle;
         final long bytes;
@@ -85,6 +85,9 @@ public final class OpenClDevice implements Device {
         }
     }
 
+    /** Memory whose owner is gone; released by the thread that uses the device. */
+    private record Orphan(_cl_mem handle, long bytes) {}
+
     private record Built(_cl_kernel kernel, List<Translator.Parameter> parameters) {}
 
     private final Info info;
@@ -93,7 +96,8 @@ public final class OpenClDevice implements Device {
     private final _cl_command_queue queue;
     private final Map<Class<?>, Map<String, Built>> built = new HashMap<>();
     private final List<_cl_program> programs = new ArrayList<>();
-    private final Queue<_cl_mem> orphans = new ConcurrentLinkedQueue<>();
+    private final Queue<Orphan> orphans = new ConcurrentLinkedQueue<>();
+    private long allocated;
     private final BytePointer staging = new BytePointer(STAGING);
     private final BytePointer argument = new BytePointer(8);
     private final PointerPointer<Pointer> handle = new PointerPointer<>(1);
@@ -117,7 +121,7 @@ public final class OpenClDevice implements Device {
         check(error[0], "create a queue");
     }
 
-    /** What OpenCL's loader finds; empty where there is neither a loader nor a driver. */
+    /** What OpenCL's loader finds, GPUs first. */
     public static List<Info> list() {
         List<Info> infos = new ArrayList<>();
         List<Found> found = find();
@@ -159,7 +163,12 @@ public final class OpenClDevice implements Device {
                     found.add(new Found(platform, devicesOf.get(_cl_device_id.class, d)));
                 }
             }
+        } catch (LinkageError e) {
+            // The binding has libraries for linux-x86_64 only.
+            return found;
         }
+        // GPUs first, so that the number of a GPU does not depend on what else is installed.
+        found.sort(Comparator.comparing(one -> (number(one.device, CL_DEVICE_TYPE) & CL_DEVICE_TYPE_GPU) != 0 ? 0 : 1));
         return found;
     }
 
@@ -224,6 +233,11 @@ public final class OpenClDevice implements Device {
         return info.mostBytes;
     }
 
+    /** Bytes of all memory that has an owner, or had one a moment ago. */
+    public long allocatedBytes() {
+        return allocated;
+    }
+
     @Override
     public Memory allocate(long bytes) {
         release();
@@ -241,13 +255,14 @@ public final class OpenClDevice implements Device {
                             .formatted(bytes, info, info.memoryBytes, info.mostBytes),
                     false);
         }
+        allocated += bytes;
         Held held = new Held(memory, bytes);
-        CLEANER.register(held, orphan(orphans, memory));
+        CLEANER.register(held, orphan(orphans, new Orphan(memory, bytes)));
         return held;
     }
 
-    private static Runnable orphan(Queue<_cl_mem> orphans, _cl_mem memory) {
-        return () -> orphans.add(memory);
+    private static Runnable orphan(Queue<Orphan> orphans, Orphan orphan) {
+        return () -> orphans.add(orphan);
     }
 
     private @Nullable _cl_mem create(long bytes) {
@@ -263,8 +278,9 @@ public final class OpenClDevice implements Device {
     }
 
     private void release() {
-        for (_cl_mem memory = orphans.poll(); memory != null; memory = orphans.poll()) {
-            clReleaseMemObject(memory);
+        for (Orphan orphan = orphans.poll(); orphan != null; orphan = orphans.poll()) {
+            clReleaseMemObject(orphan.handle);
+            allocated -= orphan.bytes;
         }
     }
 

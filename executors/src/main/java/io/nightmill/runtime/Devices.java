@@ -1,0 +1,87 @@
+package io.nightmill.runtime;
+
+import io.nightmill.engine.Limits;
+import io.nightmill.kernels.Products;
+import io.nightmill.kernels.gpu.OpenClDevice;
+import io.nightmill.kernels.gpu.OpenClDevice.Info;
+import io.nightmill.runtime.DeviceSpec.Kind;
+import java.util.List;
+
+/** Which device a model runs on. */
+public final class Devices {
+    private Devices() {}
+
+    /**
+     * A decision, and why.
+     *
+     * @param reason empty where the user has said it
+     */
+    public record Choice(ModelSpec spec, String reason) {}
+
+    /**
+     * Decides for {@code auto}, once for all executors of a run, so that all its rows are of one kind.
+     *
+     * @param isLocal whether this JVM computes
+     * @param givesGpus whether Spark hands a GPU to each executor
+     */
+    public static Choice choose(ModelSpec spec, boolean isLocal, boolean givesGpus) {
+        if (spec.device().kind() != Kind.AUTO) {
+            return new Choice(spec, "");
+        }
+        if (spec.precision().products() != Products.EXACT) {
+            return on(Kind.CPU, spec, "products in " + spec.precision() + " are the CPU's");
+        }
+        if (givesGpus) {
+            return on(Kind.OPENCL, spec, "Spark gives each executor a GPU");
+        }
+        if (!isLocal) {
+            return on(Kind.CPU, spec, "Spark gives executors no GPU (spark.executor.resource.gpu.amount)");
+        }
+        List<Info> found = OpenClDevice.list();
+        return found.stream()
+                .filter(Info::gpu)
+                .findFirst()
+                .map(gpu -> on(Kind.OPENCL, spec, "this machine has " + gpu))
+                .orElseGet(() -> on(Kind.CPU, spec, "this machine has no OpenCL GPU"));
+    }
+
+    private static Choice on(Kind kind, ModelSpec spec, String reason) {
+        return new Choice(spec.on(spec.device().on(kind)), reason);
+    }
+
+    /** @throws IllegalArgumentException naming the devices that there are */
+    static OpenClDevice open(DeviceSpec spec, List<String> gpus) {
+        if (spec.index() >= 0 || gpus.isEmpty()) {
+            return OpenClDevice.open(Math.max(0, spec.index()));
+        }
+        try {
+            return OpenClDevice.open(Integer.parseInt(gpus.get(0).trim()));
+        } catch (NumberFormatException e) {
+            throw new IllegalArgumentException(
+                    "Cannot use the GPU that Spark gave at address '%s': expected a number as conf/gpu-discovery prints it"
+                            .formatted(gpus.get(0)),
+                    e);
+        }
+    }
+
+    /** What the engine may hold on a device beside the weights, which are there by now. */
+    static Limits limits(ModelSpec spec, OpenClDevice device) {
+        Limits limits = spec.limits();
+        if (limits.kvMemory() > 0 || !device.info().gpu()) {
+            return limits;
+        }
+        long most = (long) (spec.device().memoryFraction() * device.memoryBytes());
+        long left = most - device.allocatedBytes();
+        if (left <= 0) {
+            throw new IllegalStateException(
+                    "Cannot run %s on %s: its weights take %,d of the %,d bytes that --device-memory-fraction %s allows"
+                            .formatted(
+                                    spec.path(),
+                                    device.describe(),
+                                    device.allocatedBytes(),
+                                    most,
+                                    spec.device().memoryFraction()));
+        }
+        return limits.withKvMemory(left);
+    }
+}
