@@ -10,6 +10,7 @@ import java.time.Duration;
 import java.time.Instant;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.concurrent.TimeUnit;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
@@ -19,12 +20,15 @@ final class Cluster implements AutoCloseable {
     private static final Pattern MASTER = Pattern.compile("Starting Spark master at (spark://\\S+)");
 
     private final Path logs;
+    private final Map<String, String> workerEnvironment;
     private final List<Process> processes = new ArrayList<>();
     private final String home;
     private final String master;
 
-    private Cluster(Path logs, int workers, int smallDiskKb) throws IOException, InterruptedException {
+    private Cluster(Path logs, int workers, int smallDiskKb, Map<String, String> workerEnvironment)
+            throws IOException, InterruptedException {
         this.logs = logs;
+        this.workerEnvironment = workerEnvironment;
         this.home = sparkHome();
         start(
                 "master",
@@ -65,12 +69,19 @@ final class Cluster implements AutoCloseable {
     }
 
     static Cluster start(Path logs, int workers) throws IOException, InterruptedException {
-        return new Cluster(logs, workers, 0);
+        return new Cluster(logs, workers, 0, Map.of());
     }
 
     /** Of two workers, the second of which has so little disk for what Spark keeps. */
     static Cluster withSmallDisk(Path logs, int kilobytes) throws IOException, InterruptedException {
-        return new Cluster(logs, 2, kilobytes);
+        return new Cluster(logs, 2, kilobytes, Map.of());
+    }
+
+    /** Two workers, each of which takes PoCL for its GPU. */
+    static Cluster withDevices(Path logs) throws IOException, InterruptedException {
+        String script = Jobs.ROOT.resolve("conf/gpu-discovery").toString();
+        String options = "-Dspark.worker.resource.gpu.amount=1 -Dspark.worker.resource.gpu.discoveryScript=" + script;
+        return new Cluster(logs, 2, 0, Map.of("SPARK_WORKER_OPTS", options, "NIGHTMILL_DEVICES", "all"));
     }
 
     /** Where a worker's executors keep blocks. */
@@ -111,6 +122,7 @@ final class Cluster implements AutoCloseable {
             String local =
                     local(Integer.parseInt(name.substring("worker".length()))).toString();
             builder.environment().put("SPARK_LOCAL_DIRS", local);
+            builder.environment().putAll(workerEnvironment);
         }
         builder.redirectErrorStream(true).redirectOutput(log(name));
         processes.add(builder.start());

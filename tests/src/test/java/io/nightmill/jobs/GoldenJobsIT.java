@@ -39,6 +39,16 @@ class GoldenJobsIT {
     @ParameterizedTest
     @MethodSource("folders")
     void jobsMatchReferenceImplementation(Path folder) throws IOException {
+        check(folder, "cpu");
+    }
+
+    @ParameterizedTest
+    @MethodSource("folders")
+    void jobsOnAnOpenClDeviceMatchReferenceImplementation(Path folder) throws IOException {
+        check(folder, "opencl");
+    }
+
+    private void check(Path folder, String device) throws IOException {
         JsonNode golden = ConfigNode.read(folder.resolve("golden.json")).json();
         double tolerance = golden.path("tolerance").path("suggested_abs_logits").doubleValue();
         assertThat(tolerance).isPositive();
@@ -50,8 +60,8 @@ class GoldenJobsIT {
         }
         assertThat(rows).isNotEmpty();
         Path input = Jobs.jsonl(temp.resolve("cases.jsonl"), rows);
-        run("score", folder, input);
-        run("generate", folder, input, "--max-tokens", "16", "--ignore-eos", "--logprobs", "-1");
+        run("score", folder, input, "--device", device);
+        run("generate", folder, input, "--device", device, "--max-tokens", "16", "--ignore-eos", "--logprobs", "-1");
 
         Map<String, JsonNode> scored = Jobs.results(temp.resolve("score"));
         Map<String, JsonNode> generated = Jobs.results(temp.resolve("generate"));

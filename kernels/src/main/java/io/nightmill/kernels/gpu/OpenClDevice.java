@@ -393,7 +393,11 @@ public final class OpenClDevice implements Device {
                 new SizeTPointer(1).put(text.length),
                 new IntPointer(error));
         programs.add(program);
-        int result = clBuildProgram(program, 1, device, OPTIONS, null, null);
+        int result;
+        // PoCL's compiler loses its files where two threads build.
+        synchronized (OpenClDevice.class) {
+            result = clBuildProgram(program, 1, device, OPTIONS, null, null);
+        }
         if (result != CL_SUCCESS) {
             throw new DeviceException(
                     "Cannot build the kernel %s for %s: %s\n%s"

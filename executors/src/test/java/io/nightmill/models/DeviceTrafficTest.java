@@ -1,0 +1,53 @@
+package io.nightmill.models;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.nightmill.engine.ContinuousEngine;
+import io.nightmill.engine.Limits;
+import io.nightmill.engine.Request;
+import io.nightmill.engine.TestSampling;
+import io.nightmill.kernels.gpu.Device;
+import io.nightmill.kernels.gpu.GpuBackend;
+import io.nightmill.kernels.gpu.OpenClDevice;
+import io.nightmill.weights.Precision;
+import java.util.Set;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** What goes between host and device while tokens are decoded: which tokens, where their pages are, and what was chosen. */
+class DeviceTrafficTest {
+    private static final int ROWS = 5;
+    private static final int STEPS = 8;
+
+    @ParameterizedTest
+    @ValueSource(strings = {"qwen3", "qwen3_moe", "mamba2", "granitemoehybrid", "deepseek_v3", "qwen3_next"})
+    void aStepMovesTokensOnly(String fixture) {
+        GpuBackend backend = new GpuBackend(OpenClDevice.open(0));
+        Model model = ModelLoader.load(Golden.root().resolve(fixture), backend, Precision.F32);
+        Limits limits = new Limits(1 << 22, ROWS, 64);
+        try (ContinuousEngine engine = new ContinuousEngine(
+                backend, model.decoder(), null, Set.of(), model.text().contextLength(), limits)) {
+            for (int i = 0; i < ROWS; i++) {
+                engine.submit(new Request(
+                        "row " + i, new int[] {3, 4 + i}, new Request.Ask.Generate(TestSampling.greedy(40, null))));
+            }
+            engine.step();
+            engine.step();
+            Device.Traffic before = backend.traffic();
+            for (int i = 0; i < STEPS; i++) {
+                engine.step();
+            }
+            Device.Traffic after = backend.traffic();
+            // Per row: its id, two numbers of its token, five of its sequence, a few pages, the row of its logits, its
+            // target.
+            int rotary = model.decoder().ropes().stream()
+                    .mapToInt(rope -> rope.rotary())
+                    .sum();
+            int written = 4 * (1 + 2 + 5 + 4 + 1 + 1 + rotary);
+            assertThat((after.written() - before.written()) / (STEPS * ROWS)).isLessThanOrEqualTo(written);
+            assertThat(after.read() - before.read())
+                    .as("a token, its log-probability, its rank")
+                    .isEqualTo(12L * STEPS * ROWS);
+        }
+    }
+}

@@ -1,0 +1,56 @@
+package io.nightmill.jobs;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/** Executors with an OpenCL runtime each, which Spark gives them as it gives GPUs. */
+class DeviceIT {
+    private static final List<String> GPUS = List.of(
+            "--conf",
+            "spark.executor.resource.gpu.amount=1",
+            "--conf",
+            "spark.task.resource.gpu.amount=1",
+            "--conf",
+            "spark.executor.cores=1");
+
+    @TempDir
+    static Path temp;
+
+    private static List<String> stories(Path input, Path output, String... more) {
+        List<String> args = new ArrayList<>(List.of("--max-tokens", "30", "--shard-tokens", "500"));
+        args.addAll(List.of("--output-format", "jsonl"));
+        args.addAll(List.of(more));
+        Path model = Jobs.ROOT.resolve("conf/demo/stories-hybrid-moe");
+        return Jobs.args("generate", model, input, output, args.toArray(new String[0]));
+    }
+
+    @Test
+    void executorsRunOnTheDevicesThatSparkGives() throws IOException, InterruptedException {
+        List<ObjectNode> rows = new ArrayList<>();
+        for (int i = 0; i < 40; i++) {
+            rows.add(Jobs.row().put("id", "story-" + i).put("prompt", "Once upon a time there were " + i));
+        }
+        Path input = Jobs.jsonl(temp.resolve("stories.jsonl"), rows);
+        Path one = temp.resolve("one");
+        Path many = temp.resolve("many");
+        try (Cluster cluster = Cluster.withDevices(temp)) {
+            List<String> asked = stories(input, one, "--device", "opencl");
+            cluster.await("one", cluster.submit("one", "local[1]", List.of(), asked));
+            cluster.await("many", cluster.submit("many", cluster.master(), GPUS, stories(input, many)));
+        }
+        assertThat(Jobs.withoutTiming(many)).hasSize(40).isEqualTo(Jobs.withoutTiming(one));
+        JsonNode report = Jobs.report(many);
+        assertThat(report.path("device").asText()).isEqualTo("opencl");
+        assertThat(report.path("backends")).hasSize(2).allSatisfy(backend -> assertThat(backend.asText())
+                .startsWith("opencl:0 "));
+        assertThat(report.at("/rows/ok").asInt()).isEqualTo(40);
+    }
+}
