@@ -8,7 +8,6 @@ import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.IntVector;
 import jdk.incubator.vector.ShortVector;
 import jdk.incubator.vector.VectorOperators;
-import jdk.incubator.vector.VectorShuffle;
 import jdk.incubator.vector.VectorSpecies;
 
 /**
@@ -25,10 +24,6 @@ final class VectorLanes implements Lanes {
 
     private static final VectorSpecies<Short> HALF_SHORTS = L == 16 ? ShortVector.SPECIES_256 : ShortVector.SPECIES_128;
     private static final ByteOrder LE = ByteOrder.LITTLE_ENDIAN;
-    private static final VectorShuffle<Float> HALF = fold(L / 2);
-    private static final VectorShuffle<Float> QUARTER = fold(Math.max(1, L / 4));
-    private static final VectorShuffle<Float> EIGHTH = fold(Math.max(1, L / 8));
-    private static final VectorShuffle<Float> SIXTEENTH = fold(Math.max(1, L / 16));
 
     private VectorLanes() {}
 
@@ -44,23 +39,6 @@ final class VectorLanes implements Lanes {
     @Override
     public int width() {
         return L;
-    }
-
-    private static VectorShuffle<Float> fold(int distance) {
-        return VectorShuffle.fromOp(F, i -> (i + distance) % L);
-    }
-
-    /** The sum of all lanes, halves first: always the same order. */
-    private static float sum(FloatVector v) {
-        FloatVector folded = v.add(v.rearrange(HALF));
-        folded = folded.add(folded.rearrange(QUARTER));
-        if (L > 4) {
-            folded = folded.add(folded.rearrange(EIGHTH));
-        }
-        if (L > 8) {
-            folded = folded.add(folded.rearrange(SIXTEENTH));
-        }
-        return folded.lane(0);
     }
 
     @Override
@@ -98,7 +76,7 @@ final class VectorLanes implements Lanes {
         for (; d + L <= k; d += L) {
             sum = FloatVector.fromArray(F, x, xo + d).fma(FloatVector.fromArray(F, w, wo + d), sum);
         }
-        return tail(sum(sum), x, xo, w, wo, d, k);
+        return tail(fold(sum.toArray(), 0), x, xo, w, wo, d, k);
     }
 
     private static void dots1x4(float[] x, int xo, float[] w, int wo, int ws, int k, float[] out, int oo) {
@@ -114,10 +92,10 @@ final class VectorLanes implements Lanes {
             s2 = v.fma(FloatVector.fromArray(F, w, wo + 2 * ws + d), s2);
             s3 = v.fma(FloatVector.fromArray(F, w, wo + 3 * ws + d), s3);
         }
-        out[oo] = tail(sum(s0), x, xo, w, wo, d, k);
-        out[oo + 1] = tail(sum(s1), x, xo, w, wo + ws, d, k);
-        out[oo + 2] = tail(sum(s2), x, xo, w, wo + 2 * ws, d, k);
-        out[oo + 3] = tail(sum(s3), x, xo, w, wo + 3 * ws, d, k);
+        out[oo] = tail(fold(s0.toArray(), 0), x, xo, w, wo, d, k);
+        out[oo + 1] = tail(fold(s1.toArray(), 0), x, xo, w, wo + ws, d, k);
+        out[oo + 2] = tail(fold(s2.toArray(), 0), x, xo, w, wo + 2 * ws, d, k);
+        out[oo + 3] = tail(fold(s3.toArray(), 0), x, xo, w, wo + 3 * ws, d, k);
     }
 
     private static void dots4x4(
@@ -154,10 +132,22 @@ final class VectorLanes implements Lanes {
             d2 = v.fma(w2, d2);
             d3 = v.fma(w3, d3);
         }
-        store(a0, a1, a2, a3, sums, 0);
-        store(b0, b1, b2, b3, sums, 4 * L);
-        store(c0, c1, c2, c3, sums, 8 * L);
-        store(d0, d1, d2, d3, sums, 12 * L);
+        a0.intoArray(sums, 0);
+        a1.intoArray(sums, L);
+        a2.intoArray(sums, 2 * L);
+        a3.intoArray(sums, 3 * L);
+        b0.intoArray(sums, 4 * L);
+        b1.intoArray(sums, 4 * L + L);
+        b2.intoArray(sums, 4 * L + 2 * L);
+        b3.intoArray(sums, 4 * L + 3 * L);
+        c0.intoArray(sums, 8 * L);
+        c1.intoArray(sums, 8 * L + L);
+        c2.intoArray(sums, 8 * L + 2 * L);
+        c3.intoArray(sums, 8 * L + 3 * L);
+        d0.intoArray(sums, 12 * L);
+        d1.intoArray(sums, 12 * L + L);
+        d2.intoArray(sums, 12 * L + 2 * L);
+        d3.intoArray(sums, 12 * L + 3 * L);
         for (int i = 0; i < 16; i++) {
             int row = i >> 2;
             int column = i & 3;
@@ -165,14 +155,10 @@ final class VectorLanes implements Lanes {
         }
     }
 
-    private static void store(FloatVector s0, FloatVector s1, FloatVector s2, FloatVector s3, float[] sums, int at) {
-        s0.intoArray(sums, at);
-        s1.intoArray(sums, at + L);
-        s2.intoArray(sums, at + 2 * L);
-        s3.intoArray(sums, at + 3 * L);
-    }
-
-    /** The sum of {@code L} values in the order of {@link #sum}; apart from the tiles, which C2 compiles badly with it. */
+    /**
+     * The sum of {@code L} values, halves first: always the same order. No method of ours takes a vector outside of a loop: C2 may leave
+     * such a call alone, and then boxes what the loop before it adds up.
+     */
     private static float fold(float[] sums, int at) {
         for (int half = L / 2; half > 0; half /= 2) {
             for (int l = at; l < at + half; l++) {
@@ -220,7 +206,7 @@ final class VectorLanes implements Lanes {
             g = g.fma(x, x);
             h = h.fma(x, x);
         }
-        return sum(a.add(b).add(c).add(d).add(e).add(f).add(g).add(h));
+        return fold(a.add(b).add(c).add(d).add(e).add(f).add(g).add(h).toArray(), 0);
     }
 
     private static FloatVector even(IntVector pairs) {
@@ -285,10 +271,22 @@ final class VectorLanes implements Lanes {
             d2 = q.fma(v2, d2);
             d3 = q.fma(v3, d3);
         }
-        store(a0, a1, a2, a3, out, oo);
-        store(b0, b1, b2, b3, out, oo + os);
-        store(c0, c1, c2, c3, out, oo + 2 * os);
-        store(d0, d1, d2, d3, out, oo + 3 * os);
+        a0.intoArray(out, oo);
+        a1.intoArray(out, oo + L);
+        a2.intoArray(out, oo + 2 * L);
+        a3.intoArray(out, oo + 3 * L);
+        b0.intoArray(out, oo + os);
+        b1.intoArray(out, oo + os + L);
+        b2.intoArray(out, oo + os + 2 * L);
+        b3.intoArray(out, oo + os + 3 * L);
+        c0.intoArray(out, oo + 2 * os);
+        c1.intoArray(out, oo + 2 * os + L);
+        c2.intoArray(out, oo + 2 * os + 2 * L);
+        c3.intoArray(out, oo + 2 * os + 3 * L);
+        d0.intoArray(out, oo + 3 * os);
+        d1.intoArray(out, oo + 3 * os + L);
+        d2.intoArray(out, oo + 3 * os + 2 * L);
+        d3.intoArray(out, oo + 3 * os + 3 * L);
     }
 
     private static void block2x4(
@@ -312,8 +310,14 @@ final class VectorLanes implements Lanes {
             a3 = p.fma(v, a3);
             b3 = q.fma(v, b3);
         }
-        store(a0, a1, a2, a3, out, oo);
-        store(b0, b1, b2, b3, out, oo + os);
+        a0.intoArray(out, oo);
+        a1.intoArray(out, oo + L);
+        a2.intoArray(out, oo + 2 * L);
+        a3.intoArray(out, oo + 3 * L);
+        b0.intoArray(out, oo + os);
+        b1.intoArray(out, oo + os + L);
+        b2.intoArray(out, oo + os + 2 * L);
+        b3.intoArray(out, oo + os + 3 * L);
     }
 
     private static void block1x4(
@@ -327,7 +331,10 @@ final class VectorLanes implements Lanes {
             a2 = q.fma(FloatVector.fromArray(F, w, w2 + 16 * d), a2);
             a3 = q.fma(FloatVector.fromArray(F, w, w3 + 16 * d), a3);
         }
-        store(a0, a1, a2, a3, out, oo);
+        a0.intoArray(out, oo);
+        a1.intoArray(out, oo + L);
+        a2.intoArray(out, oo + 2 * L);
+        a3.intoArray(out, oo + 3 * L);
     }
 
     @Override
@@ -433,8 +440,14 @@ final class VectorLanes implements Lanes {
             a3 = q.fma(o, p.fma(e, a3));
             b3 = s.fma(o, r.fma(e, b3));
         }
-        store(a0, a1, a2, a3, out, oo);
-        store(b0, b1, b2, b3, out, oo + os);
+        a0.intoArray(out, oo);
+        a1.intoArray(out, oo + L);
+        a2.intoArray(out, oo + 2 * L);
+        a3.intoArray(out, oo + 3 * L);
+        b0.intoArray(out, oo + os);
+        b1.intoArray(out, oo + os + L);
+        b2.intoArray(out, oo + os + 2 * L);
+        b3.intoArray(out, oo + os + 3 * L);
     }
 
     private static void pair1x4(
@@ -453,7 +466,10 @@ final class VectorLanes implements Lanes {
             a2 = q.fma(odd(v2), p.fma(even(v2), a2));
             a3 = q.fma(odd(v3), p.fma(even(v3), a3));
         }
-        store(a0, a1, a2, a3, out, oo);
+        a0.intoArray(out, oo);
+        a1.intoArray(out, oo + L);
+        a2.intoArray(out, oo + 2 * L);
+        a3.intoArray(out, oo + 3 * L);
     }
 
     @Override
@@ -500,7 +516,10 @@ final class VectorLanes implements Lanes {
             a2 = q.fma(odd(v2), p.fma(even(v2), a2));
             a3 = q.fma(odd(v3), p.fma(even(v3), a3));
         }
-        store(a0, a1, a2, a3, out, oo);
+        a0.intoArray(out, oo);
+        a1.intoArray(out, oo + L);
+        a2.intoArray(out, oo + 2 * L);
+        a3.intoArray(out, oo + 3 * L);
     }
 
     @Override
@@ -691,7 +710,10 @@ final class VectorLanes implements Lanes {
             s2 = w.fma(FloatVector.fromArray(F, v, row + 2 * L), s2);
             s3 = w.fma(FloatVector.fromArray(F, v, row + 3 * L), s3);
         }
-        store(s0, s1, s2, s3, out, oo);
+        s0.intoArray(out, oo);
+        s1.intoArray(out, oo + L);
+        s2.intoArray(out, oo + 2 * L);
+        s3.intoArray(out, oo + 3 * L);
     }
 
     private static void weighted4x4(
@@ -739,10 +761,22 @@ final class VectorLanes implements Lanes {
             d2 = w.fma(v2, d2);
             d3 = w.fma(v3, d3);
         }
-        store(a0, a1, a2, a3, out, oo);
-        store(b0, b1, b2, b3, out, oo + os);
-        store(c0, c1, c2, c3, out, oo + 2 * os);
-        store(d0, d1, d2, d3, out, oo + 3 * os);
+        a0.intoArray(out, oo);
+        a1.intoArray(out, oo + L);
+        a2.intoArray(out, oo + 2 * L);
+        a3.intoArray(out, oo + 3 * L);
+        b0.intoArray(out, oo + os);
+        b1.intoArray(out, oo + os + L);
+        b2.intoArray(out, oo + os + 2 * L);
+        b3.intoArray(out, oo + os + 3 * L);
+        c0.intoArray(out, oo + 2 * os);
+        c1.intoArray(out, oo + 2 * os + L);
+        c2.intoArray(out, oo + 2 * os + 2 * L);
+        c3.intoArray(out, oo + 2 * os + 3 * L);
+        d0.intoArray(out, oo + 3 * os);
+        d1.intoArray(out, oo + 3 * os + L);
+        d2.intoArray(out, oo + 3 * os + 2 * L);
+        d3.intoArray(out, oo + 3 * os + 3 * L);
     }
 
     private static void weighted4x1(
@@ -866,7 +900,7 @@ final class VectorLanes implements Lanes {
             e.intoArray(s, so + i);
             sum = sum.add(e);
         }
-        float total = sum(sum);
+        float total = fold(sum.toArray(), 0);
         for (; i < n; i++) {
             s[so + i] = ScalarLanes.exp(s[so + i] - max);
             total += s[so + i];
