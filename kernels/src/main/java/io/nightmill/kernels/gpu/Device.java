@@ -10,6 +10,9 @@ public interface Device extends AutoCloseable {
     /** Platform, device and driver, for people and reports. */
     String describe();
 
+    /** Whether its lanes are a CPU's, which prefers few of them with vectors. */
+    boolean isCpu();
+
     /** Bytes of the device's memory. */
     long memoryBytes();
 

@@ -7,6 +7,7 @@ import io.nightmill.kernels.Recurrence;
 import io.nightmill.kernels.Update;
 import io.nightmill.tensor.Batch;
 import io.nightmill.tensor.Buffer;
+import io.nightmill.tensor.Format;
 import io.nightmill.tensor.KvType;
 import io.nightmill.tensor.Matrix;
 import io.nightmill.tensor.State;
@@ -277,7 +278,11 @@ public final class GpuBackend implements Backend {
                 .set("slice", slice);
         for (DeviceWeights.Part part : uploaded.parts()) {
             int panels = (part.outs() + DeviceKernel.GROUP - 1) / DeviceKernel.GROUP;
-            device.run(part(launch, uploaded, part).groups(panels, tiles, ProductKernels.SLOTS));
+            part(launch, uploaded, part).groups(panels, tiles, ProductKernels.SLOTS);
+            if (device.isCpu() && (w.format() == Format.F32 || w.format() == Format.BF16)) {
+                launch.wide(4);
+            }
+            device.run(launch);
         }
     }
 

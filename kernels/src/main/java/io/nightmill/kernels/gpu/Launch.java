@@ -11,7 +11,9 @@ final class Launch {
     private final Map<String, Object> values = new HashMap<>();
     private int groupsX = 1;
     private int groupsY = 1;
+    private int width = DeviceKernel.GROUP;
     private int depth = 1;
+    private boolean tuned;
 
     Launch(Class<? extends DeviceKernel> family, String entry) {
         this.family = family;
@@ -52,6 +54,18 @@ final class Launch {
         return this;
     }
 
+    /** In place of the Java kernel, OpenCL C of the same parameters, for CPUs: {@code <entry>Wide.cl}, with groups of its own width. */
+    Launch wide(int lanes) {
+        tuned = true;
+        width = lanes;
+        depth = 1;
+        return this;
+    }
+
+    boolean tuned() {
+        return tuned;
+    }
+
     Class<? extends DeviceKernel> family() {
         return family;
     }
@@ -66,6 +80,10 @@ final class Launch {
 
     int groupsY() {
         return groupsY;
+    }
+
+    int width() {
+        return width;
     }
 
     int depth() {
@@ -83,6 +101,6 @@ final class Launch {
 
     @Override
     public String toString() {
-        return family.getSimpleName() + "." + entry;
+        return family.getSimpleName() + "." + entry + (tuned ? "Wide" : "");
     }
 }

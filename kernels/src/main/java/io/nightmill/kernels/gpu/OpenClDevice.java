@@ -94,7 +94,7 @@ public final class OpenClDevice implements Device {
     private final _cl_device_id device;
     private final _cl_context context;
     private final _cl_command_queue queue;
-    private final Map<Class<?>, Map<String, Built>> built = new HashMap<>();
+    private final Map<String, Built> built = new HashMap<>();
     private final List<_cl_program> programs = new ArrayList<>();
     private final Queue<Orphan> orphans = new ConcurrentLinkedQueue<>();
     private long allocated;
@@ -224,6 +224,11 @@ public final class OpenClDevice implements Device {
     }
 
     @Override
+    public boolean isCpu() {
+        return info.type.equals("cpu");
+    }
+
+    @Override
     public long memoryBytes() {
         return info.memoryBytes;
     }
@@ -346,8 +351,7 @@ public final class OpenClDevice implements Device {
         if (launch.groupsX() == 0 || launch.groupsY() == 0) {
             return;
         }
-        Built kernel = built.computeIfAbsent(launch.family(), family -> new HashMap<>())
-                .computeIfAbsent(launch.entry(), entry -> build(Translator.translate(launch.family(), entry)));
+        Built kernel = built.computeIfAbsent(launch.toString(), key -> build(source(launch)));
         int place = 0;
         for (Translator.Parameter parameter : kernel.parameters) {
             switch (parameter.kind()) {
@@ -371,12 +375,18 @@ public final class OpenClDevice implements Device {
         }
         argument.putInt(0);
         set(kernel, place, 4, argument);
-        global.put(0, (long) launch.groupsX() * DeviceKernel.GROUP).put(1, (long) launch.groupsY() * launch.depth());
-        local.put(0, DeviceKernel.GROUP).put(1, launch.depth());
+        global.put(0, (long) launch.groupsX() * launch.width()).put(1, (long) launch.groupsY() * launch.depth());
+        local.put(0, launch.width()).put(1, launch.depth());
         check(
                 clEnqueueNDRangeKernel(queue, kernel.kernel, 2, null, global, local, 0, (_cl_event) null, null),
                 "run " + launch);
         launches++;
+    }
+
+    private static Translator.Source source(Launch launch) {
+        return launch.tuned()
+                ? Translator.tuned(launch.family(), launch.entry())
+                : Translator.translate(launch.family(), launch.entry());
     }
 
     private void set(Built kernel, int place, int bytes, @Nullable Pointer value) {
@@ -459,7 +469,7 @@ public final class OpenClDevice implements Device {
         closed = true;
         clFinish(queue);
         release();
-        built.values().forEach(family -> family.values().forEach(kernel -> clReleaseKernel(kernel.kernel)));
+        built.values().forEach(kernel -> clReleaseKernel(kernel.kernel));
         programs.forEach(program -> clReleaseProgram(program));
         clReleaseCommandQueue(queue);
         clReleaseContext(context);

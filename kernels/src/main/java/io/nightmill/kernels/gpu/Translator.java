@@ -6,14 +6,19 @@ import com.aparapi.internal.instruction.InstructionSet.TypeSpec;
 import com.aparapi.internal.model.ClassModel;
 import com.aparapi.internal.model.Entrypoint;
 import com.aparapi.internal.writer.KernelWriter;
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.UncheckedIOException;
 import java.lang.reflect.Array;
 import java.lang.reflect.Constructor;
 import java.lang.reflect.Field;
 import java.lang.reflect.Method;
 import java.lang.reflect.Modifier;
+import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Objects;
 
 /** Java kernels as OpenCL C, through Aparapi's code generator. No device is needed. */
 final class Translator {
@@ -79,6 +84,39 @@ final class Translator {
             return new Source(name, text, List.copyOf(parameters));
         } catch (AparapiException | ReflectiveOperationException | RuntimeException e) {
             throw new IllegalStateException("Cannot translate " + family.getSimpleName() + "." + entry, e);
+        }
+    }
+
+    /** OpenCL C that is written by hand, with the parameters of the kernel in whose place it runs. */
+    static Source tuned(Class<? extends DeviceKernel> family, String entry) {
+        Source translated = translate(family, entry);
+        String name = entry + "Wide";
+        StringBuilder declared = new StringBuilder();
+        for (Parameter parameter : translated.parameters) {
+            String c = parameter.kind == Kind.INT || parameter.elementBytes == 4 && isInt(family, parameter.name)
+                    ? "int"
+                    : "float";
+            declared.append(
+                    switch (parameter.kind) {
+                        case INT, FLOAT -> c + " " + parameter.name + ", ";
+                        case ARRAY -> "__global " + c + " *" + parameter.name + ", long " + parameter.name + "_at, ";
+                        case LOCAL -> "__local " + c + " *" + parameter.name + ", ";
+                    });
+        }
+        try (InputStream in = Translator.class.getResourceAsStream(name + ".cl")) {
+            String text = new String(Objects.requireNonNull(in, name).readAllBytes(), StandardCharsets.US_ASCII);
+            return new Source(
+                    name, text.replace("(PARAMETERS)", "(" + declared + "int passid)"), translated.parameters);
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+    }
+
+    private static boolean isInt(Class<?> family, String name) {
+        try {
+            return family.getDeclaredField(name).getType() == int[].class;
+        } catch (NoSuchFieldException e) {
+            return false;
         }
     }
 

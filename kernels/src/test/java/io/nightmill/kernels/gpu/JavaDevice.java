@@ -42,6 +42,11 @@ public final class JavaDevice implements Device {
     }
 
     @Override
+    public boolean isCpu() {
+        return false;
+    }
+
+    @Override
     public long memoryBytes() {
         return Runtime.getRuntime().maxMemory();
     }

@@ -1,0 +1,121 @@
+// ProductKernels.product for CPUs: a work-item holds 16 outputs of 8 rows in vectors, since PoCL makes vectors of loops over
+// work-items only where the loop inside is gone. float32 and bfloat16 weights. The same slices, added in the same order.
+
+#define WEIGHTS(at, k) as_float16(vload16(0, panel + (k) * 64 + (at)))
+#define WORDS(at, k) vload16(0, panel + (k) / 2 * 64 + (at))
+#define EVEN(word) as_float16((word) << 16)
+#define ODD(word) as_float16((word) & (int)0xffff0000)
+#define FMA(a, r, v, k) a = fma(v, (float16)(r[k]), a)
+#define EIGHT(v, k)                                                                                                    \
+  FMA(a0, x0, v, k); FMA(a1, x1, v, k); FMA(a2, x2, v, k); FMA(a3, x3, v, k);                                          \
+  FMA(a4, x4, v, k); FMA(a5, x5, v, k); FMA(a6, x6, v, k); FMA(a7, x7, v, k)
+
+static void put(__global float *to, float16 value, const __global float *shift, int left) {
+  if (left >= 16) {
+    vstore16(shift ? value + vload16(0, shift) : value, 0, to);
+  } else {
+    float values[16];
+    vstore16(value, 0, values);
+    for (int i = 0; i < left; i++) {
+      to[i] = shift ? values[i] + shift[i] : values[i];
+    }
+  }
+}
+
+__kernel void productWide(PARAMETERS) {
+  int tile = get_group_id(1);
+  int output = get_group_id(0) * 64 + get_local_id(0) * 16;
+  int perWeight = (rows + 7) / 8;
+  int weight = grouping == 2 ? tile / perWeight : 0;
+  int first = grouping == 2 ? tile % perWeight * 8 : tile * 8;
+  int count = min(8, rows - first);
+  if (grouping == 1) {
+    __global const int *entry = tiles + tiles_at + 3 * tile;
+    weight = entry[0];
+    first = entry[1];
+    count = entry[2];
+  }
+  int panels = (outs + 63) / 64;
+  int words = (in + blockValues - 1) / blockValues;
+  const __global int *panel = w + w_at + (weight * panels + get_group_id(0)) * words * 64 + get_local_id(0) * 16;
+  const __global float *x0 = x + x_at + first * xWidth + weight * xStep;
+  const __global float *x1 = x0 + min(1, count - 1) * xWidth;
+  const __global float *x2 = x0 + min(2, count - 1) * xWidth;
+  const __global float *x3 = x0 + min(3, count - 1) * xWidth;
+  const __global float *x4 = x0 + min(4, count - 1) * xWidth;
+  const __global float *x5 = x0 + min(5, count - 1) * xWidth;
+  const __global float *x6 = x0 + min(6, count - 1) * xWidth;
+  const __global float *x7 = x0 + min(7, count - 1) * xWidth;
+  const __global float *shift = has ? bias + bias_at + weight * allOuts + firstOutput + output : 0;
+  __global float *to = out + out_at + (long)first * outWidth + column + weight * outStep + firstOutput + output;
+  int left = outs - output;
+  float16 t0 = 0, t1 = 0, t2 = 0, t3 = 0, t4 = 0, t5 = 0, t6 = 0, t7 = 0;
+  if (count == 1 && get_local_id(0) == 0) {
+    // One item takes all four vectors of the panel: sums that do not wait for each other.
+    for (int from = 0; from < in; from += slice) {
+      int end = min(in, from + slice);
+      float16 a0 = 0, a1 = 0, a2 = 0, a3 = 0;
+      if (format == 0) {
+        for (int k = from; k < end; k++) {
+          FMA(a0, x0, WEIGHTS(0, k), k);
+          FMA(a1, x0, WEIGHTS(16, k), k);
+          FMA(a2, x0, WEIGHTS(32, k), k);
+          FMA(a3, x0, WEIGHTS(48, k), k);
+        }
+      } else {
+        for (int k = from; k < end; k += 2) {
+          int16 p0 = WORDS(0, k), p1 = WORDS(16, k), p2 = WORDS(32, k), p3 = WORDS(48, k);
+          FMA(a0, x0, EVEN(p0), k);
+          FMA(a1, x0, EVEN(p1), k);
+          FMA(a2, x0, EVEN(p2), k);
+          FMA(a3, x0, EVEN(p3), k);
+          if (k + 1 < end) {
+            FMA(a0, x0, ODD(p0), k + 1);
+            FMA(a1, x0, ODD(p1), k + 1);
+            FMA(a2, x0, ODD(p2), k + 1);
+            FMA(a3, x0, ODD(p3), k + 1);
+          }
+        }
+      }
+      t0 += a0; t1 += a1; t2 += a2; t3 += a3;
+    }
+    put(to, t0, shift, left);
+    put(to + 16, t1, shift ? shift + 16 : 0, left - 16);
+    put(to + 32, t2, shift ? shift + 32 : 0, left - 32);
+    put(to + 48, t3, shift ? shift + 48 : 0, left - 48);
+  } else if (count > 1 && left > 0) {
+    for (int from = 0; from < in; from += slice) {
+      int end = min(in, from + slice);
+      float16 a0 = 0, a1 = 0, a2 = 0, a3 = 0, a4 = 0, a5 = 0, a6 = 0, a7 = 0;
+      if (format == 0) {
+        for (int k = from; k < end; k++) {
+          float16 v = WEIGHTS(0, k);
+          EIGHT(v, k);
+        }
+      } else {
+        // A slice begins at an even input.
+        int pairs = end - (end - from) % 2;
+        for (int k = from; k < pairs; k += 2) {
+          int16 word = WORDS(0, k);
+          float16 v = EVEN(word);
+          EIGHT(v, k);
+          v = ODD(word);
+          EIGHT(v, k + 1);
+        }
+        if (pairs < end) {
+          float16 v = EVEN(WORDS(0, pairs));
+          EIGHT(v, pairs);
+        }
+      }
+      t0 += a0; t1 += a1; t2 += a2; t3 += a3; t4 += a4; t5 += a5; t6 += a6; t7 += a7;
+    }
+    put(to, t0, shift, left);
+    put(to + outWidth, t1, shift, left);
+    if (count > 2) put(to + 2 * outWidth, t2, shift, left);
+    if (count > 3) put(to + 3 * outWidth, t3, shift, left);
+    if (count > 4) put(to + 4 * outWidth, t4, shift, left);
+    if (count > 5) put(to + 5 * outWidth, t5, shift, left);
+    if (count > 6) put(to + 6 * outWidth, t6, shift, left);
+    if (count > 7) put(to + 7 * outWidth, t7, shift, left);
+  }
+}
