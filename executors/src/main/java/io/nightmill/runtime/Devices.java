@@ -23,8 +23,12 @@ public final class Devices {
      *
      * @param isLocal whether this JVM computes
      * @param givesGpus whether Spark hands a GPU to each executor
+     * @throws IllegalArgumentException if this JVM computes and does not have the device that the user names
      */
     public static Choice choose(ModelSpec spec, boolean isLocal, boolean givesGpus) {
+        if (spec.device().kind() == Kind.OPENCL && isLocal) {
+            OpenClDevice.require(Math.max(0, spec.device().index()));
+        }
         if (spec.device().kind() != Kind.AUTO) {
             return new Choice(spec, "");
         }
@@ -49,8 +53,11 @@ public final class Devices {
         return new Choice(spec.on(spec.device().on(kind)), reason);
     }
 
-    /** @throws IllegalArgumentException naming the devices that there are */
-    static OpenClDevice open(DeviceSpec spec, List<String> gpus) {
+    /**
+     * @param gpus addresses of the GPUs that Spark gave, which serve where the user names no device
+     * @throws IllegalArgumentException naming the devices that there are
+     */
+    public static OpenClDevice open(DeviceSpec spec, List<String> gpus) {
         if (spec.index() >= 0 || gpus.isEmpty()) {
             return OpenClDevice.open(Math.max(0, spec.index()));
         }

@@ -124,7 +124,11 @@ public final class ExecutorRuntime implements AutoCloseable {
             return runtime;
         }
         ExecutorRuntime started = new ExecutorRuntime(
-                spec, afterLoss(runtime, spec), localize.apply(spec.path()), text(spec.path(), localize), gpus);
+                spec,
+                afterLoss(runtime == null ? null : runtime.loop.broken(), spec),
+                localize.apply(spec.path()),
+                text(spec.path(), localize),
+                gpus);
         current = started;
         return started;
     }
@@ -132,10 +136,12 @@ public final class ExecutorRuntime implements AutoCloseable {
     /**
      * What to start after a runtime that broke: the same, unless its device was lost and the user wants something else.
      *
+     * @param broken why the runtime before is no more, or null
+     *
      * @throws DeviceException if the run is to fail
      */
-    private static ModelSpec afterLoss(@Nullable ExecutorRuntime broken, ModelSpec spec) {
-        if (broken == null || !(broken.loop.broken() instanceof DeviceException loss) || !loss.lost()) {
+    static ModelSpec afterLoss(@Nullable Throwable broken, ModelSpec spec) {
+        if (!(broken instanceof DeviceException loss) || !loss.lost()) {
             return spec;
         }
         switch (spec.device().onLoss()) {

@@ -6,6 +6,7 @@ import io.nightmill.engine.Completion;
 import io.nightmill.engine.Completion.Timing;
 import io.nightmill.engine.Engine;
 import io.nightmill.engine.Request;
+import io.nightmill.kernels.gpu.DeviceException;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
@@ -24,7 +25,7 @@ class EngineLoopTest {
     private final AtomicInteger engines = new AtomicInteger();
 
     /** Ends each request after three steps; breaks or hangs as told. */
-    private final class Fragile implements Engine {
+    private class Fragile implements Engine {
         private final Set<String> poison;
         private final int most;
         private final CountDownLatch hang;
@@ -187,6 +188,31 @@ class EngineLoopTest {
                 Duration.ZERO,
                 () -> {})) {
             assertThat(run(loop, 2).get("row-1")).isEqualTo("gave up: no device");
+        }
+    }
+
+    @Test
+    void anEngineWhoseDeviceIsLostIsNotReplaced() throws InterruptedException {
+        DeviceException loss = new DeviceException("the device is gone", true);
+        AtomicInteger made = new AtomicInteger();
+        try (EngineLoop loop = new EngineLoop(
+                () -> {
+                    made.incrementAndGet();
+                    return new Fragile(Set.of(), 1000, null) {
+                        @Override
+                        public List<Completion> step() {
+                            if (!idle()) {
+                                throw loss;
+                            }
+                            return List.of();
+                        }
+                    };
+                },
+                Duration.ZERO,
+                () -> {})) {
+            assertThat(run(loop, 3).values()).containsOnly("gave up: the device is gone");
+            assertThat(loop.broken()).isSameAs(loss);
+            assertThat(made.get()).isEqualTo(1);
         }
     }
 }

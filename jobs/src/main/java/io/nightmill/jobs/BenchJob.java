@@ -2,6 +2,8 @@ package io.nightmill.jobs;
 
 import io.nightmill.kernels.HostBackend;
 import io.nightmill.kernels.Peaks;
+import io.nightmill.runtime.DeviceSpec;
+import io.nightmill.runtime.DeviceSpec.Kind;
 import io.nightmill.weights.Precision;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -25,6 +27,13 @@ final class BenchJob implements Callable<Integer> {
 
     @Option(names = "--threads", defaultValue = "0", description = "(default: all cores)")
     private int threads;
+
+    @Option(
+            names = "--device",
+            defaultValue = "cpu",
+            description =
+                    "of the models' table: cpu, opencl or opencl:n, which is exact in float32 (default: ${DEFAULT-VALUE})")
+    private String device = "";
 
     @Option(names = "--only", split = ",", description = "some of the tables: ${COMPLETION-CANDIDATES} (default: all)")
     private List<Part> parts = Arrays.asList(Part.values());
@@ -103,11 +112,14 @@ final class BenchJob implements Callable<Integer> {
                 machine.flops / 1e9,
                 machine.bandwidth / 1e9);
         if (parts.contains(Part.MODELS)) {
-            List<Precision> precisions = dtypes.stream().map(Precision::of).toList();
+            DeviceSpec on = DeviceSpec.of(device, 0.9, "fail");
+            List<Precision> precisions = on.kind() == Kind.OPENCL
+                    ? List.of(Precision.F32)
+                    : dtypes.stream().map(Precision::of).toList();
             List<BenchModel> shapes = models.isEmpty()
                     ? List.of(SyntheticModel.dense(), SyntheticModel.mixture(), SyntheticModel.hybrid())
                     : models.stream().<BenchModel>map(BenchModel.Stored::new).toList();
-            new ModelBench(machine, precisions, promptTokens, decodeTokens, batches).run(shapes);
+            new ModelBench(machine, on, precisions, promptTokens, decodeTokens, batches).run(shapes);
         }
         if (parts.contains(Part.CONTEXT)) {
             new ContextBench(machine, contexts, prefills).run();

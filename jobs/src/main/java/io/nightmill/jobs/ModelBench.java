@@ -4,7 +4,11 @@ import io.nightmill.engine.ContinuousEngine;
 import io.nightmill.engine.Limits;
 import io.nightmill.engine.Request;
 import io.nightmill.engine.Request.Ask;
-import io.nightmill.kernels.HostBackend;
+import io.nightmill.kernels.Backend;
+import io.nightmill.kernels.gpu.GpuBackend;
+import io.nightmill.runtime.DeviceSpec;
+import io.nightmill.runtime.DeviceSpec.Kind;
+import io.nightmill.runtime.Devices;
 import io.nightmill.runtime.ExecutorRuntime;
 import io.nightmill.runtime.SamplingJson;
 import io.nightmill.weights.Precision;
@@ -23,6 +27,7 @@ import java.util.Set;
  */
 record ModelBench(
         BenchJob.Machine machine,
+        DeviceSpec device,
         List<Precision> precisions,
         int promptTokens,
         int decodeSteps,
@@ -46,7 +51,9 @@ record ModelBench(
     }
 
     private void measure(BenchModel model, Precision precision) {
-        HostBackend backend = ExecutorRuntime.backend(precision, machine.threads());
+        Backend backend = device.kind() == Kind.OPENCL
+                ? new GpuBackend(Devices.open(device, List.of()))
+                : ExecutorRuntime.backend(precision, machine.threads());
         BenchModel.Built built = model.build(backend);
         int most = batches.stream().mapToInt(Integer::intValue).max().orElse(1);
         int context = promptTokens + decodeSteps + most + WARM_STEPS + 64;

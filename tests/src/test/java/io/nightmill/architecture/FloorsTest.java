@@ -84,5 +84,12 @@ class FloorsTest {
                 .dependOnClassesThat()
                 .resideInAnyPackage("jdk.incubator..", "org.bytedeco..")
                 .check(ALL);
+        noClasses()
+                .that()
+                .resideOutsideOfPackage("io.nightmill.kernels.gpu..")
+                .should()
+                .dependOnClassesThat()
+                .resideInAnyPackage("com.aparapi..", "org.bytedeco.opencl..")
+                .check(ALL);
     }
 }

@@ -33,6 +33,23 @@ class DeviceIT {
     }
 
     @Test
+    void devicesAreListedAndTried() {
+        assertThat(Jobs.said("devices"))
+                .contains("opencl:0 ")
+                .contains("compute units")
+                .contains("extensions: ")
+                .contains("self-test: passed");
+    }
+
+    @Test
+    void aDeviceThatIsNotThereIsSaidAtOnce() throws IOException {
+        Path input = Jobs.jsonl(temp.resolve("one.jsonl"), List.of(Jobs.row().put("prompt", "Once")));
+        assertThat(Jobs.fail(stories(input, temp.resolve("nothing"), "--device", "opencl:77")
+                        .toArray(new String[0])))
+                .startsWith("nightmill: Cannot use device opencl:77: found [opencl:0 ");
+    }
+
+    @Test
     void executorsRunOnTheDevicesThatSparkGives() throws IOException, InterruptedException {
         List<ObjectNode> rows = new ArrayList<>();
         for (int i = 0; i < 40; i++) {

@@ -134,11 +134,20 @@ public final class OpenClDevice implements Device {
     /** @throws IllegalArgumentException naming the devices that there are */
     public static OpenClDevice open(int index) {
         List<Found> found = find();
-        if (index < 0 || index >= found.size()) {
-            throw new IllegalArgumentException("Cannot use device opencl:%d: found %s"
-                    .formatted(index, found.isEmpty() ? "no OpenCL device" : list()));
-        }
+        require(index, found.size());
         return new OpenClDevice(info(index, found.get(index)), found.get(index));
+    }
+
+    /** @throws IllegalArgumentException naming the devices that there are */
+    public static void require(int index) {
+        require(index, find().size());
+    }
+
+    private static void require(int index, int found) {
+        if (index < 0 || index >= found) {
+            throw new IllegalArgumentException("Cannot use device opencl:%d: found %s"
+                    .formatted(index, found == 0 ? "no OpenCL device on this machine" : list()));
+        }
     }
 
     private static List<Found> find() {
