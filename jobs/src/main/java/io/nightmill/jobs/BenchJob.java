@@ -22,7 +22,9 @@ final class BenchJob implements Callable<Integer> {
     enum Part {
         MODELS,
         CONTEXT,
-        KERNELS
+        KERNELS,
+        /** Only where a device is named. */
+        DEVICE
     }
 
     @Option(names = "--threads", defaultValue = "0", description = "(default: all cores)")
@@ -32,7 +34,7 @@ final class BenchJob implements Callable<Integer> {
             names = "--device",
             defaultValue = "cpu",
             description =
-                    "of the models' table: cpu, opencl or opencl:n, which is exact in float32 (default: ${DEFAULT-VALUE})")
+                    "of the models' and the device's tables: cpu, opencl or opencl:n, whose products are exact (default: ${DEFAULT-VALUE})")
     private String device = "";
 
     @Option(names = "--only", split = ",", description = "some of the tables: ${COMPLETION-CANDIDATES} (default: all)")
@@ -84,6 +86,11 @@ final class BenchJob implements Callable<Integer> {
             description = "prompt lengths of the contexts' table (default: ${DEFAULT-VALUE})")
     private List<Integer> prefills = List.of();
 
+    /** By itself, on machines without Spark. */
+    public static void main(String[] args) {
+        Nightmill.exit(new BenchJob(), args);
+    }
+
     /** What the machine reached just now: operations and bytes per second. */
     record Machine(int threads, double flops, double bandwidth) {}
 
@@ -111,8 +118,8 @@ final class BenchJob implements Callable<Integer> {
                 new HostBackend(1).name(),
                 machine.flops / 1e9,
                 machine.bandwidth / 1e9);
+        DeviceSpec on = DeviceSpec.of(device, 0.9, "fail");
         if (parts.contains(Part.MODELS)) {
-            DeviceSpec on = DeviceSpec.of(device, 0.9, "fail");
             List<Precision> precisions = on.kind() == Kind.OPENCL
                     ? List.of(Precision.F32)
                     : dtypes.stream().map(Precision::of).toList();
@@ -126,6 +133,9 @@ final class BenchJob implements Callable<Integer> {
         }
         if (parts.contains(Part.KERNELS)) {
             new KernelBench(machine).run();
+        }
+        if (parts.contains(Part.DEVICE) && on.kind() == Kind.OPENCL) {
+            new DeviceBench(machine, on).run();
         }
         return 0;
     }
