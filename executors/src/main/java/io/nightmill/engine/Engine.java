@@ -38,5 +38,26 @@ public interface Engine extends AutoCloseable {
             int slots,
             int freeSlots,
             long guessedTokens,
-            long rightGuesses) {}
+            long rightGuesses) {
+        public static final Counters NONE = new Counters(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+
+        /** Of two engines side by side. */
+        public Counters plus(Counters other) {
+            return new Counters(
+                    steps + other.steps,
+                    promptTokens + other.promptTokens,
+                    cachedTokens + other.cachedTokens,
+                    completionTokens + other.completionTokens,
+                    preemptions + other.preemptions,
+                    finished + other.finished,
+                    running + other.running,
+                    waiting + other.waiting,
+                    pages + other.pages,
+                    freePages + other.freePages,
+                    slots + other.slots,
+                    freeSlots + other.freeSlots,
+                    guessedTokens + other.guessedTokens,
+                    rightGuesses + other.rightGuesses);
+        }
+    }
 }

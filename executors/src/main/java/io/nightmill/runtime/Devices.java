@@ -54,15 +54,16 @@ public final class Devices {
     }
 
     /**
-     * @param gpus addresses of the GPUs that Spark gave, which serve where the user names no device
-     * @throws IllegalArgumentException naming the devices that there are
+     * The device's number among those of {@link OpenClDevice#list}.
+     *
+     * @param gpus addresses of the GPUs that Spark gave, of which the first serves where the user names no device
      */
-    public static OpenClDevice open(DeviceSpec spec, List<String> gpus) {
+    public static int index(DeviceSpec spec, List<String> gpus) {
         if (spec.index() >= 0 || gpus.isEmpty()) {
-            return OpenClDevice.open(Math.max(0, spec.index()));
+            return Math.max(0, spec.index());
         }
         try {
-            return OpenClDevice.open(Integer.parseInt(gpus.get(0).trim()));
+            return Integer.parseInt(gpus.get(0).trim());
         } catch (NumberFormatException e) {
             throw new IllegalArgumentException(
                     "Cannot use the GPU that Spark gave at address '%s': expected a number as conf/gpu-discovery prints it"

@@ -65,7 +65,7 @@ final class EngineLoop implements AutoCloseable {
     /** Whether what runs is a group of suspects. */
     private boolean trying;
 
-    private Counters before = new Counters(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+    private Counters before = Counters.NONE;
     private long[][] loadBefore = new long[0][];
     private volatile Counters counters;
     private volatile long[][] expertLoad = new long[0][];

@@ -19,23 +19,28 @@ import io.nightmill.tensor.KvType;
 import io.nightmill.weights.Precision;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.Collection;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.concurrent.ConcurrentSkipListMap;
 import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * The one runtime of this JVM: a model, and the loop that steps its engine for all tasks. Tasks hand requests in and are called
- * back from the loop's thread.
+ * The runtime of this JVM, or of each device that it was given: a model, and the loop that steps its engine for all tasks. Tasks hand
+ * requests in and are called back from the loop's thread.
  */
 public final class ExecutorRuntime implements AutoCloseable {
     private static final Logger LOG = LoggerFactory.getLogger(ExecutorRuntime.class);
     private static final Map<String, ModelText> TEXTS = new HashMap<>();
-    private static volatile @Nullable ExecutorRuntime current;
+    /** By the number of the device that they run on; the CPU's is {@link #ON_CPU}. */
+    private static final Map<Integer, ExecutorRuntime> RUNTIMES = new ConcurrentSkipListMap<>();
+
+    private static final int ON_CPU = -1;
     private static volatile Runnable onHang = () -> {};
 
     /** Where a request's result goes; called once, from the engine's thread. */
@@ -55,11 +60,11 @@ public final class ExecutorRuntime implements AutoCloseable {
     private volatile boolean closed;
     private long[][] reportedLoad = new long[0][];
 
-    private ExecutorRuntime(ModelSpec asked, ModelSpec spec, Path path, ModelText text, List<String> gpus) {
+    private ExecutorRuntime(ModelSpec asked, ModelSpec spec, Path path, ModelText text, int index) {
         long start = System.nanoTime();
         int threads = spec.threads() > 0 ? spec.threads() : Runtime.getRuntime().availableProcessors();
         this.asked = asked;
-        OpenClDevice device = spec.device().kind() == Kind.OPENCL ? Devices.open(spec.device(), gpus) : null;
+        OpenClDevice device = spec.device().kind() == Kind.OPENCL ? OpenClDevice.open(index) : null;
         Backend backend = device == null ? backend(spec.precision(), threads) : new GpuBackend(device);
         this.model = ModelLoader.load(path, text, backend, spec.precision());
         Limits limits = spec.limits();
@@ -108,19 +113,22 @@ public final class ExecutorRuntime implements AutoCloseable {
     }
 
     /**
-     * This JVM's runtime, started for the first to ask. A runtime that broke is replaced.
+     * This JVM's runtime on a device, started for the first to ask. A runtime that broke is replaced.
      *
      * @param localize where the model's files are, or are put, on this machine
-     * @param gpus addresses of the GPUs that Spark gave this executor
+     * @param gpus addresses of the GPUs that Spark gave the task, of which the first serves
      */
     public static synchronized ExecutorRuntime getOrStart(
             ModelSpec spec, Function<String, Path> localize, List<String> gpus) {
-        ExecutorRuntime runtime = current;
-        if (runtime != null && runtime.loop.broken() == null && !runtime.closed) {
-            if (!runtime.asked.equals(spec)) {
+        int device = spec.device().kind() == Kind.OPENCL ? Devices.index(spec.device(), gpus) : ON_CPU;
+        for (ExecutorRuntime other : RUNTIMES.values()) {
+            if (other.isAlive() && !other.asked.equals(spec)) {
                 throw new IllegalStateException(
-                        "Cannot run %s: this JVM runs %s, and has one runtime only".formatted(spec, runtime.asked));
+                        "Cannot run %s: this JVM runs %s, and one model at a time".formatted(spec, other.asked));
             }
+        }
+        ExecutorRuntime runtime = RUNTIMES.get(device);
+        if (runtime != null && runtime.isAlive()) {
             return runtime;
         }
         ExecutorRuntime started = new ExecutorRuntime(
@@ -128,9 +136,13 @@ public final class ExecutorRuntime implements AutoCloseable {
                 afterLoss(runtime == null ? null : runtime.loop.broken(), spec),
                 localize.apply(spec.path()),
                 text(spec.path(), localize),
-                gpus);
-        current = started;
+                device);
+        RUNTIMES.put(device, started);
         return started;
+    }
+
+    private boolean isAlive() {
+        return loop.broken() == null && !closed;
     }
 
     /**
@@ -167,17 +179,14 @@ public final class ExecutorRuntime implements AutoCloseable {
         onHang = action;
     }
 
-    /** The runtime if one has started; does not wait for one that is starting. */
-    public static @Nullable ExecutorRuntime running() {
-        return current;
+    /** The runtimes that have started; does not wait for one that is starting. */
+    public static Collection<ExecutorRuntime> running() {
+        return RUNTIMES.values();
     }
 
     public static synchronized void shutdown() {
-        ExecutorRuntime runtime = current;
-        if (runtime != null) {
-            runtime.close();
-            current = null;
-        }
+        RUNTIMES.values().forEach(ExecutorRuntime::close);
+        RUNTIMES.clear();
     }
 
     public Model model() {

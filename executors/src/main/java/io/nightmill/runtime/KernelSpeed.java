@@ -35,7 +35,7 @@ public record KernelSpeed(double flops, double bytesPerSecond) {
                 && !OpenClDevice.list().isEmpty();
         return MEASURED.computeIfAbsent(onDevice ? "opencl" : spec.precision().name(), key -> {
             if (onDevice) {
-                return measure(new GpuBackend(Devices.open(spec.device(), List.of())), Format.F32);
+                return measure(new GpuBackend(OpenClDevice.open(Devices.index(spec.device(), List.of()))), Format.F32);
             }
             int cores = Runtime.getRuntime().availableProcessors();
             Format format = spec.precision().products() == Products.EXACT ? Format.F32 : Format.BF16;

@@ -3,6 +3,7 @@ package io.nightmill.jobs;
 import io.nightmill.kernels.Backend;
 import io.nightmill.kernels.HostBackend;
 import io.nightmill.kernels.gpu.GpuBackend;
+import io.nightmill.kernels.gpu.OpenClDevice;
 import io.nightmill.runtime.DeviceSpec;
 import io.nightmill.runtime.Devices;
 import io.nightmill.tensor.Format;
@@ -22,7 +23,7 @@ record DeviceBench(BenchJob.Machine machine, DeviceSpec device) {
 
     void run() {
         try (Backend host = new HostBackend(machine.threads());
-                Backend on = new GpuBackend(Devices.open(device, List.of()))) {
+                Backend on = new GpuBackend(OpenClDevice.open(Devices.index(device, List.of())))) {
             System.out.printf("%nProducts of [rows, %d] and [%d, %d], GFLOP/s: %s%n%n", SIDE, SIDE, SIDE, on.name());
             System.out.println("| weights | rows | Vector API | OpenCL | ratio |");
             System.out.println("|---|---|---|---|---|");

@@ -6,6 +6,7 @@ import io.nightmill.engine.Request;
 import io.nightmill.engine.Request.Ask;
 import io.nightmill.kernels.Backend;
 import io.nightmill.kernels.gpu.GpuBackend;
+import io.nightmill.kernels.gpu.OpenClDevice;
 import io.nightmill.runtime.DeviceSpec;
 import io.nightmill.runtime.DeviceSpec.Kind;
 import io.nightmill.runtime.Devices;
@@ -52,7 +53,7 @@ record ModelBench(
 
     private void measure(BenchModel model, Precision precision) {
         Backend backend = device.kind() == Kind.OPENCL
-                ? new GpuBackend(Devices.open(device, List.of()))
+                ? new GpuBackend(OpenClDevice.open(Devices.index(device, List.of())))
                 : ExecutorRuntime.backend(precision, machine.threads());
         BenchModel.Built built = model.build(backend);
         int most = batches.stream().mapToInt(Integer::intValue).max().orElse(1);

@@ -14,6 +14,7 @@ import java.util.concurrent.Executors;
 import java.util.concurrent.ScheduledExecutorService;
 import java.util.concurrent.TimeUnit;
 import java.util.function.ToLongFunction;
+import java.util.stream.Collectors;
 import org.apache.spark.api.plugin.DriverPlugin;
 import org.apache.spark.api.plugin.ExecutorPlugin;
 import org.apache.spark.api.plugin.PluginContext;
@@ -137,17 +138,26 @@ public final class NightmillPlugin implements SparkPlugin {
         }
 
         private static void gauge(MetricRegistry metrics, String name, ToLongFunction<Counters> value) {
-            metrics.register(name, (Gauge<Long>) () -> {
-                ExecutorRuntime runtime = ExecutorRuntime.running();
-                return runtime == null ? 0 : value.applyAsLong(runtime.counters());
-            });
+            metrics.register(name, (Gauge<Long>) () -> value.applyAsLong(counters()));
+        }
+
+        /** Of all devices of this executor. */
+        private static Counters counters() {
+            return ExecutorRuntime.running().stream()
+                    .map(ExecutorRuntime::counters)
+                    .reduce(Counters.NONE, Counters::plus);
         }
 
         /** A model that cannot start is said here and thrown in the first task, where Spark reports it. */
         private void startWhenChecked(PluginContext context, String spec) {
             try {
                 if (Boolean.TRUE.equals(context.ask(IS_CHECKED))) {
-                    ExecutorRuntime.getOrStart(ModelSpec.parse(spec), ModelFiles::localize, gpus(context.resources()));
+                    List<String> gpus = gpus(context.resources());
+                    // Tasks may be given any of them.
+                    for (int i = 0; i < Math.max(1, gpus.size()); i++) {
+                        ExecutorRuntime.getOrStart(
+                                ModelSpec.parse(spec), ModelFiles::localize, gpus.subList(i, gpus.size()));
+                    }
                 } else {
                     clock.schedule(() -> startWhenChecked(context, spec), POLL_MILLIS, TimeUnit.MILLISECONDS);
                 }
@@ -157,15 +167,17 @@ public final class NightmillPlugin implements SparkPlugin {
         }
 
         private static void send(PluginContext context) {
-            ExecutorRuntime runtime = ExecutorRuntime.running();
-            if (runtime == null) {
+            if (ExecutorRuntime.running().isEmpty()) {
                 return;
             }
-            Counters counters = runtime.counters();
+            String backends = ExecutorRuntime.running().stream()
+                    .map(ExecutorRuntime::backendName)
+                    .collect(Collectors.joining(", "));
+            Counters counters = counters();
             try {
                 context.send(new Progress(
                         context.executorID(),
-                        runtime.backendName(),
+                        backends,
                         counters.steps(),
                         counters.promptTokens(),
                         counters.cachedTokens(),
