@@ -149,6 +149,8 @@ record EvalTask(
             List<Integer> indices,
             Fields fields,
             @Nullable String genPrefix,
+            String fewshotDelimiter,
+            String targetDelimiter,
             @Nullable String processDocs)
             implements Serializable {}
 
@@ -268,6 +270,12 @@ record EvalTask(
             return value.get(TaskYaml.FUNCTION).asText();
         }
 
+        /** Of the examples, which have the task's unless they have their own. */
+        private String delimiter(String key, String usual) {
+            String ofTask = config.path(key).asText(usual);
+            return config.path("fewshot_config").path(key).asText(ofTask);
+        }
+
         private FewShot fewShot(Fields fields) {
             JsonNode own = config.path("fewshot_config");
             own.fieldNames().forEachRemaining(key -> {
@@ -299,6 +307,8 @@ record EvalTask(
                             own.has("doc_to_target") ? own.get("doc_to_target") : fields.target(),
                             own.has("doc_to_choice") ? nullable(own.get("doc_to_choice")) : fields.choice()),
                     own.path("gen_prefix").isTextual() ? own.path("gen_prefix").asText() : text("gen_prefix"),
+                    delimiter("fewshot_delimiter", "\n\n"),
+                    delimiter("target_delimiter", " "),
                     own.has("process_docs")
                             ? functionOf(own.get("process_docs"), "fewshot_config.process_docs")
                             : function("process_docs"));

@@ -137,7 +137,10 @@ final class PromptBuilder {
         Example example = read(shot);
         return example.answer().isEmpty()
                 ? example.question()
-                : example.question() + task.targetDelimiter() + example.answer() + task.fewshotDelimiter();
+                : example.question()
+                        + task.fewShot().targetDelimiter()
+                        + example.answer()
+                        + task.fewShot().fewshotDelimiter();
     }
 
     private Example read(ObjectNode shot) {
