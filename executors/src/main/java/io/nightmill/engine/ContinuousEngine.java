@@ -54,6 +54,7 @@ public final class ContinuousEngine implements Engine {
     private long finished;
     private long guessedTokens;
     private long rightGuesses;
+    private Work work = Work.NONE;
 
     /**
      * @param endTokens tokens that end an output unless {@code ignore_eos}
@@ -151,7 +152,8 @@ public final class ContinuousEngine implements Engine {
                 memory.slots(),
                 memory.freeSlots(),
                 guessedTokens,
-                rightGuesses);
+                rightGuesses,
+                work);
     }
 
     @Override
@@ -181,6 +183,7 @@ public final class ContinuousEngine implements Engine {
             Sequence s = share.sequence();
             s.job.started = s.job.started == 0 ? now : s.job.started;
         }
+        boolean reads = shares.stream().anyMatch(ContinuousEngine::reads);
         Scratch.Mark mark = scratch.mark();
         Step step = new Step(backend, Scheduler.batch(shares), scratch, load);
         Tensor hidden = decoder.forward(memory.states(), step);
@@ -208,6 +211,7 @@ public final class ContinuousEngine implements Engine {
             scratch.release(before);
         }
         scratch.release(mark);
+        work = work.plus(Work.step(reads, first, System.nanoTime() - now));
         for (Share share : shares) {
             Sequence s = share.sequence();
             if (s.computed == s.count && !continues(s)) {
@@ -220,6 +224,12 @@ public final class ContinuousEngine implements Engine {
                 }
             }
         }
+    }
+
+    /** Whether a share is tokens that are known, and not the next one with what is guessed behind it. */
+    private static boolean reads(Share share) {
+        Sequence s = share.sequence();
+        return s.computed < s.promptLength || s.computed + 1 < s.count;
     }
 
     /** Whether something follows the sequence's last token: another token, or outputs that fork from it. */

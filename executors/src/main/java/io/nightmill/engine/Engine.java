@@ -38,8 +38,9 @@ public interface Engine extends AutoCloseable {
             int slots,
             int freeSlots,
             long guessedTokens,
-            long rightGuesses) {
-        public static final Counters NONE = new Counters(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+            long rightGuesses,
+            Work work) {
+        public static final Counters NONE = new Counters(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, Work.NONE);
 
         /** Of two engines side by side. */
         public Counters plus(Counters other) {
@@ -57,7 +58,8 @@ public interface Engine extends AutoCloseable {
                     slots + other.slots,
                     freeSlots + other.freeSlots,
                     guessedTokens + other.guessedTokens,
-                    rightGuesses + other.rightGuesses);
+                    rightGuesses + other.rightGuesses,
+                    work.plus(other.work));
         }
     }
 }

@@ -261,7 +261,8 @@ final class EngineLoop implements AutoCloseable {
                 now.slots(),
                 now.freeSlots(),
                 past.guessedTokens() + now.guessedTokens(),
-                past.rightGuesses() + now.rightGuesses());
+                past.rightGuesses() + now.rightGuesses(),
+                past.work().plus(now.work()));
     }
 
     private static long[][] plus(long[][] past, long[][] now) {

@@ -5,6 +5,7 @@ import io.nightmill.engine.ContinuousEngine;
 import io.nightmill.engine.Engine;
 import io.nightmill.engine.Limits;
 import io.nightmill.engine.Request;
+import io.nightmill.engine.Work;
 import io.nightmill.kernels.Backend;
 import io.nightmill.kernels.HostBackend;
 import io.nightmill.kernels.gpu.DeviceException;
@@ -59,6 +60,7 @@ public final class ExecutorRuntime implements AutoCloseable {
     private final String backendName;
     private volatile boolean closed;
     private long[][] reportedLoad = new long[0][];
+    private Work reportedWork = Work.NONE;
 
     private ExecutorRuntime(ModelSpec asked, ModelSpec spec, Path path, ModelText text, int index) {
         long start = System.nanoTime();
@@ -200,6 +202,14 @@ public final class ExecutorRuntime implements AutoCloseable {
 
     public Engine.Counters counters() {
         return loop.counters();
+    }
+
+    /** What steps took since the last call. */
+    public synchronized Work takeWork() {
+        Work now = loop.counters().work();
+        Work taken = now.minus(reportedWork);
+        reportedWork = now;
+        return taken;
     }
 
     /** Choices of each expert since the last call, {@code [layers with experts][experts]}: each is reported once. */

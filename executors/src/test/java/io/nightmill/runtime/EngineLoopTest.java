@@ -6,6 +6,7 @@ import io.nightmill.engine.Completion;
 import io.nightmill.engine.Completion.Timing;
 import io.nightmill.engine.Engine;
 import io.nightmill.engine.Request;
+import io.nightmill.engine.Work;
 import io.nightmill.kernels.gpu.DeviceException;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -79,7 +80,7 @@ class EngineLoopTest {
 
         @Override
         public Counters counters() {
-            return new Counters(0, 0, 0, 0, 0, finished, steps.size(), 0, 0, 0, 0, 0, 0, 0);
+            return new Counters(0, 0, 0, 0, 0, finished, steps.size(), 0, 0, 0, 0, 0, 0, 0, Work.NONE);
         }
 
         @Override

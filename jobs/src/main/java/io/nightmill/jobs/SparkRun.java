@@ -118,6 +118,22 @@ final class SparkRun {
                 report.at("/seconds/infer_and_write").doubleValue(),
                 report.at("/tokens_per_second/prompt").doubleValue(),
                 report.at("/tokens_per_second/completion").doubleValue());
+        JsonNode steps = report.path("steps");
+        if (steps.has("prefill")) {
+            System.err.printf(
+                    Locale.ROOT,
+                    "Prefill: %.0f %% of the operations per second that this machine's products reach, in steps of %.0f tokens%n",
+                    100 * steps.at("/prefill/of_product_flops").asDouble(),
+                    steps.at("/prefill/tokens").asDouble()
+                            / steps.at("/prefill/steps").asDouble());
+        }
+        if (steps.has("decode")) {
+            System.err.printf(
+                    Locale.ROOT,
+                    "Decoding: %.0f %% of the weights per second that they read, at %.1f rows a step%n",
+                    100 * steps.at("/decode/of_product_bandwidth").asDouble(),
+                    steps.at("/decode/rows_per_step").asDouble());
+        }
         if (report.at("/rows/error").asLong() > 0) {
             System.err.println("Failed rows by code: " + report.at("/rows/errors"));
         }

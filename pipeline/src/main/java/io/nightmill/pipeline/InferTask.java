@@ -84,6 +84,7 @@ record InferTask(Plan plan, RunCounters counters) implements Function2<Integer, 
             if (!more && !ended) {
                 ended = true;
                 counters.expertLoad().add(runtime.takeExpertLoad());
+                counters.work().add(runtime.takeWork().table());
                 long millis = (System.nanoTime() - start) / 1_000_000;
                 String executor = SparkEnv.get().executorId();
                 counters.shards()

@@ -193,6 +193,7 @@ public final class Inference {
         RunReport report = new RunReport(config, rows, rows - missing, shards, counters, monitor)
                 .took(counters, (planned - start) / 1e9, (end - planned) / 1e9)
                 .planned(total, model, prediction)
+                .worked(counters, model, prediction.speed())
                 .priced(config.pricePerHour(), executors);
         report.json().put("spark_version", spark.version());
         if (config.hasFolder()) {

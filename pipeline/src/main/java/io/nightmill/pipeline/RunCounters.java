@@ -14,6 +14,7 @@ import org.apache.spark.util.LongAccumulator;
 /**
  * Sums over all tasks of a run, as Spark accumulators.
  *
+ * @param work {@link io.nightmill.engine.Work#table} of all steps
  * @param lengths how many rows have prompts and outputs of how many tokens, {@code [2][BINS]}: bin b is from 2<sup>b</sup> on
  */
 record RunCounters(
@@ -23,6 +24,7 @@ record RunCounters(
         LongAccumulator cachedTokens,
         LongAccumulator duplicates,
         TableSum expertLoad,
+        TableSum work,
         TableSum lengths,
         ShardRuns shards,
         ErrorExamples examples,
@@ -38,6 +40,8 @@ record RunCounters(
         }
         TableSum expertLoad = new TableSum();
         spark.register(expertLoad, "nightmill expert load");
+        TableSum work = new TableSum();
+        spark.register(work, "nightmill work");
         TableSum lengths = new TableSum();
         spark.register(lengths, "nightmill lengths");
         ShardRuns shards = new ShardRuns();
@@ -51,6 +55,7 @@ record RunCounters(
                 spark.longAccumulator("nightmill cached tokens"),
                 spark.longAccumulator("nightmill duplicates"),
                 expertLoad,
+                work,
                 lengths,
                 shards,
                 examples,

@@ -3,9 +3,11 @@ package io.nightmill.pipeline;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.nightmill.engine.Work;
 import io.nightmill.models.ModelSize;
 import io.nightmill.pipeline.NightmillPlugin.Progress;
 import io.nightmill.pipeline.RunMonitor.Snapshot;
+import io.nightmill.runtime.KernelSpeed;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.UncheckedIOException;
@@ -127,6 +129,47 @@ final class RunReport {
         json.putObject("state_bytes")
                 .put("per_token", model.state().perToken())
                 .put("per_sequence", model.state().perSequence());
+        return this;
+    }
+
+    /**
+     * What steps took beside what their products need by the model's numbers, as shares of what this machine's products reach. A mixture's
+     * step is taken to read the experts that so many random choices meet.
+     */
+    RunReport worked(RunCounters counters, ModelSize model, KernelSpeed speed) {
+        Work work = Work.of(counters.work().value());
+        long[][] load = counters.expertLoad().value();
+        double choices = Arrays.stream(load).flatMapToLong(Arrays::stream).sum();
+        double experts = Arrays.stream(load).mapToInt(layer -> layer.length).sum();
+        ObjectNode steps = json.putObject("steps");
+        if (work.prefillSteps() > 0) {
+            double seconds = work.prefillNanos() / 1e9;
+            double flops = work.prefillTokens() * model.flopsPerToken() / seconds;
+            steps.putObject("prefill")
+                    .put("steps", work.prefillSteps())
+                    .put("tokens", work.prefillTokens())
+                    .put("seconds", seconds)
+                    .put("flops_per_second", flops)
+                    .put("of_product_flops", flops / speed.flops());
+        }
+        if (work.decodeSteps() > 0) {
+            double seconds = work.decodeNanos() / 1e9;
+            double batch = (double) work.decodeTokens() / work.decodeSteps();
+            double chosen = experts == 0 ? 1 : choices / work.tokens() / experts;
+            double idle = model.parameters() - model.activeParameters();
+            double read = model.activeParameters() + idle * (1 - Math.pow(1 - chosen, batch - 1));
+            double bytes = read * model.weightBytes() / model.parameters() * work.decodeSteps() / seconds;
+            steps.putObject("decode")
+                    .put("steps", work.decodeSteps())
+                    .put("tokens", work.decodeTokens())
+                    .put("seconds", seconds)
+                    .put("rows_per_step", batch)
+                    .put("weight_bytes_per_second", bytes)
+                    .put("of_product_bandwidth", bytes / speed.bytesPerSecond());
+        }
+        if (experts > 0 && work.steps() > 0) {
+            steps.put("tokens_per_expert", choices / experts / work.steps());
+        }
         return this;
     }
 

@@ -86,6 +86,10 @@ class WatchIT {
                 .isCloseTo(report.at("/seconds/infer_and_write").asDouble() / 1000, within(1e-9));
         assertThat(report.at("/plan/predicted/seconds").asDouble()).isPositive();
         assertThat(report.path("timeline").size()).isPositive();
+        for (String share : List.of("prefill/of_product_flops", "decode/of_product_bandwidth", "tokens_per_expert")) {
+            assertThat(report.at("/steps/" + share).asDouble()).as(share).isPositive();
+        }
+        assertThat(report.at("/steps/decode/rows_per_step").asDouble()).isBetween(1.0, 64.0);
         assertThat(report.at("/error_examples/bad_input/0").asText())
                 .contains("alert(1)")
                 .contains("the prompt is null");
