@@ -11,7 +11,7 @@ import org.bytedeco.javacpp.Pointer;
  * Memory outside the heap and outside {@code -XX:MaxDirectMemorySize}, which is as large as the heap: weights may be many times
  * larger. JavaCPP would end the process where all of its memory, mapped files included, is twice the heap; that is taken back.
  */
-final class NativeMemory {
+public final class NativeMemory {
     static {
         System.getProperties().putIfAbsent("org.bytedeco.javacpp.maxBytes", "0");
         System.getProperties().putIfAbsent("org.bytedeco.javacpp.maxPhysicalBytes", "0");
@@ -30,8 +30,8 @@ final class NativeMemory {
         }
     }
 
-    /** Makes sure that the limits are set before the library reads them. */
-    static void prepare() {}
+    /** Makes sure that the limits are set before the library reads them: to be called before JavaCPP is used. */
+    public static void prepare() {}
 
     /** Zeros on a cache line, for as long as this object is reachable. */
     ByteBuffer allocate(int bytes) {

@@ -2,6 +2,7 @@ package io.nightmill.kernels.gpu;
 
 import static org.bytedeco.opencl.global.OpenCL.*;
 
+import io.nightmill.kernels.NativeMemory;
 import java.lang.ref.Cleaner;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
@@ -13,6 +14,7 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.Queue;
 import java.util.concurrent.ConcurrentLinkedQueue;
+import java.util.concurrent.locks.LockSupport;
 import org.bytedeco.javacpp.BytePointer;
 import org.bytedeco.javacpp.IntPointer;
 import org.bytedeco.javacpp.LongPointer;
@@ -34,9 +36,16 @@ import org.jspecify.annotations.Nullable;
  * are first used; launches do not wait.
  */
 public final class OpenClDevice implements Device {
+    static {
+        NativeMemory.prepare();
+    }
+
     private static final Cleaner CLEANER = Cleaner.create();
     /** Bytes that travel to the device between two waits. */
     private static final int STAGING = 8 << 20;
+
+    private static final int COLLECTIONS = 5;
+    private static final long COLLECTION_NANOS = 50_000_000L;
 
     private static final String OPTIONS = "-cl-std=CL1.2";
 
@@ -256,10 +265,11 @@ public final class OpenClDevice implements Device {
     public Memory allocate(long bytes) {
         release();
         _cl_mem memory = create(bytes);
-        if (memory == null) {
-            // Owners that are gone may not have been found yet.
+        for (int i = 0; i < COLLECTIONS && memory == null; i++) {
+            // Owners that are gone may not have been found yet: the heap is small beside what it points to.
             System.gc();
-            check(clFinish(queue), "finish");
+            LockSupport.parkNanos(COLLECTION_NANOS);
+            finish();
             release();
             memory = create(bytes);
         }
