@@ -12,20 +12,13 @@ import java.io.UncheckedIOException;
 import java.lang.reflect.Array;
 import java.lang.reflect.Constructor;
 import java.lang.reflect.Field;
-import java.lang.reflect.Method;
-import java.lang.reflect.Modifier;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.List;
 import java.util.Objects;
 
 /** Java kernels as OpenCL C, through Aparapi's code generator. No device is needed. */
 final class Translator {
-    /** All families of kernels. */
-    static final List<Class<? extends DeviceKernel>> FAMILIES = List.of(
-            RowKernels.class, ProductKernels.class, AttentionKernels.class, SequenceKernels.class, ChoiceKernels.class);
-
     private Translator() {}
 
     enum Kind {
@@ -45,14 +38,6 @@ final class Translator {
      * @param parameters in the kernel's order; Aparapi adds the number of the pass, 0
      */
     record Source(String name, String text, List<Parameter> parameters) {}
-
-    static List<String> entries(Class<? extends DeviceKernel> family) {
-        return Arrays.stream(family.getDeclaredMethods())
-                .filter(method -> Modifier.isPublic(method.getModifiers()) && method.getParameterCount() == 0)
-                .map(Method::getName)
-                .sorted()
-                .toList();
-    }
 
     static DeviceKernel instance(Class<? extends DeviceKernel> family) {
         try {

@@ -2,6 +2,15 @@ package io.nightmill.kernels.gpu;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import java.io.IOException;
+import java.lang.reflect.Method;
+import java.lang.reflect.Modifier;
+import java.net.URISyntaxException;
+import java.nio.file.DirectoryStream;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -13,9 +22,27 @@ class TranslatorTest {
     private static final Pattern RESERVED = Pattern.compile(
             "\\b(double|half|kernel|global|local|constant|private|pipe|uniform|u(char|short|int|long)|(float|int)(2|3|4|8|16))\\b");
 
-    static Stream<Arguments> kernels() {
-        return Translator.FAMILIES.stream()
-                .flatMap(family -> Translator.entries(family).stream().map(entry -> Arguments.of(family, entry)));
+    /** Each public method of each family that this package has. */
+    static Stream<Arguments> kernels() throws IOException, URISyntaxException {
+        List<Arguments> kernels = new ArrayList<>();
+        Path compiled = Path.of(
+                        DeviceKernel.class.getResource("DeviceKernel.class").toURI())
+                .getParent();
+        try (DirectoryStream<Path> families = Files.newDirectoryStream(compiled, "*Kernels.class")) {
+            for (Path family : families) {
+                String name = family.getFileName().toString().replace(".class", "");
+                Class<? extends DeviceKernel> type = Class.forName(DeviceKernel.class.getPackageName() + "." + name)
+                        .asSubclass(DeviceKernel.class);
+                for (Method method : type.getDeclaredMethods()) {
+                    if (Modifier.isPublic(method.getModifiers()) && method.getParameterCount() == 0) {
+                        kernels.add(Arguments.of(type, method.getName()));
+                    }
+                }
+            }
+        } catch (ClassNotFoundException e) {
+            throw new IllegalStateException(e);
+        }
+        return kernels.stream();
     }
 
     @ParameterizedTest
