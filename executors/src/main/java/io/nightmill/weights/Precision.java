@@ -15,6 +15,8 @@ public enum Precision {
     BF16,
     /** The large products with weights of a byte and activations of fifteen bits, see {@link Products#INT8}. */
     INT8,
+    /** The large products with weights of four bits, see {@link Products#INT4}. */
+    INT4,
     /** Nothing is computed: weights that would be rearranged in memory are left out, only shapes are checked. */
     SHAPES;
 
@@ -25,12 +27,17 @@ public enum Precision {
                         value != SHAPES && value.name().toLowerCase(Locale.ROOT).equals(name))
                 .findFirst()
                 .orElseThrow(() -> new IllegalArgumentException(
-                        "Cannot use dtype '" + name + "', expected auto, f32, bf16 or int8"));
+                        "Cannot use dtype '" + name + "', expected auto, f32, bf16, int8 or int4"));
     }
 
     /** The arithmetic of the large products. */
     public Products products() {
-        return this == BF16 ? Products.BF16 : this == INT8 ? Products.INT8 : Products.EXACT;
+        return switch (this) {
+            case AUTO, F32, SHAPES -> Products.EXACT;
+            case BF16 -> Products.BF16;
+            case INT8 -> Products.INT8;
+            case INT4 -> Products.INT4;
+        };
     }
 
     /** How keys and values are held unless the user says: in float32 where the products are exact. */

@@ -34,7 +34,13 @@ interface BenchModel {
         /** Bytes of weights that a step of so many tokens is expected to read, in the form in which products read them. */
         double bytesRead(int tokens, Precision precision) {
             double values = parameters - expertValues * Math.pow(idleShare, tokens);
-            return values * (precision == Precision.INT8 ? 1 : 2);
+            return values
+                    * switch (precision) {
+                        case INT8 -> 1;
+                            // Half a byte, and a float's eighth.
+                        case INT4 -> 0.625;
+                        default -> 2;
+                    };
         }
     }
 

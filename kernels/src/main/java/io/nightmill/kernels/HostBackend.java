@@ -6,12 +6,10 @@ import static io.nightmill.tensor.Batch.PAGE_TOKENS;
 
 import io.nightmill.tensor.Batch;
 import io.nightmill.tensor.Buffer;
-import io.nightmill.tensor.Format;
 import io.nightmill.tensor.KvType;
 import io.nightmill.tensor.Matrix;
 import io.nightmill.tensor.State;
 import io.nightmill.tensor.Tensor;
-import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
@@ -24,6 +22,10 @@ import org.slf4j.LoggerFactory;
 /** The CPU: rows or output columns are handed to a team of threads, inner loops are {@link Lanes}. */
 public final class HostBackend implements Backend {
     private static final int ROW_BLOCK = 64;
+    /** From so many rows on it pays to widen a panel once for all of them: of floats, and of values with factors. */
+    private static final int MANY = 8;
+
+    private static final int MANY_GROUPED = 3;
 
     private final Lanes lanes;
     private final Workers workers;
@@ -31,42 +33,50 @@ public final class HostBackend implements Backend {
     private final HostAttention attention;
     private final @Nullable NativeMatmul products;
     private final ThreadLocal<float[][]> scratch = ThreadLocal.withInitial(() -> new float[3][0]);
-    private final PackedWeights packed = new PackedWeights();
+    private final PackedWeights packed;
+    private final String name;
 
     /** @param threads threads of one operation, the caller's included */
     public HostBackend(int threads) {
-        this(threads, Lanes.best(), null);
+        this(threads, Lanes.best(), Products.EXACT);
     }
 
-    HostBackend(int threads, Lanes lanes, @Nullable NativeMatmul products) {
+    HostBackend(int threads, Lanes lanes, Products arithmetic) {
+        this(threads, lanes, arithmetic, null);
+    }
+
+    private HostBackend(int threads, Lanes lanes, Products arithmetic, @Nullable NativeMatmul products) {
         this.lanes = lanes;
         this.products = products;
+        this.packed = new PackedWeights(arithmetic == Products.INT4);
+        this.name = "host-" + lanes.name()
+                + (arithmetic == Products.INT4 ? "+int4" : products == null ? "" : "+" + products.name());
         this.workers = new Workers(threads);
         this.recurrences = new HostRecurrences(lanes, workers);
         this.attention = new HostAttention(lanes, workers);
     }
 
-    /** Computes the large products in the given arithmetic through oneDNN, where library and CPU allow it. */
+    /** Computes the large products in the given arithmetic: bfloat16 and bytes through oneDNN, where library and CPU allow it. */
     public static HostBackend of(Products arithmetic, int threads) {
         Lanes lanes = Lanes.best();
-        if (arithmetic == Products.EXACT) {
-            return new HostBackend(threads, lanes, null);
+        if (arithmetic == Products.EXACT || arithmetic == Products.INT4) {
+            return new HostBackend(threads, lanes, arithmetic);
         }
         try {
-            return new HostBackend(threads, lanes, new NativeMatmul(arithmetic, lanes));
+            return new HostBackend(threads, lanes, arithmetic, new NativeMatmul(arithmetic, lanes));
         } catch (UnsupportedOperationException | LinkageError e) {
             LoggerFactory.getLogger(HostBackend.class)
                     .warn(
                             "NO NATIVE PRODUCTS for {}, weights are multiplied as they are stored, in float32: {}",
                             arithmetic,
                             e.getMessage());
-            return new HostBackend(threads, lanes, null);
+            return new HostBackend(threads, lanes, Products.EXACT);
         }
     }
 
     @Override
     public String name() {
-        return "host-" + lanes.name() + (products == null ? "" : "+" + products.name());
+        return name;
     }
 
     public int threads() {
@@ -167,16 +177,15 @@ public final class HostBackend implements Backend {
 
     /** Output columns {@code first .. last} of {@code x w^T}, whole panels where the weight is packed. */
     private void product(Rows x, Matrix w, int first, int last, float[] out, int oo, int os) {
-        ByteBuffer[] panels = packed.of(w);
+        Panel[] panels = packed.of(w);
         for (int block = 0; block < x.count; block += ROW_BLOCK) {
             int m = Math.min(ROW_BLOCK, x.count - block);
             int xo = x.offset + block * x.stride;
             int at = oo + block * os;
             if (panels != null) {
-                for (int column = first; column < last; column += PackedWeights.COLUMNS) {
-                    ByteBuffer panel = panels[column / PackedWeights.COLUMNS];
-                    int n = Math.min(PackedWeights.COLUMNS, last - column);
-                    panelProduct(x.values, xo, x.stride, m, panel, w.in(), out, at + column, os, n);
+                for (int column = first; column < last; column += Panel.COLUMNS) {
+                    int n = Math.min(Panel.COLUMNS, last - column);
+                    panelProduct(x.values, xo, x.stride, m, panels[column / Panel.COLUMNS], out, at + column, os, n);
                 }
                 continue;
             }
@@ -184,7 +193,7 @@ public final class HostBackend implements Backend {
                 int n = Math.min(4, Math.min(last, (row / w.panelRows() + 1) * w.panelRows()) - row);
                 float[] unpacked = scratch(0, 4 * w.in());
                 for (int j = 0; j < n; j++) {
-                    widen(w, row + j, unpacked, j * w.in());
+                    Unpack.row(w, row + j, unpacked, j * w.in());
                 }
                 lanes.dots(x.values, xo, x.stride, m, unpacked, 0, w.in(), n, w.in(), out, at + row, os);
                 row += n;
@@ -193,30 +202,24 @@ public final class HostBackend implements Backend {
     }
 
     /** A panel's outputs, of which the first {@code n} are there. Many rows meet it widened to float32 once. */
-    private void panelProduct(
-            float[] x, int xo, int xs, int m, ByteBuffer panel, int in, float[] out, int oo, int os, int n) {
-        boolean whole = n == PackedWeights.COLUMNS;
-        float[] all = whole ? out : scratch(0, m * PackedWeights.COLUMNS);
+    private void panelProduct(float[] x, int xo, int xs, int m, Panel panel, float[] out, int oo, int os, int n) {
+        boolean whole = n == Panel.COLUMNS;
+        float[] all = whole ? out : scratch(0, m * Panel.COLUMNS);
         int to = whole ? oo : 0;
-        int stride = whole ? os : PackedWeights.COLUMNS;
-        if (m < PackedWeights.MANY) {
-            lanes.panelDots(x, xo, xs, m, panel, in, all, to, stride);
+        int stride = whole ? os : Panel.COLUMNS;
+        if (m < (panel.layout().grouped() ? MANY_GROUPED : MANY)) {
+            for (int i = 0; i < m; i++) {
+                lanes.panelDots(x, xo + i * xs, panel, all, to + i * stride);
+            }
         } else {
-            float[] wide = scratch(2, PackedWeights.COLUMNS * in);
-            lanes.widenPanel(panel, in, wide);
+            int in = panel.in();
+            float[] wide = scratch(2, Panel.COLUMNS * in);
+            lanes.widenPanel(panel, wide);
             int[] at = {0, 16 * in, 32 * in, 48 * in};
             lanes.blockDots(x, xo, xs, m, wide, at, in, all, to, stride);
         }
         for (int i = 0; !whole && i < m; i++) {
-            System.arraycopy(all, i * PackedWeights.COLUMNS, out, oo + i * os, n);
-        }
-    }
-
-    private void widen(Matrix w, int row, float[] out, int oo) {
-        if (w.format() == Format.Q8_0) {
-            lanes.widenQ8(w.panel(row), w.rowOffset(row), w.in(), out, oo);
-        } else {
-            Unpack.row(w, row, out, oo);
+            System.arraycopy(all, i * Panel.COLUMNS, out, oo + i * os, n);
         }
     }
 
@@ -231,7 +234,7 @@ public final class HostBackend implements Backend {
     /** Columns per task: about four tasks per thread, whole tiles. */
     private int columnsPerTask(int columns) {
         int share = columns / (4 * workers.threads());
-        int panel = PackedWeights.COLUMNS;
+        int panel = Panel.COLUMNS;
         return Math.max(panel, (share + panel - 1) / panel * panel);
     }
 

@@ -84,27 +84,23 @@ interface Lanes {
         blockDots(x, xo, xs, m, wide, places, k, out, oo, os);
     }
 
-    /** A panel of {@link PackedWeights} as four blocks {@code [k, 16]} for {@link #blockDots}. */
-    default void widenPanel(ByteBuffer panel, int k, float[] out) {
-        for (int i = 0; i < 32 * k; i++) {
-            int to = i / 16 * 32 + i % 16;
-            out[to] = Float.intBitsToFloat(panel.getInt(4 * i) << 16);
-            out[to + 16] = Float.intBitsToFloat(panel.getInt(4 * i) & 0xffff0000);
+    /** A panel as four blocks {@code [k, 16]} for {@link #blockDots}. */
+    default void widenPanel(Panel panel, float[] out) {
+        for (int column = 0; column < Panel.COLUMNS; column++) {
+            for (int k = 0; k < panel.in(); k++) {
+                out[(column / 16 * panel.in() + k) * 16 + column % 16] = panel.value(column, k);
+            }
         }
     }
 
-    /** {@link #pairDots} over a panel of {@link PackedWeights}. */
-    default void panelDots(float[] x, int xo, int xs, int m, ByteBuffer panel, int k, float[] out, int oo, int os) {
-        for (int i = 0; i < m; i++) {
-            for (int j = 0; j < 64; j++) {
-                float sum = 0;
-                for (int d = 0; d < k; d += 2) {
-                    int word = panel.getInt(((j / 16 * (k / 2) + d / 2) * 16 + j % 16) * 4);
-                    sum += x[xo + i * xs + d] * Float.intBitsToFloat(word << 16);
-                    sum += x[xo + i * xs + d + 1] * Float.intBitsToFloat(word & 0xffff0000);
-                }
-                out[oo + i * os + j] = sum;
+    /** {@code out[j] = sum_k x[k] w[j, k]} for the panel's 64 outputs; the additions are those of {@link #blockDots}. */
+    default void panelDots(float[] x, int xo, Panel panel, float[] out, int oo) {
+        for (int column = 0; column < Panel.COLUMNS; column++) {
+            float sum = 0;
+            for (int k = 0; k < panel.in(); k++) {
+                sum += x[xo + k] * panel.value(column, k);
             }
+            out[oo + column] = sum;
         }
     }
 
@@ -227,14 +223,6 @@ interface Lanes {
         for (int d = 0; d < n; d++) {
             h[ho + d] = ScalarLanes.exp(dt[to + d] * a[ao + d]) * h[ho + d] + write * x[xo + d];
             out[oo + d] += read * h[ho + d];
-        }
-    }
-
-    /** {@code n} values of Q8_0 blocks as float32. */
-    default void widenQ8(ByteBuffer blocks, int at, int n, float[] out, int oo) {
-        for (int i = 0; i < n; i++) {
-            int block = at + i / 32 * 34;
-            out[oo + i] = Unpack.f16(blocks.getShort(block)) * blocks.get(block + 2 + i % 32);
         }
     }
 

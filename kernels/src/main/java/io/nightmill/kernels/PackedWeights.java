@@ -1,55 +1,207 @@
 package io.nightmill.kernels;
 
+import io.nightmill.kernels.Panel.Layout;
+import io.nightmill.kernels.Unpack.Codes;
 import io.nightmill.tensor.Format;
 import io.nightmill.tensor.Matrix;
 import java.nio.ByteBuffer;
-import java.nio.ByteOrder;
+import java.util.Arrays;
 import java.util.IdentityHashMap;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
 
 /**
- * bfloat16 weights for products in float32: panels of {@value #COLUMNS} outputs in four blocks {@code [in / 2, 16]} of words, each
- * with the weights of two neighbouring inputs. A row's value then meets sixteen outputs in one vector, and no sum goes across
- * lanes. A weight is packed before it is first used.
+ * Weights for products in float32, in {@link Panel}s, made before a weight is first used. Stored values are kept exactly; with
+ * {@link Products#INT4}, those of large weights become codes of four bits.
  */
 final class PackedWeights {
-    static final int COLUMNS = 64;
-    /** From so many rows on it pays to widen a panel once for all of them. */
-    static final int MANY = 8;
+    /** Values that share a factor where weights are rounded to four bits. */
+    private static final int GROUP = 32;
+    /** Smaller weights, such as routers, are kept as they are. */
+    static final long LEAST_ROUNDED = 1 << 16;
 
+    private final boolean fourBits;
     private final NativeMemory memory = new NativeMemory();
-    private final Map<Matrix, ByteBuffer[]> packed = new IdentityHashMap<>();
+    private final Map<Matrix, Panel[]> packed = new IdentityHashMap<>();
 
-    private static boolean packs(Matrix w) {
-        return w.format() == Format.BF16 && w.scales() == null && w.in() % 2 == 0;
+    /** @param fourBits whether large weights are rounded */
+    PackedWeights(boolean fourBits) {
+        this.fourBits = fourBits;
+    }
+
+    private boolean rounds(Matrix w) {
+        return fourBits && w.in() % GROUP == 0 && (long) w.out() * w.in() >= LEAST_ROUNDED;
     }
 
     /** Packs a weight that can be, unless it has been. Called by one thread at a time, and by none of the workers. */
     void pack(Matrix w, Workers workers) {
-        if (packs(w) && !packed.containsKey(w)) {
-            ByteBuffer[] panels = new ByteBuffer[(w.out() + COLUMNS - 1) / COLUMNS];
-            workers.run(panels.length, p -> panels[p] = panel(w, p * COLUMNS));
-            packed.put(w, panels);
+        if (packed.containsKey(w) || layout(w) == null) {
+            return;
         }
+        Panel[] panels = new Panel[(w.out() + Panel.COLUMNS - 1) / Panel.COLUMNS];
+        workers.run(panels.length, p -> panels[p] = panel(w, p * Panel.COLUMNS));
+        packed.put(w, panels);
     }
 
     /** The panels of a packed weight; null for one that cannot be packed. */
-    ByteBuffer @Nullable [] of(Matrix w) {
+    Panel @Nullable [] of(Matrix w) {
         return packed.get(w);
     }
 
-    private ByteBuffer panel(Matrix w, int first) {
-        int pairs = w.in() / 2;
-        ByteBuffer panel = memory.allocate(4 * COLUMNS * pairs);
-        for (int n = first; n < Math.min(w.out(), first + COLUMNS); n++) {
-            ByteBuffer from = w.panel(n);
-            int row = w.rowOffset(n);
-            int to = ((n - first) / 16 * pairs * 16 + (n - first) % 16) * 4;
-            for (int k = 0; k < pairs; k++) {
-                panel.putInt(to + 64 * k, from.getInt(row + 4 * k));
+    /** Null where a weight stays as it is. */
+    private @Nullable Layout layout(Matrix w) {
+        if (rounds(w)) {
+            return Layout.NIBBLES;
+        }
+        if (w.scales() != null && w.format() != Format.F8_E4M3) {
+            return null;
+        }
+        Layout layout =
+                switch (w.format()) {
+                    case F32 -> Layout.FLOATS;
+                    case BF16 -> Layout.PAIRS;
+                    case F16 -> has(w, 2, 0x7c00) ? null : Layout.HALVES;
+                    case F8_E4M3 -> has(w, 1, 0x7f) ? null : Layout.EIGHTHS;
+                    case Q4_0, Q4_1, Q2_K, Q4_K -> Layout.NIBBLES;
+                    default -> Layout.BYTES;
+                };
+        return layout == null || w.in() % layout.perWord != 0 || layout.grouped() && !hasGroups(w, layout)
+                ? null
+                : layout;
+    }
+
+    private static boolean hasGroups(Matrix w, Layout layout) {
+        return w.in() % group(w) == 0 && group(w) >= layout.perWord;
+    }
+
+    /** Inputs with a factor in common. */
+    private static int group(Matrix w) {
+        if (w.format() != Format.F8_E4M3) {
+            return Unpack.group(w.format());
+        }
+        // A power of two: blocks are of 128 as a rule.
+        return w.scales() == null ? GROUP : Integer.lowestOneBit(w.scales().blockIn());
+    }
+
+    /** Whether an infinity or a NaN, of which these are the bits, is among the weights: the vectors do not widen those. */
+    private static boolean has(Matrix w, int bytes, int bits) {
+        for (int n = 0; n < w.out(); n++) {
+            ByteBuffer row = w.panel(n);
+            for (int at = w.rowOffset(n); at < w.rowOffset(n) + w.rowBytes(); at += bytes) {
+                int value = bytes == 1 ? row.get(at) : row.getShort(at);
+                if ((value & bits) == bits) {
+                    return true;
+                }
             }
         }
-        return panel.order(ByteOrder.LITTLE_ENDIAN);
+        return false;
+    }
+
+    private Panel panel(Matrix w, int first) {
+        Layout layout = layout(w);
+        int group = !layout.grouped() ? 0 : rounds(w) ? GROUP : group(w);
+        boolean offsets = !rounds(w)
+                && switch (w.format()) {
+                    case Q4_1, Q5_1, Q2_K, Q4_K, Q5_K -> true;
+                    default -> false;
+                };
+        Panel panel = Panel.allocate(memory, layout, w.in(), group, offsets);
+        for (int n = first; n < Math.min(w.out(), first + Panel.COLUMNS); n++) {
+            if (!layout.grouped()) {
+                put(panel, n - first, w.panel(n), w.rowOffset(n));
+                continue;
+            }
+            Codes codes = new Codes(w.in(), group);
+            if (rounds(w)) {
+                round(w, n, codes);
+            } else if (layout == Layout.EIGHTHS) {
+                w.panel(n).get(w.rowOffset(n), codes.codes());
+                for (int g = 0; g < codes.factors().length; g++) {
+                    codes.factors()[g] = w.scales() == null ? 1 : w.scales().of(n, g * group, w.in());
+                }
+            } else {
+                Unpack.codes(w, n, codes);
+            }
+            put(panel, n - first, codes);
+        }
+        return panel;
+    }
+
+    private static void put(Panel panel, int column, ByteBuffer row, int at) {
+        int to = panel.column(column);
+        for (int i = 0; i < panel.in() / panel.layout().perWord; i++) {
+            panel.bytes().putInt(to + 64 * i, row.getInt(at + 4 * i));
+        }
+    }
+
+    private static void put(Panel panel, int column, Codes row) {
+        int perWord = panel.layout().perWord;
+        int bits = 32 / perWord;
+        int to = panel.column(column);
+        for (int i = 0; i < panel.in(); i += perWord) {
+            int word = 0;
+            for (int j = 0; j < perWord; j++) {
+                word |= (row.codes()[i + j] & (1 << bits) - 1) << bits * j;
+            }
+            panel.bytes().putInt(to + 64 * (i / perWord), word);
+        }
+        for (int g = 0; g < row.factors().length; g++) {
+            int at = 4 * (g * Panel.COLUMNS + column);
+            panel.bytes().putFloat(panel.factors() + at, row.factors()[g]);
+            if (panel.offsets()) {
+                panel.bytes().putFloat(panel.offsetsAt() + at, row.offsets()[g]);
+            }
+        }
+    }
+
+    /** A row as codes of four bits around 8. */
+    private static void round(Matrix w, int row, Codes codes) {
+        float[] values = new float[w.in()];
+        Unpack.row(w, row, values, 0);
+        for (int from = 0; from < values.length; from += GROUP) {
+            codes.factors()[from / GROUP] = round(values, from, codes.codes());
+        }
+    }
+
+    /**
+     * Rounds a group to -8 .. 7 steps and returns the step. The value that is largest by amount is about 8 steps down; how many
+     * exactly is tried, and the step is then the least squares' one.
+     */
+    private static float round(float[] x, int from, byte[] codes) {
+        float largest = 0;
+        for (int i = from; i < from + GROUP; i++) {
+            largest = Math.abs(x[i]) > Math.abs(largest) ? x[i] : largest;
+        }
+        if (largest == 0) {
+            Arrays.fill(codes, from, from + GROUP, (byte) 8);
+            return 0;
+        }
+        double most = -1;
+        float best = 0;
+        float inverse = 0;
+        for (int tried = -6; tried <= 6; tried += 2) {
+            float steps = (-8 + tried / 10f) / largest;
+            double products = 0;
+            double squares = 0;
+            for (int i = from; i < from + GROUP; i++) {
+                int q = steps(x[i], steps);
+                products += (double) x[i] * q;
+                squares += q * q;
+            }
+            // What is left of the squared error is the values' own squares without this.
+            if (products * products > most * squares) {
+                most = products * products / squares;
+                best = (float) (products / squares);
+                inverse = steps;
+            }
+        }
+        for (int i = from; i < from + GROUP; i++) {
+            codes[i] = (byte) (8 + steps(x[i], inverse));
+        }
+        return best;
+    }
+
+    private static int steps(float value, float perUnit) {
+        return Math.max(-8, Math.min(7, Math.round(value * perUnit)));
     }
 }

@@ -10,5 +10,7 @@ public enum Products {
      * Weights as signed bytes with a factor per output, activations as fifteen-bit integers with a factor per row; sums are
      * integers, so they are exact.
      */
-    INT8
+    INT8,
+    /** Weights as codes of four bits with a factor per 32 inputs, activations and sums in float32. */
+    INT4
 }

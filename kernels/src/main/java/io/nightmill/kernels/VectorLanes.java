@@ -169,23 +169,6 @@ final class VectorLanes implements Lanes {
     }
 
     @Override
-    public void widenQ8(ByteBuffer blocks, int at, int n, float[] out, int oo) {
-        if (L < 8) {
-            Lanes.super.widenQ8(blocks, at, n, out, oo);
-            return;
-        }
-        for (int block = 0; block < n / 32; block++) {
-            int from = at + 34 * block;
-            float d = Unpack.f16(blocks.getShort(from));
-            for (int i = 0; i < 32; i += L) {
-                FloatVector wide = (FloatVector) ByteVector.fromByteBuffer(QUARTER_BYTES, blocks, from + 2 + i, LE)
-                        .castShape(F, 0);
-                wide.mul(d).intoArray(out, oo + 32 * block + i);
-            }
-        }
-    }
-
-    @Override
     public float multiplyAdds(int rounds) {
         FloatVector x = FloatVector.broadcast(F, 0.999f);
         FloatVector a = FloatVector.broadcast(F, 1f);
@@ -207,14 +190,6 @@ final class VectorLanes implements Lanes {
             h = h.fma(x, x);
         }
         return fold(a.add(b).add(c).add(d).add(e).add(f).add(g).add(h).toArray(), 0);
-    }
-
-    private static FloatVector even(IntVector pairs) {
-        return pairs.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
-    }
-
-    private static FloatVector odd(IntVector pairs) {
-        return pairs.lanewise(VectorOperators.AND, 0xffff0000).reinterpretAsFloats();
     }
 
     /** Four vectors of columns at a time; a vector is all or part of a block. */
@@ -420,23 +395,23 @@ final class VectorLanes implements Lanes {
             FloatVector r = FloatVector.broadcast(F, x[xo + xs + d]);
             FloatVector s = FloatVector.broadcast(F, x[xo + xs + d + 1]);
             IntVector v = IntVector.fromArray(I, w, w0 + 8 * d);
-            FloatVector e = even(v);
-            FloatVector o = odd(v);
+            FloatVector e = VectorPanels.even(v);
+            FloatVector o = VectorPanels.odd(v);
             a0 = q.fma(o, p.fma(e, a0));
             b0 = s.fma(o, r.fma(e, b0));
             v = IntVector.fromArray(I, w, w1 + 8 * d);
-            e = even(v);
-            o = odd(v);
+            e = VectorPanels.even(v);
+            o = VectorPanels.odd(v);
             a1 = q.fma(o, p.fma(e, a1));
             b1 = s.fma(o, r.fma(e, b1));
             v = IntVector.fromArray(I, w, w2 + 8 * d);
-            e = even(v);
-            o = odd(v);
+            e = VectorPanels.even(v);
+            o = VectorPanels.odd(v);
             a2 = q.fma(o, p.fma(e, a2));
             b2 = s.fma(o, r.fma(e, b2));
             v = IntVector.fromArray(I, w, w3 + 8 * d);
-            e = even(v);
-            o = odd(v);
+            e = VectorPanels.even(v);
+            o = VectorPanels.odd(v);
             a3 = q.fma(o, p.fma(e, a3));
             b3 = s.fma(o, r.fma(e, b3));
         }
@@ -461,10 +436,10 @@ final class VectorLanes implements Lanes {
             IntVector v1 = IntVector.fromArray(I, w, w1 + 8 * d);
             IntVector v2 = IntVector.fromArray(I, w, w2 + 8 * d);
             IntVector v3 = IntVector.fromArray(I, w, w3 + 8 * d);
-            a0 = q.fma(odd(v0), p.fma(even(v0), a0));
-            a1 = q.fma(odd(v1), p.fma(even(v1), a1));
-            a2 = q.fma(odd(v2), p.fma(even(v2), a2));
-            a3 = q.fma(odd(v3), p.fma(even(v3), a3));
+            a0 = q.fma(VectorPanels.odd(v0), p.fma(VectorPanels.even(v0), a0));
+            a1 = q.fma(VectorPanels.odd(v1), p.fma(VectorPanels.even(v1), a1));
+            a2 = q.fma(VectorPanels.odd(v2), p.fma(VectorPanels.even(v2), a2));
+            a3 = q.fma(VectorPanels.odd(v3), p.fma(VectorPanels.even(v3), a3));
         }
         a0.intoArray(out, oo);
         a1.intoArray(out, oo + L);
@@ -473,53 +448,13 @@ final class VectorLanes implements Lanes {
     }
 
     @Override
-    public void panelDots(float[] x, int xo, int xs, int m, ByteBuffer panel, int k, float[] out, int oo, int os) {
-        for (int column = 0; column < 64; column += 4 * L) {
-            int w0 = placeInPanel(column, k);
-            int w1 = placeInPanel(column + L, k);
-            int w2 = placeInPanel(column + 2 * L, k);
-            int w3 = placeInPanel(column + 3 * L, k);
-            for (int i = 0; i < m; i++) {
-                panel1x4(x, xo + i * xs, panel, w0, w1, w2, w3, k, out, oo + i * os + column);
-            }
-        }
+    public void panelDots(float[] x, int xo, Panel panel, float[] out, int oo) {
+        VectorPanels.dots(x, xo, panel, out, oo);
     }
 
     @Override
-    public void widenPanel(ByteBuffer panel, int k, float[] out) {
-        for (int row = 0; row < 2 * k; row++) {
-            for (int c = 0; c < 16; c += L) {
-                IntVector pairs = IntVector.fromByteBuffer(I, panel, 64 * row + 4 * c, LE);
-                even(pairs).intoArray(out, 32 * row + c);
-                odd(pairs).intoArray(out, 32 * row + 16 + c);
-            }
-        }
-    }
-
-    private static int placeInPanel(int column, int k) {
-        return (column / 16 * (k / 2) * 16 + column % 16) * 4;
-    }
-
-    private static void panel1x4(
-            float[] x, int xo, ByteBuffer w, int w0, int w1, int w2, int w3, int k, float[] out, int oo) {
-        FloatVector z = FloatVector.zero(F);
-        FloatVector a0 = z, a1 = z, a2 = z, a3 = z;
-        for (int d = 0; d < k; d += 2) {
-            FloatVector p = FloatVector.broadcast(F, x[xo + d]);
-            FloatVector q = FloatVector.broadcast(F, x[xo + d + 1]);
-            IntVector v0 = IntVector.fromByteBuffer(I, w, w0 + 32 * d, LE);
-            IntVector v1 = IntVector.fromByteBuffer(I, w, w1 + 32 * d, LE);
-            IntVector v2 = IntVector.fromByteBuffer(I, w, w2 + 32 * d, LE);
-            IntVector v3 = IntVector.fromByteBuffer(I, w, w3 + 32 * d, LE);
-            a0 = q.fma(odd(v0), p.fma(even(v0), a0));
-            a1 = q.fma(odd(v1), p.fma(even(v1), a1));
-            a2 = q.fma(odd(v2), p.fma(even(v2), a2));
-            a3 = q.fma(odd(v3), p.fma(even(v3), a3));
-        }
-        a0.intoArray(out, oo);
-        a1.intoArray(out, oo + L);
-        a2.intoArray(out, oo + 2 * L);
-        a3.intoArray(out, oo + 3 * L);
+    public void widenPanel(Panel panel, float[] out) {
+        VectorPanels.widen(panel, out);
     }
 
     @Override
@@ -550,28 +485,28 @@ final class VectorLanes implements Lanes {
         FloatVector b0 = z, b1 = z, b2 = z, b3 = z;
         for (int j = 0; j < 16; j += 2) {
             IntVector v = IntVector.fromArray(I, w, w0 + 8 * j);
-            FloatVector e = even(v);
-            FloatVector o = odd(v);
+            FloatVector e = VectorPanels.even(v);
+            FloatVector o = VectorPanels.odd(v);
             a0 = o.fma(FloatVector.broadcast(F, p[po + j + 1]), e.fma(FloatVector.broadcast(F, p[po + j]), a0));
             b0 = o.fma(
                     FloatVector.broadcast(F, p[po + ps + j + 1]), e.fma(FloatVector.broadcast(F, p[po + ps + j]), b0));
             v = IntVector.fromArray(I, w, w1 + 8 * j);
-            e = even(v);
-            o = odd(v);
+            e = VectorPanels.even(v);
+            o = VectorPanels.odd(v);
             a1 = o.fma(FloatVector.broadcast(F, p[po + j + 17]), e.fma(FloatVector.broadcast(F, p[po + j + 16]), a1));
             b1 = o.fma(
                     FloatVector.broadcast(F, p[po + ps + j + 17]),
                     e.fma(FloatVector.broadcast(F, p[po + ps + j + 16]), b1));
             v = IntVector.fromArray(I, w, w2 + 8 * j);
-            e = even(v);
-            o = odd(v);
+            e = VectorPanels.even(v);
+            o = VectorPanels.odd(v);
             a2 = o.fma(FloatVector.broadcast(F, p[po + j + 33]), e.fma(FloatVector.broadcast(F, p[po + j + 32]), a2));
             b2 = o.fma(
                     FloatVector.broadcast(F, p[po + ps + j + 33]),
                     e.fma(FloatVector.broadcast(F, p[po + ps + j + 32]), b2));
             v = IntVector.fromArray(I, w, w3 + 8 * j);
-            e = even(v);
-            o = odd(v);
+            e = VectorPanels.even(v);
+            o = VectorPanels.odd(v);
             a3 = o.fma(FloatVector.broadcast(F, p[po + j + 49]), e.fma(FloatVector.broadcast(F, p[po + j + 48]), a3));
             b3 = o.fma(
                     FloatVector.broadcast(F, p[po + ps + j + 49]),
@@ -587,21 +522,25 @@ final class VectorLanes implements Lanes {
         FloatVector a0 = z, a1 = z, a2 = z, a3 = z;
         for (int j = 0; j < 16; j += 2) {
             IntVector v = IntVector.fromArray(I, w, w0 + 8 * j);
-            a0 = odd(v).fma(
+            a0 = VectorPanels.odd(v)
+                    .fma(
                             FloatVector.broadcast(F, p[po + j + 1]),
-                            even(v).fma(FloatVector.broadcast(F, p[po + j]), a0));
+                            VectorPanels.even(v).fma(FloatVector.broadcast(F, p[po + j]), a0));
             v = IntVector.fromArray(I, w, w1 + 8 * j);
-            a1 = odd(v).fma(
+            a1 = VectorPanels.odd(v)
+                    .fma(
                             FloatVector.broadcast(F, p[po + j + 17]),
-                            even(v).fma(FloatVector.broadcast(F, p[po + j + 16]), a1));
+                            VectorPanels.even(v).fma(FloatVector.broadcast(F, p[po + j + 16]), a1));
             v = IntVector.fromArray(I, w, w2 + 8 * j);
-            a2 = odd(v).fma(
+            a2 = VectorPanels.odd(v)
+                    .fma(
                             FloatVector.broadcast(F, p[po + j + 33]),
-                            even(v).fma(FloatVector.broadcast(F, p[po + j + 32]), a2));
+                            VectorPanels.even(v).fma(FloatVector.broadcast(F, p[po + j + 32]), a2));
             v = IntVector.fromArray(I, w, w3 + 8 * j);
-            a3 = odd(v).fma(
+            a3 = VectorPanels.odd(v)
+                    .fma(
                             FloatVector.broadcast(F, p[po + j + 49]),
-                            even(v).fma(FloatVector.broadcast(F, p[po + j + 48]), a3));
+                            VectorPanels.even(v).fma(FloatVector.broadcast(F, p[po + j + 48]), a3));
         }
         a0.add(a1).add(a2.add(a3)).add(FloatVector.fromArray(F, out, oo)).intoArray(out, oo);
     }
@@ -617,8 +556,8 @@ final class VectorLanes implements Lanes {
             int to = oo + 2 * row * columns;
             for (int c = 0; c < columns; c += L) {
                 IntVector pairs = IntVector.fromArray(I, words, from + c);
-                even(pairs).intoArray(out, to + c);
-                odd(pairs).intoArray(out, to + columns + c);
+                VectorPanels.even(pairs).intoArray(out, to + c);
+                VectorPanels.odd(pairs).intoArray(out, to + columns + c);
             }
         }
     }

@@ -16,7 +16,12 @@ import org.jspecify.annotations.Nullable;
 public record Matrix(Format format, int out, int in, List<ByteBuffer> panels, int panelRows, @Nullable Scales scales) {
 
     /** Factors {@code [ceil(out / blockOut), ceil(in / blockIn)]}, row-major. */
-    public record Scales(float[] values, int blockOut, int blockIn) {}
+    public record Scales(float[] values, int blockOut, int blockIn) {
+        /** The factor of one value of a matrix with {@code in} inputs. */
+        public float of(int out, int input, int in) {
+            return values[out / blockOut * ((in + blockIn - 1) / blockIn) + input / blockIn];
+        }
+    }
 
     public Matrix {
         panels = panels.stream()

@@ -3,6 +3,6 @@ package io.nightmill.kernels;
 class ScalarBackendTest extends BackendSuite {
     @Override
     Backend backend() {
-        return new HostBackend(2, new ScalarLanes(), null);
+        return new HostBackend(2, new ScalarLanes(), Products.EXACT);
     }
 }

@@ -1,0 +1,83 @@
+package io.nightmill.kernels;
+
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+
+/**
+ * Sixty-four outputs of a weight, in four blocks {@code [in / perWord, 16]} of 32-bit words, each with neighbouring inputs of one
+ * output: a row's value meets sixteen outputs in one vector, and no sum goes across lanes. Grouped layouts have factors
+ * {@code [in / group, 64]} behind the words, and codes offsets of the same shape behind those where they are not a multiple of them.
+ *
+ * @param group inputs with a factor in common, a power of two; 0 without factors
+ */
+record Panel(Layout layout, int in, int group, boolean offsets, ByteBuffer bytes) {
+    static final int COLUMNS = 64;
+
+    enum Layout {
+        FLOATS(1),
+        /** Bfloat16, the first input in the low half. */
+        PAIRS(2),
+        /** Float16. */
+        HALVES(2),
+        /** E4M3. */
+        EIGHTHS(4),
+        /** Signed codes. */
+        BYTES(4),
+        /** Codes of 0 to 15; without offsets of their own, 8 stands for nothing. */
+        NIBBLES(8);
+
+        final int perWord;
+
+        Layout(int perWord) {
+            this.perWord = perWord;
+        }
+
+        /** Whether values are multiplied by the factor of their group. */
+        boolean grouped() {
+            return this == EIGHTHS || this == BYTES || this == NIBBLES;
+        }
+    }
+
+    static Panel allocate(NativeMemory memory, Layout layout, int in, int group, boolean offsets) {
+        int values = group == 0 ? 0 : in / group * COLUMNS * (offsets ? 2 : 1);
+        ByteBuffer bytes = memory.allocate(4 * (in / layout.perWord * COLUMNS + values));
+        return new Panel(layout, in, group, offsets, bytes.order(ByteOrder.LITTLE_ENDIAN));
+    }
+
+    /** Byte at which the words of a column begin; the next word is 64 bytes on. */
+    int column(int column) {
+        return (column / 16 * (in / layout.perWord) * 16 + column % 16) * 4;
+    }
+
+    int factors() {
+        return in / layout.perWord * COLUMNS * 4;
+    }
+
+    /** Where offsets lie, to be taken {@link #offsetFactor()} times. */
+    int offsetsAt() {
+        return factors() + (offsets ? in / group * COLUMNS * 4 : 0);
+    }
+
+    float offsetFactor() {
+        return offsets ? 1 : layout == Layout.NIBBLES ? -8 : 0;
+    }
+
+    /** A weight, by shifts and tables: what the vectors must agree with. */
+    float value(int column, int input) {
+        int word = bytes.getInt(column(column) + input / layout.perWord * 64);
+        int place = input % layout.perWord;
+        return switch (layout) {
+            case FLOATS -> Float.intBitsToFloat(word);
+            case PAIRS -> Unpack.bf16((short) (word >> 16 * place));
+            case HALVES -> Unpack.f16((short) (word >> 16 * place));
+            case EIGHTHS -> Unpack.e4m3((byte) (word >> 8 * place))
+                    * bytes.getFloat(factors() + 4 * (input / group * COLUMNS + column));
+            case BYTES, NIBBLES -> {
+                int code = layout == Layout.BYTES ? (byte) (word >> 8 * place) : word >> 4 * place & 15;
+                int at = 4 * (input / group * COLUMNS + column);
+                float offset = bytes.getFloat(offsetsAt() + at) * offsetFactor();
+                yield code * bytes.getFloat(factors() + at) + offset;
+            }
+        };
+    }
+}

@@ -1,0 +1,434 @@
+package io.nightmill.kernels;
+
+import static jdk.incubator.vector.VectorOperators.AND;
+import static jdk.incubator.vector.VectorOperators.ASHR;
+import static jdk.incubator.vector.VectorOperators.LSHL;
+import static jdk.incubator.vector.VectorOperators.LSHR;
+
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import jdk.incubator.vector.FloatVector;
+import jdk.incubator.vector.IntVector;
+import jdk.incubator.vector.VectorSpecies;
+
+/**
+ * {@link Panel}s in vectors: a row against four vectors of outputs at a time, each a chain of multiply-adds in the order of the
+ * inputs, and panels widened to float32. C2 boxes vectors that two nested loops carry, and those of helpers that it does not inline,
+ * which is a matter of chance: hence single loops, written out.
+ */
+final class VectorPanels {
+    private static final VectorSpecies<Float> F = FloatVector.SPECIES_PREFERRED;
+    private static final VectorSpecies<Integer> I = IntVector.SPECIES_PREFERRED;
+    private static final int L = F.length();
+    private static final ByteOrder LE = ByteOrder.LITTLE_ENDIAN;
+    /** Sign, exponent and fraction of a binary16 where those of a binary32 are, and what makes up for the exponent. */
+    private static final int HALF_BITS = 0x8fffe000;
+
+    private static final float HALF = 0x1p112f;
+    /** The same of an E4M3. */
+    private static final int EIGHTH_BITS = 0x87f00000;
+
+    private static final float EIGHTH = 0x1p120f;
+
+    private VectorPanels() {}
+
+    /** {@code out[j] = sum_k x[k] w[j, k]} for the panel's 64 outputs. */
+    static void dots(float[] x, int xo, Panel panel, float[] out, int oo) {
+        ByteBuffer w = panel.bytes();
+        int k = panel.in();
+        for (int column = 0; column < Panel.COLUMNS; column += 4 * L) {
+            int w0 = panel.column(column);
+            int w1 = panel.column(column + L);
+            int w2 = panel.column(column + 2 * L);
+            int w3 = panel.column(column + 3 * L);
+            int to = oo + column;
+            switch (panel.layout()) {
+                case FLOATS -> floats(x, xo, w, w0, w1, w2, w3, k, out, to);
+                case PAIRS -> pairs(x, xo, w, w0, w1, w2, w3, k, out, to);
+                case HALVES -> halves(x, xo, w, w0, w1, w2, w3, k, out, to);
+                case EIGHTHS, BYTES, NIBBLES -> {
+                    grouped(x, xo, panel, column, out, to);
+                    grouped(x, xo, panel, column + 2 * L, out, to + 2 * L);
+                }
+            }
+        }
+    }
+
+    /** Two vectors of outputs whose inputs have factors by groups. */
+    private static void grouped(float[] x, int xo, Panel panel, int column, float[] out, int oo) {
+        ByteBuffer w = panel.bytes();
+        int w0 = panel.column(column);
+        int w1 = panel.column(column + L);
+        int f = panel.factors() + 4 * column;
+        int b = panel.offsetsAt() + 4 * column;
+        float times = panel.offsetFactor();
+        int words = panel.in() / panel.layout().perWord;
+        int shift = Integer.numberOfTrailingZeros(panel.group() / panel.layout().perWord);
+        switch (panel.layout()) {
+            case EIGHTHS -> eighths(x, xo, w, w0, w1, f, shift, words, out, oo);
+            case BYTES -> bytes(x, xo, w, w0, w1, f, b, times, shift, words, out, oo);
+            case NIBBLES -> nibbles(x, xo, w, w0, w1, f, b, times, shift, words, out, oo);
+            default -> throw new IllegalStateException(panel.layout() + " has no groups");
+        }
+    }
+
+    /** Four blocks {@code [k, 16]}. */
+    static void widen(Panel panel, float[] out) {
+        ByteBuffer w = panel.bytes();
+        int words = panel.in() / panel.layout().perWord;
+        switch (panel.layout()) {
+            case FLOATS -> w.slice(0, 256 * words).order(LE).asFloatBuffer().get(out, 0, 64 * words);
+            case PAIRS -> widenPairs(w, 4 * words, out);
+            case HALVES -> widenHalves(w, 4 * words, out);
+            case EIGHTHS, BYTES, NIBBLES -> {
+                int perGroup = panel.group() / panel.layout().perWord;
+                for (int column = 0; column < Panel.COLUMNS; column += L) {
+                    for (int g = 0; g < words / perGroup; g++) {
+                        widenGroup(panel, column, g, perGroup, out);
+                    }
+                }
+            }
+        }
+    }
+
+    private static void widenGroup(Panel panel, int column, int g, int words, float[] out) {
+        ByteBuffer w = panel.bytes();
+        int at = 4 * (g * Panel.COLUMNS + column);
+        int f = panel.factors() + at;
+        int b = panel.offsetsAt() + at;
+        float times = panel.offsetFactor();
+        int from = panel.column(column) + 64 * g * words;
+        int to = column / 16 * 16 * panel.in() + column % 16 + 16 * g * panel.group();
+        switch (panel.layout()) {
+            case EIGHTHS -> widenEighths(w, from, words, f, out, to);
+            case BYTES -> widenBytes(w, from, words, f, b, times, out, to);
+            case NIBBLES -> widenNibbles(w, from, words, f, b, times, out, to);
+            default -> throw new IllegalStateException(panel.layout() + " has no groups");
+        }
+    }
+
+    static FloatVector even(IntVector pairs) {
+        return pairs.lanewise(LSHL, 16).reinterpretAsFloats();
+    }
+
+    static FloatVector odd(IntVector pairs) {
+        return pairs.lanewise(AND, 0xffff0000).reinterpretAsFloats();
+    }
+
+    private static void floats(
+            float[] x, int xo, ByteBuffer w, int w0, int w1, int w2, int w3, int k, float[] out, int oo) {
+        FloatVector z = FloatVector.zero(F);
+        FloatVector a0 = z, a1 = z, a2 = z, a3 = z;
+        for (int d = 0; d < k; d++) {
+            FloatVector p = FloatVector.broadcast(F, x[xo + d]);
+            a0 = p.fma(FloatVector.fromByteBuffer(F, w, w0 + 64 * d, LE), a0);
+            a1 = p.fma(FloatVector.fromByteBuffer(F, w, w1 + 64 * d, LE), a1);
+            a2 = p.fma(FloatVector.fromByteBuffer(F, w, w2 + 64 * d, LE), a2);
+            a3 = p.fma(FloatVector.fromByteBuffer(F, w, w3 + 64 * d, LE), a3);
+        }
+        a0.intoArray(out, oo);
+        a1.intoArray(out, oo + L);
+        a2.intoArray(out, oo + 2 * L);
+        a3.intoArray(out, oo + 3 * L);
+    }
+
+    private static void pairs(
+            float[] x, int xo, ByteBuffer w, int w0, int w1, int w2, int w3, int k, float[] out, int oo) {
+        FloatVector z = FloatVector.zero(F);
+        FloatVector a0 = z, a1 = z, a2 = z, a3 = z;
+        for (int d = 0; d < k; d += 2) {
+            FloatVector p = FloatVector.broadcast(F, x[xo + d]);
+            FloatVector q = FloatVector.broadcast(F, x[xo + d + 1]);
+            IntVector v0 = IntVector.fromByteBuffer(I, w, w0 + 32 * d, LE);
+            IntVector v1 = IntVector.fromByteBuffer(I, w, w1 + 32 * d, LE);
+            IntVector v2 = IntVector.fromByteBuffer(I, w, w2 + 32 * d, LE);
+            IntVector v3 = IntVector.fromByteBuffer(I, w, w3 + 32 * d, LE);
+            a0 = q.fma(odd(v0), p.fma(even(v0), a0));
+            a1 = q.fma(odd(v1), p.fma(even(v1), a1));
+            a2 = q.fma(odd(v2), p.fma(even(v2), a2));
+            a3 = q.fma(odd(v3), p.fma(even(v3), a3));
+        }
+        a0.intoArray(out, oo);
+        a1.intoArray(out, oo + L);
+        a2.intoArray(out, oo + 2 * L);
+        a3.intoArray(out, oo + 3 * L);
+    }
+
+    private static void halves(
+            float[] x, int xo, ByteBuffer w, int w0, int w1, int w2, int w3, int k, float[] out, int oo) {
+        FloatVector z = FloatVector.zero(F);
+        FloatVector a0 = z, a1 = z, a2 = z, a3 = z;
+        for (int d = 0; d < k; d += 2) {
+            FloatVector p = FloatVector.broadcast(F, x[xo + d]);
+            FloatVector q = FloatVector.broadcast(F, x[xo + d + 1]);
+            IntVector v0 = IntVector.fromByteBuffer(I, w, w0 + 32 * d, LE);
+            FloatVector h0 = v0.lanewise(LSHL, 16)
+                    .lanewise(ASHR, 3)
+                    .lanewise(AND, HALF_BITS)
+                    .reinterpretAsFloats();
+            a0 = p.fma(h0.mul(HALF), a0);
+            h0 = v0.lanewise(ASHR, 3).lanewise(AND, HALF_BITS).reinterpretAsFloats();
+            a0 = q.fma(h0.mul(HALF), a0);
+            IntVector v1 = IntVector.fromByteBuffer(I, w, w1 + 32 * d, LE);
+            FloatVector h1 = v1.lanewise(LSHL, 16)
+                    .lanewise(ASHR, 3)
+                    .lanewise(AND, HALF_BITS)
+                    .reinterpretAsFloats();
+            a1 = p.fma(h1.mul(HALF), a1);
+            h1 = v1.lanewise(ASHR, 3).lanewise(AND, HALF_BITS).reinterpretAsFloats();
+            a1 = q.fma(h1.mul(HALF), a1);
+            IntVector v2 = IntVector.fromByteBuffer(I, w, w2 + 32 * d, LE);
+            FloatVector h2 = v2.lanewise(LSHL, 16)
+                    .lanewise(ASHR, 3)
+                    .lanewise(AND, HALF_BITS)
+                    .reinterpretAsFloats();
+            a2 = p.fma(h2.mul(HALF), a2);
+            h2 = v2.lanewise(ASHR, 3).lanewise(AND, HALF_BITS).reinterpretAsFloats();
+            a2 = q.fma(h2.mul(HALF), a2);
+            IntVector v3 = IntVector.fromByteBuffer(I, w, w3 + 32 * d, LE);
+            FloatVector h3 = v3.lanewise(LSHL, 16)
+                    .lanewise(ASHR, 3)
+                    .lanewise(AND, HALF_BITS)
+                    .reinterpretAsFloats();
+            a3 = p.fma(h3.mul(HALF), a3);
+            h3 = v3.lanewise(ASHR, 3).lanewise(AND, HALF_BITS).reinterpretAsFloats();
+            a3 = q.fma(h3.mul(HALF), a3);
+        }
+        a0.intoArray(out, oo);
+        a1.intoArray(out, oo + L);
+        a2.intoArray(out, oo + 2 * L);
+        a3.intoArray(out, oo + 3 * L);
+    }
+
+    private static void bytes(
+            float[] x,
+            int xo,
+            ByteBuffer w,
+            int w0,
+            int w1,
+            int f,
+            int b,
+            float times,
+            int shift,
+            int words,
+            float[] out,
+            int oo) {
+        FloatVector z = FloatVector.zero(F);
+        FloatVector a0 = z, a1 = z;
+        for (int i = 0; i < words; i++) {
+            int group = 256 * (i >> shift);
+            FloatVector f0 = FloatVector.fromByteBuffer(F, w, f + group, LE);
+            FloatVector f1 = FloatVector.fromByteBuffer(F, w, f + group + 4 * L, LE);
+            FloatVector b0 = FloatVector.fromByteBuffer(F, w, b + group, LE).mul(times);
+            FloatVector b1 =
+                    FloatVector.fromByteBuffer(F, w, b + group + 4 * L, LE).mul(times);
+            IntVector v0 = IntVector.fromByteBuffer(I, w, w0 + 64 * i, LE);
+            IntVector v1 = IntVector.fromByteBuffer(I, w, w1 + 64 * i, LE);
+            FloatVector p = FloatVector.broadcast(F, x[xo + 4 * i]);
+            IntVector c = v0.lanewise(LSHL, 24).lanewise(ASHR, 24);
+            a0 = p.fma(((FloatVector) c.castShape(F, 0)).fma(f0, b0), a0);
+            c = v1.lanewise(LSHL, 24).lanewise(ASHR, 24);
+            a1 = p.fma(((FloatVector) c.castShape(F, 0)).fma(f1, b1), a1);
+            p = FloatVector.broadcast(F, x[xo + 4 * i + 1]);
+            c = v0.lanewise(LSHL, 16).lanewise(ASHR, 24);
+            a0 = p.fma(((FloatVector) c.castShape(F, 0)).fma(f0, b0), a0);
+            c = v1.lanewise(LSHL, 16).lanewise(ASHR, 24);
+            a1 = p.fma(((FloatVector) c.castShape(F, 0)).fma(f1, b1), a1);
+            p = FloatVector.broadcast(F, x[xo + 4 * i + 2]);
+            c = v0.lanewise(LSHL, 8).lanewise(ASHR, 24);
+            a0 = p.fma(((FloatVector) c.castShape(F, 0)).fma(f0, b0), a0);
+            c = v1.lanewise(LSHL, 8).lanewise(ASHR, 24);
+            a1 = p.fma(((FloatVector) c.castShape(F, 0)).fma(f1, b1), a1);
+            p = FloatVector.broadcast(F, x[xo + 4 * i + 3]);
+            c = v0.lanewise(ASHR, 24);
+            a0 = p.fma(((FloatVector) c.castShape(F, 0)).fma(f0, b0), a0);
+            c = v1.lanewise(ASHR, 24);
+            a1 = p.fma(((FloatVector) c.castShape(F, 0)).fma(f1, b1), a1);
+        }
+        a0.intoArray(out, oo);
+        a1.intoArray(out, oo + L);
+    }
+
+    private static void eighths(
+            float[] x, int xo, ByteBuffer w, int w0, int w1, int f, int shift, int words, float[] out, int oo) {
+        FloatVector z = FloatVector.zero(F);
+        FloatVector a0 = z, a1 = z;
+        for (int i = 0; i < words; i++) {
+            int group = 256 * (i >> shift);
+            FloatVector f0 = FloatVector.fromByteBuffer(F, w, f + group, LE);
+            FloatVector f1 = FloatVector.fromByteBuffer(F, w, f + group + 4 * L, LE);
+            IntVector v0 = IntVector.fromByteBuffer(I, w, w0 + 64 * i, LE);
+            IntVector v1 = IntVector.fromByteBuffer(I, w, w1 + 64 * i, LE);
+            FloatVector p = FloatVector.broadcast(F, x[xo + 4 * i]);
+            IntVector c = v0.lanewise(LSHL, 24).lanewise(ASHR, 4).lanewise(AND, EIGHTH_BITS);
+            a0 = p.fma(c.reinterpretAsFloats().mul(EIGHTH).mul(f0), a0);
+            c = v1.lanewise(LSHL, 24).lanewise(ASHR, 4).lanewise(AND, EIGHTH_BITS);
+            a1 = p.fma(c.reinterpretAsFloats().mul(EIGHTH).mul(f1), a1);
+            p = FloatVector.broadcast(F, x[xo + 4 * i + 1]);
+            c = v0.lanewise(LSHL, 16).lanewise(ASHR, 4).lanewise(AND, EIGHTH_BITS);
+            a0 = p.fma(c.reinterpretAsFloats().mul(EIGHTH).mul(f0), a0);
+            c = v1.lanewise(LSHL, 16).lanewise(ASHR, 4).lanewise(AND, EIGHTH_BITS);
+            a1 = p.fma(c.reinterpretAsFloats().mul(EIGHTH).mul(f1), a1);
+            p = FloatVector.broadcast(F, x[xo + 4 * i + 2]);
+            c = v0.lanewise(LSHL, 8).lanewise(ASHR, 4).lanewise(AND, EIGHTH_BITS);
+            a0 = p.fma(c.reinterpretAsFloats().mul(EIGHTH).mul(f0), a0);
+            c = v1.lanewise(LSHL, 8).lanewise(ASHR, 4).lanewise(AND, EIGHTH_BITS);
+            a1 = p.fma(c.reinterpretAsFloats().mul(EIGHTH).mul(f1), a1);
+            p = FloatVector.broadcast(F, x[xo + 4 * i + 3]);
+            c = v0.lanewise(ASHR, 4).lanewise(AND, EIGHTH_BITS);
+            a0 = p.fma(c.reinterpretAsFloats().mul(EIGHTH).mul(f0), a0);
+            c = v1.lanewise(ASHR, 4).lanewise(AND, EIGHTH_BITS);
+            a1 = p.fma(c.reinterpretAsFloats().mul(EIGHTH).mul(f1), a1);
+        }
+        a0.intoArray(out, oo);
+        a1.intoArray(out, oo + L);
+    }
+
+    private static void nibbles(
+            float[] x,
+            int xo,
+            ByteBuffer w,
+            int w0,
+            int w1,
+            int f,
+            int b,
+            float times,
+            int shift,
+            int words,
+            float[] out,
+            int oo) {
+        FloatVector z = FloatVector.zero(F);
+        FloatVector a0 = z, a1 = z;
+        for (int i = 0; i < words; i++) {
+            int group = 256 * (i >> shift);
+            FloatVector f0 = FloatVector.fromByteBuffer(F, w, f + group, LE);
+            FloatVector f1 = FloatVector.fromByteBuffer(F, w, f + group + 4 * L, LE);
+            FloatVector b0 = FloatVector.fromByteBuffer(F, w, b + group, LE).mul(times);
+            FloatVector b1 =
+                    FloatVector.fromByteBuffer(F, w, b + group + 4 * L, LE).mul(times);
+            IntVector v0 = IntVector.fromByteBuffer(I, w, w0 + 64 * i, LE);
+            IntVector v1 = IntVector.fromByteBuffer(I, w, w1 + 64 * i, LE);
+            FloatVector p = FloatVector.broadcast(F, x[xo + 8 * i]);
+            IntVector c = v0.lanewise(LSHL, 28).lanewise(LSHR, 28);
+            a0 = p.fma(((FloatVector) c.castShape(F, 0)).fma(f0, b0), a0);
+            c = v1.lanewise(LSHL, 28).lanewise(LSHR, 28);
+            a1 = p.fma(((FloatVector) c.castShape(F, 0)).fma(f1, b1), a1);
+            p = FloatVector.broadcast(F, x[xo + 8 * i + 1]);
+            c = v0.lanewise(LSHL, 24).lanewise(LSHR, 28);
+            a0 = p.fma(((FloatVector) c.castShape(F, 0)).fma(f0, b0), a0);
+            c = v1.lanewise(LSHL, 24).lanewise(LSHR, 28);
+            a1 = p.fma(((FloatVector) c.castShape(F, 0)).fma(f1, b1), a1);
+            p = FloatVector.broadcast(F, x[xo + 8 * i + 2]);
+            c = v0.lanewise(LSHL, 20).lanewise(LSHR, 28);
+            a0 = p.fma(((FloatVector) c.castShape(F, 0)).fma(f0, b0), a0);
+            c = v1.lanewise(LSHL, 20).lanewise(LSHR, 28);
+            a1 = p.fma(((FloatVector) c.castShape(F, 0)).fma(f1, b1), a1);
+            p = FloatVector.broadcast(F, x[xo + 8 * i + 3]);
+            c = v0.lanewise(LSHL, 16).lanewise(LSHR, 28);
+            a0 = p.fma(((FloatVector) c.castShape(F, 0)).fma(f0, b0), a0);
+            c = v1.lanewise(LSHL, 16).lanewise(LSHR, 28);
+            a1 = p.fma(((FloatVector) c.castShape(F, 0)).fma(f1, b1), a1);
+            p = FloatVector.broadcast(F, x[xo + 8 * i + 4]);
+            c = v0.lanewise(LSHL, 12).lanewise(LSHR, 28);
+            a0 = p.fma(((FloatVector) c.castShape(F, 0)).fma(f0, b0), a0);
+            c = v1.lanewise(LSHL, 12).lanewise(LSHR, 28);
+            a1 = p.fma(((FloatVector) c.castShape(F, 0)).fma(f1, b1), a1);
+            p = FloatVector.broadcast(F, x[xo + 8 * i + 5]);
+            c = v0.lanewise(LSHL, 8).lanewise(LSHR, 28);
+            a0 = p.fma(((FloatVector) c.castShape(F, 0)).fma(f0, b0), a0);
+            c = v1.lanewise(LSHL, 8).lanewise(LSHR, 28);
+            a1 = p.fma(((FloatVector) c.castShape(F, 0)).fma(f1, b1), a1);
+            p = FloatVector.broadcast(F, x[xo + 8 * i + 6]);
+            c = v0.lanewise(LSHL, 4).lanewise(LSHR, 28);
+            a0 = p.fma(((FloatVector) c.castShape(F, 0)).fma(f0, b0), a0);
+            c = v1.lanewise(LSHL, 4).lanewise(LSHR, 28);
+            a1 = p.fma(((FloatVector) c.castShape(F, 0)).fma(f1, b1), a1);
+            p = FloatVector.broadcast(F, x[xo + 8 * i + 7]);
+            c = v0.lanewise(LSHR, 28);
+            a0 = p.fma(((FloatVector) c.castShape(F, 0)).fma(f0, b0), a0);
+            c = v1.lanewise(LSHR, 28);
+            a1 = p.fma(((FloatVector) c.castShape(F, 0)).fma(f1, b1), a1);
+        }
+        a0.intoArray(out, oo);
+        a1.intoArray(out, oo + L);
+    }
+
+    private static void widenPairs(ByteBuffer w, int rows, float[] out) {
+        for (int row = 0; row < rows; row++) {
+            for (int c = 0; c < 16; c += L) {
+                IntVector pairs = IntVector.fromByteBuffer(I, w, 64 * row + 4 * c, LE);
+                even(pairs).intoArray(out, 32 * row + c);
+                odd(pairs).intoArray(out, 32 * row + 16 + c);
+            }
+        }
+    }
+
+    private static void widenHalves(ByteBuffer w, int rows, float[] out) {
+        for (int row = 0; row < rows; row++) {
+            for (int c = 0; c < 16; c += L) {
+                IntVector v = IntVector.fromByteBuffer(I, w, 64 * row + 4 * c, LE);
+                IntVector even = v.lanewise(LSHL, 16).lanewise(ASHR, 3).lanewise(AND, HALF_BITS);
+                even.reinterpretAsFloats().mul(HALF).intoArray(out, 32 * row + c);
+                IntVector odd = v.lanewise(ASHR, 3).lanewise(AND, HALF_BITS);
+                odd.reinterpretAsFloats().mul(HALF).intoArray(out, 32 * row + 16 + c);
+            }
+        }
+    }
+
+    private static void widenBytes(
+            ByteBuffer w, int at, int words, int factor, int offset, float times, float[] out, int oo) {
+        FloatVector f = FloatVector.fromByteBuffer(F, w, factor, LE);
+        FloatVector b = FloatVector.fromByteBuffer(F, w, offset, LE).mul(times);
+        for (int i = 0; i < words; i++) {
+            IntVector v = IntVector.fromByteBuffer(I, w, at + 64 * i, LE);
+            IntVector c = v.lanewise(LSHL, 24).lanewise(ASHR, 24);
+            ((FloatVector) c.castShape(F, 0)).fma(f, b).intoArray(out, oo + 64 * i);
+            c = v.lanewise(LSHL, 16).lanewise(ASHR, 24);
+            ((FloatVector) c.castShape(F, 0)).fma(f, b).intoArray(out, oo + 64 * i + 16);
+            c = v.lanewise(LSHL, 8).lanewise(ASHR, 24);
+            ((FloatVector) c.castShape(F, 0)).fma(f, b).intoArray(out, oo + 64 * i + 32);
+            c = v.lanewise(ASHR, 24);
+            ((FloatVector) c.castShape(F, 0)).fma(f, b).intoArray(out, oo + 64 * i + 48);
+        }
+    }
+
+    private static void widenEighths(ByteBuffer w, int at, int words, int factor, float[] out, int oo) {
+        FloatVector f = FloatVector.fromByteBuffer(F, w, factor, LE);
+        for (int i = 0; i < words; i++) {
+            IntVector v = IntVector.fromByteBuffer(I, w, at + 64 * i, LE);
+            IntVector c = v.lanewise(LSHL, 24).lanewise(ASHR, 4).lanewise(AND, EIGHTH_BITS);
+            c.reinterpretAsFloats().mul(EIGHTH).mul(f).intoArray(out, oo + 64 * i);
+            c = v.lanewise(LSHL, 16).lanewise(ASHR, 4).lanewise(AND, EIGHTH_BITS);
+            c.reinterpretAsFloats().mul(EIGHTH).mul(f).intoArray(out, oo + 64 * i + 16);
+            c = v.lanewise(LSHL, 8).lanewise(ASHR, 4).lanewise(AND, EIGHTH_BITS);
+            c.reinterpretAsFloats().mul(EIGHTH).mul(f).intoArray(out, oo + 64 * i + 32);
+            c = v.lanewise(ASHR, 4).lanewise(AND, EIGHTH_BITS);
+            c.reinterpretAsFloats().mul(EIGHTH).mul(f).intoArray(out, oo + 64 * i + 48);
+        }
+    }
+
+    private static void widenNibbles(
+            ByteBuffer w, int at, int words, int factor, int offset, float times, float[] out, int oo) {
+        FloatVector f = FloatVector.fromByteBuffer(F, w, factor, LE);
+        FloatVector b = FloatVector.fromByteBuffer(F, w, offset, LE).mul(times);
+        for (int i = 0; i < words; i++) {
+            IntVector v = IntVector.fromByteBuffer(I, w, at + 64 * i, LE);
+            IntVector c = v.lanewise(LSHL, 28).lanewise(LSHR, 28);
+            ((FloatVector) c.castShape(F, 0)).fma(f, b).intoArray(out, oo + 128 * i);
+            c = v.lanewise(LSHL, 24).lanewise(LSHR, 28);
+            ((FloatVector) c.castShape(F, 0)).fma(f, b).intoArray(out, oo + 128 * i + 16);
+            c = v.lanewise(LSHL, 20).lanewise(LSHR, 28);
+            ((FloatVector) c.castShape(F, 0)).fma(f, b).intoArray(out, oo + 128 * i + 32);
+            c = v.lanewise(LSHL, 16).lanewise(LSHR, 28);
+            ((FloatVector) c.castShape(F, 0)).fma(f, b).intoArray(out, oo + 128 * i + 48);
+            c = v.lanewise(LSHL, 12).lanewise(LSHR, 28);
+            ((FloatVector) c.castShape(F, 0)).fma(f, b).intoArray(out, oo + 128 * i + 64);
+            c = v.lanewise(LSHL, 8).lanewise(LSHR, 28);
+            ((FloatVector) c.castShape(F, 0)).fma(f, b).intoArray(out, oo + 128 * i + 80);
+            c = v.lanewise(LSHL, 4).lanewise(LSHR, 28);
+            ((FloatVector) c.castShape(F, 0)).fma(f, b).intoArray(out, oo + 128 * i + 96);
+            c = v.lanewise(LSHR, 28);
+            ((FloatVector) c.castShape(F, 0)).fma(f, b).intoArray(out, oo + 128 * i + 112);
+        }
+    }
+}
