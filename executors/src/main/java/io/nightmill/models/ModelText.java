@@ -50,6 +50,19 @@ public record ModelText(
         return new ChatTemplate(template, specialTokens);
     }
 
+    /**
+     * A text with the tokens that the model begins with.
+     *
+     * @throws IllegalArgumentException if there is no tokenizer
+     */
+    public int[] encode(String text) {
+        if (tokenizer == null) {
+            throw new IllegalArgumentException(
+                    "Cannot read text: the model has no tokenizer (tokenizer.json, tokenizer.model or tokenizer.ggml.tokens)");
+        }
+        return tokenizer.encode(text, true);
+    }
+
     static ModelText of(Gguf file) {
         GgufModel model = new GgufModel(file);
         ConfigNode config = model.config();

@@ -49,7 +49,7 @@ final class BenchJob implements Callable<Integer> {
     @Option(
             names = "--dtype",
             split = ",",
-            defaultValue = "f32,bf16,int8",
+            defaultValue = "f32,bf16,int8,int4",
             description = "of the models' table (default: ${DEFAULT-VALUE})")
     private List<String> dtypes = List.of();
 

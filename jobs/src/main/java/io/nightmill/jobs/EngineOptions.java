@@ -41,8 +41,8 @@ final class EngineOptions {
             names = "--dtype",
             defaultValue = "auto",
             description =
-                    "arithmetic of the large products: auto and f32 (exact, in float32), bf16, or int8 (bytes with a factor"
-                            + " per output, activations of fifteen bits) (default: ${DEFAULT-VALUE})")
+                    "arithmetic of the large products: auto and f32 (exact, in float32), bf16, int8 (bytes with a factor"
+                            + " per output, activations of fifteen bits), or int4 (four bits with a factor per 32 inputs) (default: ${DEFAULT-VALUE})")
     String dtype = "";
 
     @Option(
@@ -56,7 +56,7 @@ final class EngineOptions {
             names = {"--kv-dtype", "--kv-cache-dtype"},
             defaultValue = "auto",
             description =
-                    "how keys and values are held: f32, bf16 or int8 (default: bf16 with --dtype bf16 or int8, else f32)")
+                    "how keys and values are held: f32, bf16 or int8 (default: f32 with --dtype auto or f32, else bf16)")
     String kvDtype = "";
 
     @Option(

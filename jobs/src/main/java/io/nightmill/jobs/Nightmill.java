@@ -21,6 +21,7 @@ import picocli.CommandLine.Command;
             StatusJob.class,
             ModelsJob.class,
             DevicesJob.class,
+            PerplexityJob.class,
             BenchJob.class
         })
 public final class Nightmill implements Runnable {
