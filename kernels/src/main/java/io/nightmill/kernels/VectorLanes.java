@@ -11,9 +11,8 @@ import jdk.incubator.vector.VectorOperators;
 import jdk.incubator.vector.VectorSpecies;
 
 /**
- * SIMD loops through the Vector API. Only lane-wise operations with exact semantics are used: {@code reduceLanes} and the
- * transcendental operators may differ between interpreter and compiler, so sums fold lanes in a fixed order and
- * exponentials are polynomials.
+ * SIMD loops through the Vector API. Only lane-wise operations with exact semantics are used: {@code reduceLanes} may differ between
+ * interpreter and compiler, so sums fold lanes in a fixed order.
  */
 final class VectorLanes implements Lanes {
     private static final VectorSpecies<Float> F = FloatVector.SPECIES_PREFERRED;
@@ -812,16 +811,8 @@ final class VectorLanes implements Lanes {
             float[] out,
             int oo,
             int n) {
-        FloatVector w = FloatVector.broadcast(F, write);
-        FloatVector r = FloatVector.broadcast(F, read);
-        int d = 0;
-        for (; d + L <= n; d += L) {
-            FloatVector decay = exp(FloatVector.fromArray(F, dt, to + d).mul(FloatVector.fromArray(F, a, ao + d)));
-            FloatVector kept = FloatVector.fromArray(F, h, ho + d).mul(decay);
-            FloatVector value = w.fma(FloatVector.fromArray(F, x, xo + d), kept);
-            value.intoArray(h, ho + d);
-            r.fma(value, FloatVector.fromArray(F, out, oo + d)).intoArray(out, oo + d);
-        }
+        int d = n - n % L;
+        VectorFunctions.selectiveStep(h, ho, dt, to, a, ao, write, x, xo, read, out, oo, d);
         Lanes.super.selectiveStep(h, ho + d, dt, to + d, a, ao + d, write, x, xo + d, read, out, oo + d, n - d);
     }
 
@@ -832,14 +823,10 @@ final class VectorLanes implements Lanes {
 
     @Override
     public float expSum(float[] s, int so, int n, float max) {
-        FloatVector sum = FloatVector.zero(F);
-        int i = 0;
-        for (; i + L <= n; i += L) {
-            FloatVector e = exp(FloatVector.fromArray(F, s, so + i).sub(max));
-            e.intoArray(s, so + i);
-            sum = sum.add(e);
-        }
-        float total = fold(sum.toArray(), 0);
+        float[] sums = new float[L];
+        int i = n - n % L;
+        VectorFunctions.exp(s, so, i, max, sums);
+        float total = fold(sums, 0);
         for (; i < n; i++) {
             s[so + i] = ScalarLanes.exp(s[so + i] - max);
             total += s[so + i];
@@ -847,58 +834,8 @@ final class VectorLanes implements Lanes {
         return total;
     }
 
-    /**
-     * {@code exp(x)} to about 1 ulp for {@code x <= 88}: 2 to the rounded power, times a polynomial of the rest (the
-     * coefficients are those of the series, economized by Cephes' expf). Underflow gives 0.
-     */
-    private static FloatVector exp(FloatVector x) {
-        FloatVector clamped = x.max(-87.3f).min(88.3f);
-        FloatVector magic = FloatVector.broadcast(F, 12582912f);
-        FloatVector n = clamped.fma(FloatVector.broadcast(F, 1.44269504f), magic);
-        IntVector power = n.reinterpretAsInts();
-        n = n.sub(magic);
-        FloatVector r = n.fma(FloatVector.broadcast(F, -0.693359375f), clamped);
-        r = n.fma(FloatVector.broadcast(F, 2.12194440e-4f), r);
-        FloatVector p = FloatVector.broadcast(F, 1.9875691500e-4f);
-        p = p.fma(r, FloatVector.broadcast(F, 1.3981999507e-3f));
-        p = p.fma(r, FloatVector.broadcast(F, 8.3334519073e-3f));
-        p = p.fma(r, FloatVector.broadcast(F, 4.1665795894e-2f));
-        p = p.fma(r, FloatVector.broadcast(F, 1.6666665459e-1f));
-        p = p.fma(r, FloatVector.broadcast(F, 5.0000001201e-1f));
-        p = p.fma(r.mul(r), r).add(1f);
-        FloatVector value = p.reinterpretAsInts()
-                .add(power.lanewise(VectorOperators.LSHL, 23))
-                .reinterpretAsFloats();
-        return value.blend(0f, x.compare(VectorOperators.LT, -87.3f));
-    }
-
-    private static FloatVector sigmoid(FloatVector x) {
-        return FloatVector.broadcast(F, 1f).div(exp(x.neg()).add(1f));
-    }
-
     @Override
     public void activate(Activation activation, float[] x, int xo, float[] out, int oo, int n) {
-        int i = 0;
-        if (activation == Activation.SILU
-                || activation == Activation.SIGMOID
-                || activation == Activation.GELU_TANH
-                || activation == Activation.EXP) {
-            for (; i + L <= n; i += L) {
-                FloatVector v = FloatVector.fromArray(F, x, xo + i);
-                FloatVector y =
-                        switch (activation) {
-                            case SILU -> v.mul(sigmoid(v));
-                            case SIGMOID -> sigmoid(v);
-                            case EXP -> exp(v);
-                                // 0.5 (1 + tanh(u)) = sigmoid(2 u)
-                            default -> v.mul(sigmoid(
-                                    v.mul(v).mul(v).mul(0.044715f).add(v).mul(1.5957691216057308f)));
-                        };
-                y.intoArray(out, oo + i);
-            }
-        }
-        for (; i < n; i++) {
-            out[oo + i] = ScalarLanes.apply(activation, x[xo + i]);
-        }
+        VectorFunctions.activate(activation, x, xo, out, oo, n);
     }
 }
