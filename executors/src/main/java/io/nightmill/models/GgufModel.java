@@ -12,7 +12,6 @@ import io.nightmill.text.Vocabulary;
 import io.nightmill.weights.Checkpoint;
 import io.nightmill.weights.ConfigNode;
 import io.nightmill.weights.Gguf;
-import io.nightmill.weights.Precision;
 import java.util.List;
 import java.util.OptionalLong;
 import java.util.Set;
@@ -72,8 +71,8 @@ final class GgufModel {
                 .toList();
     }
 
-    Checkpoint checkpoint(Backend backend, Precision precision) {
-        return file.checkpoint(this::rename, backend, precision);
+    Checkpoint checkpoint(Backend backend) {
+        return file.checkpoint(this::rename, backend);
     }
 
     /** The name that the family reads a tensor by; null for tables that are part of the configuration. */

@@ -137,7 +137,7 @@ final class Hymba implements ModelFamily {
         }
         Matrix words = plain.embedding();
         Matrix meta = weights.matrix("model.memory_tokens", count, plain.hidden());
-        if (meta.format() != words.format() || words.panels().size() > 1 || count > words.out()) {
+        if (meta.format() != words.format() || words.panels().count() > 1 || count > words.out()) {
             throw new IllegalArgumentException("Cannot append %d meta tokens in %s to an embedding of %d words in %s"
                     .formatted(count, meta.format(), words.out(), words.format()));
         }

@@ -8,7 +8,6 @@ import io.nightmill.tensor.KvType;
 import io.nightmill.weights.Checkpoint;
 import io.nightmill.weights.ConfigNode;
 import io.nightmill.weights.Gguf;
-import io.nightmill.weights.Precision;
 import io.nightmill.weights.Weights;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -24,15 +23,15 @@ public final class ModelLoader {
     }
 
     /** @throws IllegalArgumentException saying what of the model is missing, wrong or unsupported */
-    public static Model load(Path path, Backend backend, Precision precision) {
-        return load(path, loadText(path), backend, precision);
+    public static Model load(Path path, Backend backend) {
+        return load(path, loadText(path), backend);
     }
 
     /** The same where the text side has been read already: it holds a tokenizer, of which one is enough. */
-    public static Model load(Path path, ModelText text, Backend backend, Precision precision) {
+    public static Model load(Path path, ModelText text, Backend backend) {
         Checkpoint checkpoint = isGguf(path)
-                ? new GgufModel(Gguf.open(path)).checkpoint(backend, precision)
-                : Checkpoint.safetensors(path, text.config(), backend, precision);
+                ? new GgufModel(Gguf.open(path)).checkpoint(backend)
+                : Checkpoint.safetensors(path, text.config(), backend);
         Decoder decoder = build(text.config(), checkpoint);
         checkpoint.requireAllRead();
         return new Model(text, decoder, checkpoint.parameters(), checkpoint.bytes());
@@ -68,7 +67,7 @@ public final class ModelLoader {
      */
     public static ModelSize check(Path path, KvType type) {
         try (Backend backend = new HostBackend(1)) {
-            Model model = load(path, backend, Precision.SHAPES);
+            Model model = load(path, backend);
             return new ModelSize(
                     model.parameters(),
                     model.parameters() - model.decoder().idleValues(),

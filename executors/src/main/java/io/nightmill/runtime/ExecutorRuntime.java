@@ -68,7 +68,7 @@ public final class ExecutorRuntime implements AutoCloseable {
         this.asked = asked;
         OpenClDevice device = spec.device().kind() == Kind.OPENCL ? OpenClDevice.open(index) : null;
         Backend backend = device == null ? backend(spec.precision(), threads) : new GpuBackend(device);
-        this.model = ModelLoader.load(path, text, backend, spec.precision());
+        this.model = ModelLoader.load(path, text, backend);
         Limits limits = spec.limits();
         if (device != null) {
             warmUp(backend, text, limits.kvType());

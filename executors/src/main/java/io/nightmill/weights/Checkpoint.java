@@ -4,16 +4,15 @@ import io.nightmill.kernels.Backend;
 import io.nightmill.tensor.Buffer;
 import io.nightmill.tensor.Format;
 import io.nightmill.tensor.Matrix;
+import io.nightmill.tensor.Panels;
 import io.nightmill.tensor.Tensor;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.ByteBuffer;
-import java.nio.ByteOrder;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.Collections;
 import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -31,12 +30,7 @@ public final class Checkpoint implements Weights {
 
     /** What all scopes of one checkpoint share. */
     private record Shared(
-            String source,
-            Map<String, Stored> tensors,
-            Set<String> read,
-            Backend backend,
-            Precision precision,
-            int[] fp8Block) {}
+            String source, Map<String, Stored> tensors, Set<String> read, Backend backend, int[] fp8Block) {}
 
     private final Shared files;
     private final String scope;
@@ -47,7 +41,7 @@ public final class Checkpoint implements Weights {
     }
 
     /** The safetensors files of a Hugging Face folder. */
-    public static Checkpoint safetensors(Path folder, ConfigNode config, Backend backend, Precision precision) {
+    public static Checkpoint safetensors(Path folder, ConfigNode config, Backend backend) {
         Map<String, Stored> tensors = new LinkedHashMap<>();
         for (Path file : shards(folder)) {
             SafeTensors.read(file).forEach((name, tensor) -> {
@@ -59,13 +53,11 @@ public final class Checkpoint implements Weights {
         }
         List<Integer> block = config.at("quantization_config").ints("weight_block_size");
         int[] fp8Block = block.size() == 2 ? new int[] {block.get(0), block.get(1)} : new int[] {128, 128};
-        return new Checkpoint(
-                new Shared(folder.toString(), tensors, new HashSet<>(), backend, precision, fp8Block), "");
+        return new Checkpoint(new Shared(folder.toString(), tensors, new HashSet<>(), backend, fp8Block), "");
     }
 
-    static Checkpoint of(String source, Map<String, Stored> tensors, Backend backend, Precision precision) {
-        return new Checkpoint(
-                new Shared(source, tensors, new HashSet<>(), backend, precision, new int[] {128, 128}), "");
+    static Checkpoint of(String source, Map<String, Stored> tensors, Backend backend) {
+        return new Checkpoint(new Shared(source, tensors, new HashSet<>(), backend, new int[] {128, 128}), "");
     }
 
     private static List<Path> shards(Path folder) {
@@ -180,9 +172,6 @@ public final class Checkpoint implements Weights {
                     "Cannot load model %s: the rows of '%s' must be sorted, and its FP8 scales cannot"
                             .formatted(files.source, scope + name));
         }
-        if (files.precision == Precision.SHAPES) {
-            return view(tensor, tensor.offset(), rows.length, in, null);
-        }
         return Matrices.rows(view(tensor, tensor.offset(), out, in, null), rows);
     }
 
@@ -245,9 +234,6 @@ public final class Checkpoint implements Weights {
     public List<Matrix> stackTransposed(String name, int count, int out, int in) {
         Stored tensor = stored(name, count, in, out);
         long bytes = tensor.bytes() / count;
-        if (files.precision == Precision.SHAPES) {
-            return Collections.nCopies(count, Matrix.of(out, in, new float[out * in]));
-        }
         List<Matrix> slices = new ArrayList<>();
         for (int i = 0; i < count; i++) {
             Matrix stored = view(tensor, tensor.offset() + i * bytes, in, out, null);
@@ -261,25 +247,31 @@ public final class Checkpoint implements Weights {
         Stored blocks = stored(name + "_blocks", count, out, in / 32, 16);
         Stored scales = stored(name + "_scales", count, out, in / 32);
         int perExpert = out * (in / 32);
-        if (files.precision == Precision.SHAPES) {
-            return Collections.nCopies(
-                    count, Matrix.of(Format.MXFP4, out, in, ByteBuffer.allocateDirect(perExpert * 17)));
-        }
         List<Matrix> experts = new ArrayList<>();
         for (int e = 0; e < count; e++) {
-            ByteBuffer from = blocks.file().slice(blocks.offset() + (long) e * perExpert * 16, perExpert * 16L);
-            ByteBuffer factors = scales.file().slice(scales.offset() + (long) e * perExpert, perExpert);
-            ByteBuffer to = ByteBuffer.allocateDirect(perExpert * 17).order(ByteOrder.LITTLE_ENDIAN);
-            for (int block = 0; block < perExpert; block++) {
-                to.put(block * 17, factors.get(block));
-                for (int i = 0; i < 16; i++) {
-                    // Here bytes hold neighbours (2i, 2i + 1), there the values i and i + 16.
-                    to.put(block * 17 + 1 + i, (byte) (nibble(from, block, i) | nibble(from, block, i + 16) << 4));
-                }
-            }
-            experts.add(Matrix.of(Format.MXFP4, out, in, to));
+            long first = (long) e * perExpert;
+            Panels panels = Panels.onDemand(
+                    1,
+                    perExpert * 17L,
+                    i -> repacked(
+                            blocks.file().slice(blocks.offset() + first * 16, perExpert * 16L),
+                            scales.file().slice(scales.offset() + first, perExpert)));
+            experts.add(new Matrix(Format.MXFP4, out, in, panels, out, null));
         }
         return experts;
+    }
+
+    private static ByteBuffer repacked(ByteBuffer blocks, ByteBuffer scales) {
+        int count = scales.capacity();
+        ByteBuffer to = ByteBuffer.allocateDirect(count * 17);
+        for (int block = 0; block < count; block++) {
+            to.put(block * 17, scales.get(block));
+            for (int i = 0; i < 16; i++) {
+                // Here bytes hold neighbours (2i, 2i + 1), there the values i and i + 16.
+                to.put(block * 17 + 1 + i, (byte) (nibble(blocks, block, i) | nibble(blocks, block, i + 16) << 4));
+            }
+        }
+        return to;
     }
 
     private static int nibble(ByteBuffer blocks, int block, int value) {

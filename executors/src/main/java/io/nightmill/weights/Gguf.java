@@ -166,7 +166,7 @@ public final class Gguf {
      *
      * @param rename from GGUF's names; null leaves a tensor out
      */
-    public Checkpoint checkpoint(Function<String, @Nullable String> rename, Backend backend, Precision precision) {
+    public Checkpoint checkpoint(Function<String, @Nullable String> rename, Backend backend) {
         Map<String, Stored> renamed = new LinkedHashMap<>();
         tensors.forEach((name, stored) -> {
             String other = rename.apply(name);
@@ -183,7 +183,7 @@ public final class Gguf {
                                 stored.bytes()));
             }
         });
-        return Checkpoint.of(path.toString(), renamed, backend, precision);
+        return Checkpoint.of(path.toString(), renamed, backend);
     }
 
     /** A cursor over one file's header. */

@@ -1,28 +1,28 @@
 package io.nightmill.weights;
 
+import io.nightmill.tensor.Panels;
 import java.io.IOException;
 import java.io.UncheckedIOException;
+import java.lang.ref.WeakReference;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.MappedByteBuffer;
 import java.nio.channels.FileChannel;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
-import java.util.ArrayList;
 import java.util.HashMap;
-import java.util.List;
 import java.util.Map;
 
 /**
- * A file mapped read-only in windows of 1 GiB, as they are asked for: weights cost no heap, and the executors of one
- * machine share the page cache.
+ * A file mapped read-only in windows of 1 GiB, as they are asked for and while somebody uses them: weights cost no heap, and the
+ * executors of one machine share the page cache.
  */
 final class MappedFile {
     private static final long WINDOW = 1L << 30;
 
     private final Path path;
     private final long size;
-    private final Map<Long, MappedByteBuffer> windows = new HashMap<>();
+    private final Map<Long, WeakReference<MappedByteBuffer>> windows = new HashMap<>();
 
     MappedFile(Path path) throws IOException {
         this.path = path;
@@ -51,11 +51,12 @@ final class MappedFile {
                 return channel.map(FileChannel.MapMode.READ_ONLY, offset, length)
                         .order(ByteOrder.LITTLE_ENDIAN);
             }
-            MappedByteBuffer mapped = windows.get(window);
+            WeakReference<MappedByteBuffer> before = windows.get(window);
+            MappedByteBuffer mapped = before == null ? null : before.get();
             if (mapped == null) {
                 long from = window * WINDOW;
                 mapped = channel.map(FileChannel.MapMode.READ_ONLY, from, Math.min(WINDOW, size - from));
-                windows.put(window, mapped);
+                windows.put(window, new WeakReference<>(mapped));
             }
             return mapped.slice((int) (offset - window * WINDOW), (int) length).order(ByteOrder.LITTLE_ENDIAN);
         } catch (IOException e) {
@@ -64,12 +65,11 @@ final class MappedFile {
     }
 
     /** Rows from {@code offset} on, in panels of at most 1 GiB. */
-    List<ByteBuffer> panels(long offset, int rows, long rowBytes, int panelRows) {
-        List<ByteBuffer> panels = new ArrayList<>();
-        for (int row = 0; row < rows; row += panelRows) {
-            int count = Math.min(panelRows, rows - row);
-            panels.add(slice(offset + row * rowBytes, count * rowBytes));
-        }
-        return panels;
+    Panels panels(long offset, int rows, long rowBytes, int panelRows) {
+        int count = (rows + panelRows - 1) / panelRows;
+        long bytes = rows * rowBytes;
+        long panelBytes = panelRows * rowBytes;
+        return Panels.onDemand(
+                count, bytes, i -> slice(offset + i * panelBytes, Math.min(panelBytes, bytes - i * panelBytes)));
     }
 }

@@ -16,15 +16,12 @@ public enum Precision {
     /** The large products with weights of a byte and activations of fifteen bits, see {@link Products#INT8}. */
     INT8,
     /** The large products with weights of four bits, see {@link Products#INT4}. */
-    INT4,
-    /** Nothing is computed: weights that would be rearranged in memory are left out, only shapes are checked. */
-    SHAPES;
+    INT4;
 
     /** @throws IllegalArgumentException naming the known precisions */
     public static Precision of(String name) {
         return Arrays.stream(values())
-                .filter(value ->
-                        value != SHAPES && value.name().toLowerCase(Locale.ROOT).equals(name))
+                .filter(value -> value.name().toLowerCase(Locale.ROOT).equals(name))
                 .findFirst()
                 .orElseThrow(() -> new IllegalArgumentException(
                         "Cannot use dtype '" + name + "', expected auto, f32, bf16, int8 or int4"));
@@ -33,7 +30,7 @@ public enum Precision {
     /** The arithmetic of the large products. */
     public Products products() {
         return switch (this) {
-            case AUTO, F32, SHAPES -> Products.EXACT;
+            case AUTO, F32 -> Products.EXACT;
             case BF16 -> Products.BF16;
             case INT8 -> Products.INT8;
             case INT4 -> Products.INT4;

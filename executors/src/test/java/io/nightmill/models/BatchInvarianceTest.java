@@ -13,7 +13,6 @@ import io.nightmill.kernels.HostBackend;
 import io.nightmill.layers.StateCost;
 import io.nightmill.runtime.SamplingJson;
 import io.nightmill.tensor.KvType;
-import io.nightmill.weights.Precision;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collections;
@@ -132,7 +131,7 @@ class BatchInvarianceTest {
     }
 
     private static Model load(String fixture, HostBackend backend) {
-        return ModelLoader.load(Golden.root().resolve(fixture), backend, Precision.AUTO);
+        return ModelLoader.load(Golden.root().resolve(fixture), backend);
     }
 
     private static List<Request> requests(Random random, int vocabulary) {

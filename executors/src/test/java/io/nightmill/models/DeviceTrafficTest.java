@@ -9,7 +9,6 @@ import io.nightmill.engine.TestSampling;
 import io.nightmill.kernels.gpu.Device;
 import io.nightmill.kernels.gpu.GpuBackend;
 import io.nightmill.kernels.gpu.OpenClDevice;
-import io.nightmill.weights.Precision;
 import java.util.Set;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -23,7 +22,7 @@ class DeviceTrafficTest {
     @ValueSource(strings = {"qwen3", "qwen3_moe", "mamba2", "granitemoehybrid", "deepseek_v3", "qwen3_next"})
     void aStepMovesTokensOnly(String fixture) {
         GpuBackend backend = new GpuBackend(OpenClDevice.open(0));
-        Model model = ModelLoader.load(Golden.root().resolve(fixture), backend, Precision.F32);
+        Model model = ModelLoader.load(Golden.root().resolve(fixture), backend);
         Limits limits = new Limits(1 << 22, ROWS, 64);
         try (ContinuousEngine engine = new ContinuousEngine(
                 backend, model.decoder(), null, Set.of(), model.text().contextLength(), limits)) {

@@ -14,7 +14,6 @@ import io.nightmill.kernels.Backend;
 import io.nightmill.kernels.HostBackend;
 import io.nightmill.kernels.ReferenceBackend;
 import io.nightmill.weights.ConfigNode;
-import io.nightmill.weights.Precision;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.HashMap;
@@ -54,7 +53,7 @@ class GoldenTest {
 
     private static List<Float> logprobs(Path folder, Limits limits) {
         Backend backend = new HostBackend(1);
-        Model model = ModelLoader.load(folder, backend, Precision.F32);
+        Model model = ModelLoader.load(folder, backend);
         JsonNode cases = ConfigNode.read(folder.resolve("golden.json")).json().path("cases");
         Map<String, Completion> results = new HashMap<>();
         try (ContinuousEngine engine = new ContinuousEngine(
@@ -86,7 +85,7 @@ class GoldenTest {
 
     /** All cases of a folder run together, in chunks as the limits say. */
     static void check(Path folder, Path file, Backend backend, Limits limits) {
-        Model model = ModelLoader.load(file, backend, Precision.F32);
+        Model model = ModelLoader.load(file, backend);
         JsonNode golden = ConfigNode.read(folder.resolve("golden.json")).json();
         double tolerance = golden.path("tolerance").path("suggested_abs_logits").doubleValue();
         assertThat(tolerance).isPositive();

@@ -11,7 +11,6 @@ import io.nightmill.engine.TestSampling;
 import io.nightmill.kernels.HostBackend;
 import io.nightmill.layers.StateCost;
 import io.nightmill.tensor.KvType;
-import io.nightmill.weights.Precision;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
@@ -79,7 +78,7 @@ class PrefixCacheTest {
     }
 
     private static Model load(String fixture, HostBackend backend) {
-        return ModelLoader.load(Golden.root().resolve(fixture), backend, Precision.AUTO);
+        return ModelLoader.load(Golden.root().resolve(fixture), backend);
     }
 
     private static Run run(String fixture, List<Request> requests, Limits limits) {

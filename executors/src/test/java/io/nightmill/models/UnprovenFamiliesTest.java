@@ -15,7 +15,6 @@ import io.nightmill.layers.Decoder;
 import io.nightmill.tensor.Format;
 import io.nightmill.weights.ConfigNode;
 import io.nightmill.weights.GgufWriter;
-import io.nightmill.weights.Precision;
 import io.nightmill.weights.SyntheticWeights;
 import java.io.IOException;
 import java.io.UncheckedIOException;
@@ -228,7 +227,7 @@ class UnprovenFamiliesTest {
         Path file = temp.resolve("plamo2.gguf");
         writer.write(file);
         Backend backend = new HostBackend(2);
-        Decoder fromFile = ModelLoader.load(file, backend, Precision.F32).decoder();
+        Decoder fromFile = ModelLoader.load(file, backend).decoder();
         Limits limits = new Limits(1 << 24, 8, 33);
         assertThat(flat(scores(backend, fromFile, limits))).isEqualTo(flat(scores(model, limits)));
     }

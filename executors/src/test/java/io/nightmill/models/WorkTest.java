@@ -8,7 +8,6 @@ import io.nightmill.engine.Request;
 import io.nightmill.engine.TestSampling;
 import io.nightmill.engine.Work;
 import io.nightmill.kernels.HostBackend;
-import io.nightmill.weights.Precision;
 import java.util.List;
 import java.util.Set;
 import org.junit.jupiter.api.Test;
@@ -18,7 +17,7 @@ class WorkTest {
     @Test
     void everyTokenIsCountedOnce() {
         HostBackend backend = new HostBackend(1);
-        Model model = ModelLoader.load(Golden.root().resolve("qwen3"), backend, Precision.F32);
+        Model model = ModelLoader.load(Golden.root().resolve("qwen3"), backend);
         try (ContinuousEngine engine =
                 new ContinuousEngine(backend, model.decoder(), null, Set.of(), 64, new Limits(1 << 22, 8, 8))) {
             for (int i = 0; i < 3; i++) {

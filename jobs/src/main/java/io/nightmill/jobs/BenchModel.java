@@ -53,7 +53,7 @@ interface BenchModel {
 
         @Override
         public Built build(Backend backend) {
-            Model model = ModelLoader.load(path, backend, Precision.AUTO);
+            Model model = ModelLoader.load(path, backend);
             return Built.of(model.decoder(), model.parameters());
         }
     }

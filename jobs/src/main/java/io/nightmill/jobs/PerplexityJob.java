@@ -113,7 +113,7 @@ final class PerplexityJob implements Callable<Integer> {
     }
 
     private Scored score(ModelText modelText, List<int[]> windows, Precision precision, Backend backend) {
-        Model loaded = ModelLoader.load(model, modelText, backend, precision);
+        Model loaded = ModelLoader.load(model, modelText, backend);
         KvType held = kvType.equals("auto") ? precision.kvType() : KvType.of(kvType);
         Limits limits = new Limits(0, held, 8, 512);
         try (ContinuousEngine engine = new ContinuousEngine(

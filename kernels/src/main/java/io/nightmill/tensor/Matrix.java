@@ -7,13 +7,12 @@ import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A weight {@code [out, in]} in its stored format. The bytes lie in panels of whole rows, because one Java buffer ends at
- * 2 GiB; the panels are usually slices of the mapped file.
+ * A weight {@code [out, in]} in its stored format.
  *
- * @param panels little-endian buffers of {@code panelRows} rows each (the last may be shorter)
+ * @param panels buffers of {@code panelRows} rows each (the last may be shorter)
  * @param scales factors of {@code blockOut x blockIn} blocks (FP8 checkpoints), or null
  */
-public record Matrix(Format format, int out, int in, List<ByteBuffer> panels, int panelRows, @Nullable Scales scales) {
+public record Matrix(Format format, int out, int in, Panels panels, int panelRows, @Nullable Scales scales) {
 
     /** Factors {@code [ceil(out / blockOut), ceil(in / blockIn)]}, row-major. */
     public record Scales(float[] values, int blockOut, int blockIn) {
@@ -24,14 +23,15 @@ public record Matrix(Format format, int out, int in, List<ByteBuffer> panels, in
     }
 
     public Matrix {
-        panels = panels.stream()
-                .map(panel -> panel.slice().order(ByteOrder.LITTLE_ENDIAN))
-                .toList();
-        long held = panels.stream().mapToLong(ByteBuffer::capacity).sum();
-        if (out < 0 || in <= 0 || panelRows <= 0 || held != out * format.rowBytes(in)) {
+        if (out < 0 || in <= 0 || panelRows <= 0 || panels.bytes() != out * format.rowBytes(in)) {
             throw new IllegalArgumentException("Cannot make a %s matrix [%d, %d] of %d bytes, expected %d"
-                    .formatted(format, out, in, held, out * format.rowBytes(in)));
+                    .formatted(format, out, in, panels.bytes(), out * format.rowBytes(in)));
         }
+    }
+
+    /** Over buffers that are held. */
+    public Matrix(Format format, int out, int in, List<ByteBuffer> panels, int panelRows, @Nullable Scales scales) {
+        this(format, out, in, Panels.of(panels), panelRows, scales);
     }
 
     /** A matrix that fits one buffer. */
@@ -74,7 +74,8 @@ public record Matrix(Format format, int out, int in, List<ByteBuffer> panels, in
             throw new IllegalArgumentException("Cannot cut rows %d to %d: they cross a panel of %d rows"
                     .formatted(first, first + count, panelRows));
         }
-        ByteBuffer bytes = panel(first).slice(rowOffset(first), count * rowBytes());
+        Panels bytes = Panels.onDemand(
+                1, count * (long) rowBytes(), i -> panel(first).slice(rowOffset(first), count * rowBytes()));
         Scales cut = null;
         if (scales != null) {
             int perRow = (in + scales.blockIn - 1) / scales.blockIn;
@@ -82,7 +83,7 @@ public record Matrix(Format format, int out, int in, List<ByteBuffer> panels, in
             int to = (first + count + scales.blockOut - 1) / scales.blockOut * perRow;
             cut = new Scales(Arrays.copyOfRange(scales.values, from, to), scales.blockOut, scales.blockIn);
         }
-        return new Matrix(format, count, in, List.of(bytes), count, cut);
+        return new Matrix(format, count, in, bytes, count, cut);
     }
 
     public String shape() {

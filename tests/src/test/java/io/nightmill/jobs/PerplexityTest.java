@@ -11,7 +11,6 @@ import io.nightmill.kernels.Backend;
 import io.nightmill.kernels.ReferenceBackend;
 import io.nightmill.models.Model;
 import io.nightmill.models.ModelLoader;
-import io.nightmill.weights.Precision;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.PrintStream;
@@ -87,7 +86,7 @@ class PerplexityTest {
 
     private static double byReference(int windows, int size) throws IOException {
         Backend backend = new ReferenceBackend();
-        Model model = ModelLoader.load(MODEL, backend, Precision.F32);
+        Model model = ModelLoader.load(MODEL, backend);
         int[] tokens = model.text().encode(Files.readString(TEXT));
         double sum = 0;
         try (ContinuousEngine engine = new ContinuousEngine(
