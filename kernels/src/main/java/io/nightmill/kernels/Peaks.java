@@ -6,6 +6,7 @@ import java.util.function.IntConsumer;
 public final class Peaks {
     private static final int BUFFER = 1 << 24;
     private static final int ROUNDS = 5;
+    private static final int WARM_CALLS = 50_000;
 
     private Peaks() {}
 
@@ -24,6 +25,10 @@ public final class Peaks {
         Lanes lanes = Lanes.best();
         int rounds = 20_000_000;
         float[] sums = new float[threads];
+        // Short calls until they are compiled: a long one would make garbage all the while.
+        for (int i = 0; i < WARM_CALLS; i++) {
+            sums[0] += lanes.multiplyAdds(100);
+        }
         double seconds = best(threads, t -> sums[t] += lanes.multiplyAdds(rounds));
         requireFinite(sums);
         return 2.0 * 8 * lanes.width() * rounds * threads / seconds;

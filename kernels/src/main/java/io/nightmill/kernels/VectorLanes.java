@@ -188,7 +188,9 @@ final class VectorLanes implements Lanes {
             g = g.fma(x, x);
             h = h.fma(x, x);
         }
-        return fold(a.add(b).add(c).add(d).add(e).add(f).add(g).add(h).toArray(), 0);
+        float[] sums = new float[L];
+        a.add(b).add(c).add(d).add(e).add(f).add(g).add(h).intoArray(sums, 0);
+        return fold(sums, 0);
     }
 
     /** Four vectors of columns at a time; a vector is all or part of a block. */
