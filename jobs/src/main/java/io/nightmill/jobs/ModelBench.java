@@ -35,8 +35,10 @@ record ModelBench(
         List<Integer> batches) {
     private static final int PROMPTS = 8;
     private static final int STEP_TOKENS = 512;
-    /** Until the compiler has seen the kernels of so many rows. */
-    private static final int WARM_STEPS = 24;
+    /** Decoding short rows until the compiler has seen the kernels of so many. */
+    private static final long WARM_NANOS = 3_000_000_000L;
+
+    private static final int WARM_PROMPT = 16;
 
     void run(List<BenchModel> models) {
         System.out.println();
@@ -57,7 +59,7 @@ record ModelBench(
                 : ExecutorRuntime.backend(precision, machine.threads());
         BenchModel.Built built = model.build(backend);
         int most = batches.stream().mapToInt(Integer::intValue).max().orElse(1);
-        int context = promptTokens + decodeSteps + most + WARM_STEPS + 64;
+        int context = promptTokens + decodeSteps + most + 16;
         Limits limits = new Limits(4L << 30, precision.kvType(), Math.max(most, PROMPTS), STEP_TOKENS);
         try (ContinuousEngine engine =
                 new ContinuousEngine(backend, built.decoder(), null, Set.of(), context, limits)) {
@@ -94,14 +96,17 @@ record ModelBench(
         return (System.nanoTime() - start) / 1e9;
     }
 
-    /** Seconds of {@link #decodeSteps} steps, once all prompts are read. */
+    /** Seconds of {@link #decodeSteps} steps, once the kernels are compiled and all prompts are read. */
     private double decode(ContinuousEngine engine, int vocabulary, int batch) {
-        long read = engine.counters().promptTokens();
-        List<Request> requests = submit(engine, vocabulary, batch, promptTokens, decodeSteps + batch + WARM_STEPS + 8);
-        while (engine.counters().promptTokens() < read + (long) batch * promptTokens) {
+        long warm = System.nanoTime() + WARM_NANOS;
+        List<Request> first = submit(engine, vocabulary, batch, WARM_PROMPT, promptTokens);
+        while (!engine.idle() && System.nanoTime() < warm) {
             engine.step();
         }
-        for (int i = 0; i < WARM_STEPS; i++) {
+        first.forEach(engine::cancel);
+        long read = engine.counters().promptTokens();
+        List<Request> requests = submit(engine, vocabulary, batch, promptTokens, decodeSteps + batch + 8);
+        while (engine.counters().promptTokens() < read + (long) batch * promptTokens) {
             engine.step();
         }
         long start = System.nanoTime();
