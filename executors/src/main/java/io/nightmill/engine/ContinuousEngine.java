@@ -66,7 +66,8 @@ public final class ContinuousEngine implements Engine {
             @Nullable Tokenizer tokenizer,
             Set<Integer> endTokens,
             int contextLength,
-            Limits limits) {
+            Limits asked) {
+        Limits limits = asked.chosen(decoder.expertShare());
         this.backend = backend;
         this.decoder = decoder;
         this.tokenizer = tokenizer;

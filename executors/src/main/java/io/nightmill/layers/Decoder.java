@@ -81,6 +81,11 @@ public record Decoder(
         return mixtures().mapToLong(mixture -> mixture.experts().values()).sum();
     }
 
+    /** The part of a layer's experts that a token meets, where it is smallest; 1 without experts. */
+    public double expertShare() {
+        return mixtures().mapToDouble(MixtureOfExperts::share).min().orElse(1);
+    }
+
     private Stream<MixtureOfExperts> mixtures() {
         return branches.stream()
                 .map(Branch::layer)

@@ -28,6 +28,11 @@ public record MixtureOfExperts(
         return experts.values() / router.experts() * (router.experts() - router.topK());
     }
 
+    /** Of the experts, the part that a token meets. */
+    double share() {
+        return (double) router.topK() / router.experts();
+    }
+
     @Override
     public void apply(Tensor out, Tensor x, Step step) {
         Backend backend = step.backend();

@@ -73,6 +73,7 @@ public final class ModelLoader {
                     model.parameters() - model.decoder().idleValues(),
                     model.weightBytes(),
                     model.text().contextLength(),
+                    model.decoder().expertShare(),
                     StateCost.of(model.decoder().states(), type));
         }
     }

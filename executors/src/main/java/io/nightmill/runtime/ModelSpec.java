@@ -62,6 +62,10 @@ public record ModelSpec(
                 DeviceSpec.of(parts[11], Double.parseDouble(parts[12]), parts[13]));
     }
 
+    public ModelSpec with(Limits other) {
+        return new ModelSpec(path, precision, other, threads, stepTimeout, device);
+    }
+
     public ModelSpec on(DeviceSpec other) {
         return new ModelSpec(path, precision, limits, threads, stepTimeout, other);
     }

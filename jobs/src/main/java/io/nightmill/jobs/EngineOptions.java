@@ -70,16 +70,17 @@ final class EngineOptions {
     @Option(
             names = "--max-num-seqs",
             paramLabel = "N",
-            defaultValue = "64",
-            description = "sequences that run together in an executor (default: ${DEFAULT-VALUE})")
-    int maxNumSeqs;
+            defaultValue = "auto",
+            description =
+                    "sequences that run together in an executor (default: 64, or as many as fill a model's experts)")
+    String maxNumSeqs = "";
 
     @Option(
             names = "--max-num-batched-tokens",
             paramLabel = "N",
-            defaultValue = "512",
-            description = "tokens of one step (default: ${DEFAULT-VALUE})")
-    int maxNumBatchedTokens;
+            defaultValue = "auto",
+            description = "tokens of one step (default: 512, or as many as fill a model's experts)")
+    String maxNumBatchedTokens = "";
 
     @Option(
             names = "--device",
@@ -147,7 +148,11 @@ final class EngineOptions {
         Precision precision = Precision.of(dtype);
         KvType kvType = kvDtype.equals("auto") ? precision.kvType() : KvType.of(kvDtype);
         Limits limits = new Limits(
-                kvMemory.equals("auto") ? 0 : bytes(kvMemory), kvType, maxNumSeqs, maxNumBatchedTokens, speculation());
+                kvMemory.equals("auto") ? 0 : bytes(kvMemory),
+                kvType,
+                count("max-num-seqs", maxNumSeqs),
+                count("max-num-batched-tokens", maxNumBatchedTokens),
+                speculation());
         ModelSpec asked = new ModelSpec(
                 absolute(path),
                 precision,
@@ -164,6 +169,15 @@ final class EngineOptions {
             System.err.printf("Device: %s, since %s%n", choice.spec().device().device(), choice.reason());
         }
         return choice.spec();
+    }
+
+    /** A positive number, or 0 for auto. */
+    private static int count(String option, String text) {
+        if (!text.matches("auto|[1-9]\\d{0,8}")) {
+            throw new IllegalArgumentException(
+                    "Cannot use %s '%s', expected auto or a number from 1 on".formatted(option, text));
+        }
+        return text.equals("auto") ? 0 : Integer.parseInt(text);
     }
 
     private PromptLookup speculation() {

@@ -34,7 +34,6 @@ record ModelBench(
         int decodeSteps,
         List<Integer> batches) {
     private static final int PROMPTS = 8;
-    private static final int STEP_TOKENS = 512;
     /** Decoding short rows until the compiler has seen the kernels of so many. */
     private static final long WARM_NANOS = 3_000_000_000L;
 
@@ -60,7 +59,7 @@ record ModelBench(
         BenchModel.Built built = model.build(backend);
         int most = batches.stream().mapToInt(Integer::intValue).max().orElse(1);
         int context = promptTokens + decodeSteps + most + 16;
-        Limits limits = new Limits(4L << 30, precision.kvType(), Math.max(most, PROMPTS), STEP_TOKENS);
+        Limits limits = new Limits(4L << 30, precision.kvType(), Math.max(most, PROMPTS), 0);
         try (ContinuousEngine engine =
                 new ContinuousEngine(backend, built.decoder(), null, Set.of(), context, limits)) {
             int vocabulary = built.decoder().vocabulary();

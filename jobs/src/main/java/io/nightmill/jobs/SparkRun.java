@@ -18,8 +18,9 @@ final class SparkRun {
     private SparkRun() {}
 
     /** @param dryRun prints what would be done, and does nothing */
-    static int run(String name, RunConfig config, boolean dryRun) {
-        ModelSize model = Inference.check(config);
+    static int run(String name, RunConfig asked, boolean dryRun) {
+        ModelSize model = Inference.check(asked);
+        RunConfig config = asked.of(model);
         SparkSession spark = session(name, config);
         try {
             if (dryRun) {

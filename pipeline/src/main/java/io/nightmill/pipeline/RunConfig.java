@@ -1,5 +1,6 @@
 package io.nightmill.pipeline;
 
+import io.nightmill.models.ModelSize;
 import io.nightmill.runtime.ModelSpec;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
@@ -65,6 +66,29 @@ public record RunConfig(
         if (topLogprobs < 0) {
             throw new IllegalArgumentException("Cannot use top-logprobs %d: expected 0 or more".formatted(topLogprobs));
         }
+    }
+
+    /** The same with what was left to the model decided. */
+    public RunConfig of(ModelSize size) {
+        return new RunConfig(
+                input,
+                inputFormat,
+                output,
+                outputFormat,
+                mode,
+                keepColumns,
+                promptTemplate,
+                model.with(model.limits().chosen(size.expertShare())),
+                sampling,
+                topLogprobs,
+                onTooLong,
+                returnTokenIds,
+                prefixCaching,
+                shardTokens,
+                checkpointRows,
+                checkpointSeconds,
+                pricePerHour,
+                logPrompts);
     }
 
     /** Whether an output that a run of this kind has begun could be resumed. */

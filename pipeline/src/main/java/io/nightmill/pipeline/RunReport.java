@@ -30,6 +30,8 @@ final class RunReport {
         json.put("model", config.model().path());
         json.put("dtype", config.model().precision().name().toLowerCase(Locale.ROOT));
         json.put("kv_dtype", config.model().limits().kvType().name().toLowerCase(Locale.ROOT));
+        json.put("max_num_seqs", config.model().limits().maxNumSeqs());
+        json.put("max_num_batched_tokens", config.model().limits().maxNumBatchedTokens());
         json.put("device", config.model().device().device());
         ObjectNode backends = json.putObject("backends");
         NightmillPlugin.latest().forEach((executor, progress) -> backends.put(executor, progress.backend()));

@@ -50,8 +50,9 @@ public final class Evaluator {
         SparkSession spark = null;
         try {
             for (String model : models) {
-                RunConfig run = config.apply(model);
-                ModelSize size = Inference.check(run);
+                RunConfig asked = config.apply(model);
+                ModelSize size = Inference.check(asked);
+                RunConfig run = asked.of(size);
                 TaskTree.tasks(roots).forEach(task -> Evaluation.check(task, size.contextLength()));
                 if (spark != null) {
                     // An executor has one model; the next begins with new ones.
