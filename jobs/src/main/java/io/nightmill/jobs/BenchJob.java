@@ -23,6 +23,8 @@ final class BenchJob implements Callable<Integer> {
         MODELS,
         CONTEXT,
         KERNELS,
+        /** Only of models that are named. */
+        JOB,
         /** Only where a device is named. */
         DEVICE
     }
@@ -72,6 +74,9 @@ final class BenchJob implements Callable<Integer> {
             description = "of the models' table (default: ${DEFAULT-VALUE})")
     private int decodeTokens;
 
+    @Option(names = "--rows", defaultValue = "256", description = "of the job's table (default: ${DEFAULT-VALUE})")
+    private int rows;
+
     @Option(
             names = "--contexts",
             split = ",",
@@ -117,7 +122,7 @@ final class BenchJob implements Callable<Integer> {
     }
 
     @Override
-    public Integer call() {
+    public Integer call() throws IOException {
         int used = threads > 0 ? threads : Runtime.getRuntime().availableProcessors();
         Peaks.flops(used);
         Machine machine = new Machine(used, Peaks.flops(used), Peaks.readBandwidth(used));
@@ -138,6 +143,9 @@ final class BenchJob implements Callable<Integer> {
                     ? List.of(SyntheticModel.dense(), SyntheticModel.mixture(), SyntheticModel.hybrid())
                     : models.stream().<BenchModel>map(BenchModel.Stored::new).toList();
             new ModelBench(machine, on, precisions, promptTokens, decodeTokens, batches).run(shapes);
+        }
+        if (parts.contains(Part.JOB) && !models.isEmpty()) {
+            new JobBench(machine, dtypes.stream().map(Precision::of).toList(), rows, decodeTokens).run(models);
         }
         if (parts.contains(Part.CONTEXT)) {
             new ContextBench(machine, contexts, prefills).run();
