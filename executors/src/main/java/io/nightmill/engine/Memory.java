@@ -53,7 +53,8 @@ final class Memory {
 
         void give(int unit) {
             if (--holders[unit] == 0) {
-                free.add(unit);
+                // Taken again before one that has never been used, which may not have memory yet.
+                free.push(unit);
             }
         }
     }

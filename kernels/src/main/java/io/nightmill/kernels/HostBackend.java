@@ -138,6 +138,7 @@ public final class HostBackend implements Backend {
     public void copyRows(State state, int from, int to, int count) {
         Tensor pool = state.pool();
         if (pool.buffer() instanceof HostPages pages) {
+            pages.reserve((to + count - 1) / PAGE_TOKENS);
             pages.copy(from / PAGE_TOKENS, to / PAGE_TOKENS, count / PAGE_TOKENS);
             return;
         }
@@ -552,6 +553,11 @@ public final class HostBackend implements Backend {
     @Override
     public void append(State state, Tensor rows, Batch batch) {
         HostPages pages = (HostPages) state.pool().buffer();
+        for (Batch.Span span : batch.spans()) {
+            for (int at = span.past(); at < span.past() + span.count(); at++) {
+                pages.reserve(span.pages()[at / PAGE_TOKENS]);
+            }
+        }
         int perSpan = batch.size() / Math.max(1, batch.spans().size());
         eachRow(batch.spans().size(), rows.width() * perSpan, s -> {
             Batch.Span span = batch.spans().get(s);

@@ -12,7 +12,7 @@ import java.util.Arrays;
  * The pages of one layer's keys or values. A head's part of a page lies together: keys as {@code [headWidth, 16]}, so that a
  * query meets sixteen tokens in one vector and no sum goes across lanes; values as {@code [16, headWidth]}. Narrow types put
  * two or four rows of that into one row of words, which widen by shifts; bfloat16 values lie in blocks of sixteen columns,
- * {@code [headWidth / 16, 8, 16]}, to be read from four pages at once.
+ * {@code [headWidth / 16, 8, 16]}, to be read from four pages at once. Memory is taken as pages are written.
  */
 final class HostPages implements Buffer {
     /** So many rows meet bfloat16 keys in registers; for more, they are widened to the first-level cache once. */
@@ -31,10 +31,14 @@ final class HostPages implements Buffer {
     /** Words of a head's part of a page. */
     private final int size;
 
-    private final float[] floats;
-    private final int[] words;
+    private final int pages;
+    /** Pages that there is memory for. */
+    private int reserved;
+
+    private float[] floats = new float[0];
+    private int[] words = new int[0];
     /** {@code [pages, heads, groups, 16]}. */
-    private final float[] factors;
+    private float[] factors = new float[0];
 
     HostPages(Paged spec, int tokens, KvType type) {
         this.spec = spec;
@@ -46,16 +50,29 @@ final class HostPages implements Buffer {
         this.rows = across ? width : PAGE_TOKENS;
         this.columns = across ? PAGE_TOKENS : blocked ? (width + 15) / 16 * 16 : width;
         this.size = (rows + packed - 1) / packed * columns;
-        int heads = tokens / PAGE_TOKENS * spec.heads();
-        int all = Math.multiplyExact(heads, size);
-        this.floats = new float[type == KvType.F32 ? all : 0];
-        this.words = new int[type == KvType.F32 ? 0 : all];
-        this.factors = new float[type == KvType.INT8 ? heads * groups() * PAGE_TOKENS : 0];
+        this.pages = tokens / PAGE_TOKENS;
+        Math.multiplyExact(pages * spec.heads(), size);
+    }
+
+    /** Takes memory for the pages up to and including this one; no other thread may use the pages meanwhile. */
+    void reserve(int page) {
+        if (page < reserved) {
+            return;
+        }
+        reserved = Math.min(pages, Math.max(page + 1, reserved + reserved / 2));
+        if (type == KvType.F32) {
+            floats = Arrays.copyOf(floats, at(reserved, 0));
+        } else {
+            words = Arrays.copyOf(words, at(reserved, 0));
+        }
+        if (type == KvType.INT8) {
+            factors = Arrays.copyOf(factors, factorsAt(reserved, 0));
+        }
     }
 
     @Override
     public long size() {
-        return (long) packed * (floats.length + words.length);
+        return (long) packed * at(pages, 0);
     }
 
     private int groups() {
