@@ -122,13 +122,14 @@ def main():
     lines = []
     versions = ""
     for kind in a.shapes.split(","):
-        for dtype, form in (("bf16", "bf16"), ("int8", "q8_0")):
+        for dtype, form in (("bf16", "bf16"), ("int8", "q8_0"), ("int4", "q4_0")):
             mine, prefill, peak, machine = ours(model(a.work, kind, "bf16"), dtype, a)
             theirs, their_prefill, their_peak, backend = llama(a.work, model(a.work, kind, form), a)
             versions = f"{machine}; llama.cpp's backend: {backend}."
             lines.append(f"| {kind} | `--dtype {dtype}` | llama.cpp {form.upper()} | {ratio(prefill, their_prefill)} | "
                          + " | ".join(ratio(mine[b], theirs[b]) for b in batches)
                          + f" | {peak:.1f} / {their_peak:.1f} |")
+            print(lines[-1], flush=True)
     if not a.skip_jlama and "dense" in a.shapes:
         mine, prefill, peak, _ = ours(model(a.work, "dense", "hf"), "f32", a)
         theirs, their_prefill = jlama(a.work, a)

@@ -151,7 +151,6 @@ public final class ExecutorRuntime implements AutoCloseable {
      * What to start after a runtime that broke: the same, unless its device was lost and the user wants something else.
      *
      * @param broken why the runtime before is no more, or null
-     *
      * @throws DeviceException if the run is to fail
      */
     static ModelSpec afterLoss(@Nullable Throwable broken, ModelSpec spec) {

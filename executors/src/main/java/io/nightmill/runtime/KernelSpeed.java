@@ -30,9 +30,8 @@ public record KernelSpeed(double flops, double bytesPerSecond) {
 
     /** Measured once per JVM and kind of kernels. A device that this machine lacks is taken to be like its CPU. */
     public static KernelSpeed of(ModelSpec spec) {
-        boolean onDevice = spec.device().kind() == Kind.OPENCL
-                && spec.device().index() < OpenClDevice.list().size()
-                && !OpenClDevice.list().isEmpty();
+        int devices = spec.device().kind() == Kind.OPENCL ? OpenClDevice.list().size() : 0;
+        boolean onDevice = devices > 0 && spec.device().index() < devices;
         return MEASURED.computeIfAbsent(onDevice ? "opencl" : spec.precision().name(), key -> {
             if (onDevice) {
                 return measure(new GpuBackend(OpenClDevice.open(Devices.index(spec.device(), List.of()))), Format.F32);

@@ -22,7 +22,7 @@ final class PackedWeights {
 
     private final boolean fourBits;
     private final NativeMemory memory = new NativeMemory();
-    private final Map<Matrix, Panel[]> packed = new IdentityHashMap<>();
+    private final Map<Matrix, Panel @Nullable []> packed = new IdentityHashMap<>();
 
     /** @param fourBits whether large weights are rounded */
     PackedWeights(boolean fourBits) {
@@ -35,11 +35,16 @@ final class PackedWeights {
 
     /** Packs a weight that can be, unless it has been. Called by one thread at a time, and by none of the workers. */
     void pack(Matrix w, Workers workers) {
-        if (packed.containsKey(w) || layout(w) == null) {
+        if (packed.containsKey(w)) {
+            return;
+        }
+        Layout layout = layout(w);
+        if (layout == null) {
+            packed.put(w, null);
             return;
         }
         Panel[] panels = new Panel[(w.out() + Panel.COLUMNS - 1) / Panel.COLUMNS];
-        workers.run(panels.length, p -> panels[p] = panel(w, p * Panel.COLUMNS));
+        workers.run(panels.length, p -> panels[p] = panel(w, p * Panel.COLUMNS, layout));
         packed.put(w, panels);
     }
 
@@ -97,8 +102,7 @@ final class PackedWeights {
         return false;
     }
 
-    private Panel panel(Matrix w, int first) {
-        Layout layout = layout(w);
+    private Panel panel(Matrix w, int first, Layout layout) {
         int group = !layout.grouped() ? 0 : rounds(w) ? GROUP : group(w);
         boolean offsets = !rounds(w)
                 && switch (w.format()) {

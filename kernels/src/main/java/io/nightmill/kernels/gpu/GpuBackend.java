@@ -170,10 +170,7 @@ public final class GpuBackend implements Backend {
     @Override
     public void gather(Tensor out, Tensor in, int[] rows) {
         int size = Math.multiplyExact(rows.length, in.width());
-        device.run(rows("gather", out, in)
-                .set("rows", ints("rows", rows))
-                .set("size", size)
-                .lanes(size));
+        device.run(rows("gather", out, in).set("rows", ints("rows", rows)).eachOf(size));
     }
 
     @Override
@@ -202,8 +199,7 @@ public final class GpuBackend implements Backend {
                 .set("outColumn", outColumn)
                 .set("inColumn", inColumn)
                 .set("inner", count)
-                .set("size", size)
-                .lanes(size));
+                .eachOf(size));
     }
 
     private Launch product(String entry, Tensor out, Matrix w) {
@@ -235,8 +231,7 @@ public final class GpuBackend implements Backend {
             device.run(part(product("embed", out, table), uploaded, part)
                     .set("ids", tokens)
                     .set("factor", scale)
-                    .set("size", size)
-                    .lanes(size));
+                    .eachOf(size));
         }
     }
 
@@ -368,8 +363,7 @@ public final class GpuBackend implements Backend {
                 .set("scale", glu.limit())
                 .set("low", glu.alpha())
                 .set("function", glu.activation().ordinal())
-                .set("size", size)
-                .lanes(size));
+                .eachOf(size));
     }
 
     @Override
@@ -391,8 +385,7 @@ public final class GpuBackend implements Backend {
                 .set("offset", offset)
                 .set("rotary", table.width())
                 .set("interleaved", interleaved)
-                .set("size", size)
-                .lanes(size));
+                .eachOf(size));
     }
 
     /** @param kind {@code keys} or {@code values}, as the arrays of {@link AttentionKernels} are called */
@@ -425,8 +418,7 @@ public final class GpuBackend implements Backend {
                 .set("heads", spec.heads())
                 .set("headWidth", spec.headWidth())
                 .set("transposed", transposed(state))
-                .set("size", size)
-                .lanes(size));
+                .eachOf(size));
     }
 
     @Override

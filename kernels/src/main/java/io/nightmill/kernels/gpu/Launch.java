@@ -40,6 +40,11 @@ final class Launch {
         return this;
     }
 
+    /** A lane for each of {@code size} values, which the kernel is told. */
+    Launch eachOf(int size) {
+        return set("size", size).lanes(size);
+    }
+
     /** One-dimensional, with a lane for each of {@code lanes} and the rest of the last group. */
     Launch lanes(long lanes) {
         groupsX = Math.toIntExact((lanes + DeviceKernel.GROUP - 1) / DeviceKernel.GROUP);

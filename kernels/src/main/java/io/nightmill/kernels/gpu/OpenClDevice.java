@@ -415,12 +415,16 @@ public final class OpenClDevice implements Device {
     private Built build(Translator.Source source) {
         int[] error = new int[1];
         byte[] text = source.text().getBytes(StandardCharsets.US_ASCII);
-        _cl_program program = clCreateProgramWithSource(
-                context,
-                1,
-                new PointerPointer<>(1).put(new BytePointer(text)),
-                new SizeTPointer(1).put(text.length),
-                new IntPointer(error));
+        _cl_program program;
+        try (IntPointer created = new IntPointer(1)) {
+            program = clCreateProgramWithSource(
+                    context,
+                    1,
+                    new PointerPointer<>(1).put(new BytePointer(text)),
+                    new SizeTPointer(1).put(text.length),
+                    created);
+            check(created.get(), "read the kernel " + source.name());
+        }
         programs.add(program);
         int result;
         // PoCL's compiler loses its files where two threads build.
