@@ -138,7 +138,7 @@ public final class HostBackend implements Backend {
     public void copyRows(State state, int from, int to, int count) {
         Tensor pool = state.pool();
         if (pool.buffer() instanceof HostPages pages) {
-            pages.reserve((to + count - 1) / PAGE_TOKENS);
+            pages.reserve((Math.max(from, to) + count - 1) / PAGE_TOKENS);
             pages.copy(from / PAGE_TOKENS, to / PAGE_TOKENS, count / PAGE_TOKENS);
             return;
         }

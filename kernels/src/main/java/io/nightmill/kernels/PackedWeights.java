@@ -18,7 +18,7 @@ final class PackedWeights {
     /** Values that share a factor where weights are rounded to four bits. */
     private static final int GROUP = 32;
     /** Smaller weights, such as routers, are kept as they are. */
-    static final long LEAST_ROUNDED = 1 << 16;
+    private static final long LEAST_ROUNDED = 1 << 16;
 
     private final boolean fourBits;
     private final NativeMemory memory = new NativeMemory();
