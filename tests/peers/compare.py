@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs nightmill and its peers on the same weights, one after the other, and writes the table into BENCHMARKS.md.
 
-    tests/peers/compare.py [--work /tmp/peers] [--shapes dense,moe] [--batches 1,8,32] [--prompt 512] [--decode 32] [--skip-jlama]
+    tests/peers/compare.py [--work /tmp/peers] [--shapes dense,moe] [--dtypes bf16,int8,int4] [--batches 1,8,32] [--prompt 512] [--decode 32] [--skip-jlama]
 
 Needs python3-numpy, root (llama.cpp comes from Debian sid into a chroot made by debootstrap, unless llama-batched-bench is on
 the PATH), and a JDK of 21 or later for Jlama ($JLAMA_JAVA_HOME). Weights come from ../shared/peers/make_models.py.
@@ -18,6 +18,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 SHARED = ROOT.parent / "shared" / "peers"
 BEGIN, END = "<!-- peers: begin -->", "<!-- peers: end -->"
 THREADS = os.cpu_count()
+# The GGUF format that is compared with a dtype.
+FORMS = {"bf16": "bf16", "int8": "q8_0", "int4": "q4_0"}
 
 
 def run(command, **options):
@@ -113,6 +115,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=pathlib.Path, default=pathlib.Path("/tmp/peers"))
     parser.add_argument("--shapes", default="dense,moe")
+    parser.add_argument("--dtypes", default="bf16,int8,int4")
     parser.add_argument("--batches", default="1,8,32")
     parser.add_argument("--prompt", type=int, default=512)
     parser.add_argument("--decode", type=int, default=32)
@@ -122,7 +125,8 @@ def main():
     lines = []
     versions = ""
     for kind in a.shapes.split(","):
-        for dtype, form in (("bf16", "bf16"), ("int8", "q8_0"), ("int4", "q4_0")):
+        for dtype in a.dtypes.split(","):
+            form = FORMS[dtype]
             mine, prefill, peak, machine = ours(model(a.work, kind, "bf16"), dtype, a)
             theirs, their_prefill, their_peak, backend = llama(a.work, model(a.work, kind, form), a)
             versions = f"{machine}; llama.cpp's backend: {backend}."
