@@ -11,6 +11,7 @@ import io.nightmill.kernels.Backend.Picks;
 import io.nightmill.layers.Decoder;
 import io.nightmill.layers.ExpertLoad;
 import io.nightmill.layers.Scratch;
+import io.nightmill.layers.StateCost;
 import io.nightmill.layers.Step;
 import io.nightmill.tensor.Batch;
 import io.nightmill.tensor.Tensor;
@@ -42,7 +43,8 @@ public final class ContinuousEngine implements Engine {
     private final PrefixCache prefixes;
     private final Scheduler scheduler;
     private final Scratch scratch;
-    private final PromptLookup speculation;
+    private final Speculation speculation;
+    private final @Nullable Drafter drafter;
     private final ExpertLoad load;
     private final Map<Request, Job> jobs = new IdentityHashMap<>();
     private final List<Completion> done = new ArrayList<>();
@@ -59,6 +61,7 @@ public final class ContinuousEngine implements Engine {
     /**
      * @param endTokens tokens that end an output unless {@code ignore_eos}
      * @param contextLength tokens that prompt and output may have together
+     * @param draft what guesses ahead, where that is a {@link DraftModel}
      */
     public ContinuousEngine(
             Backend backend,
@@ -66,7 +69,8 @@ public final class ContinuousEngine implements Engine {
             @Nullable Tokenizer tokenizer,
             Set<Integer> endTokens,
             int contextLength,
-            Limits asked) {
+            Limits asked,
+            @Nullable Draft draft) {
         Limits limits = asked.chosen(decoder.expertShare());
         this.backend = backend;
         this.decoder = decoder;
@@ -76,14 +80,31 @@ public final class ContinuousEngine implements Engine {
         long mostPages = (long) limits.maxNumSeqs() * ((contextLength + decoder.lead().length) / Batch.PAGE_TOKENS + 2);
         // Half as many again for states that running sequences were forked from.
         int mostSlots = limits.maxNumSeqs() + limits.maxNumSeqs() / 2 + 1;
-        this.memory = new Memory(backend, decoder.states(), limits.kvType(), limits.kvBytes(), mostPages, mostSlots);
+        long bytes = limits.kvBytes();
+        // Only pages can be written anew: a recurrent state behind a wrong guess would be lost.
+        boolean guesses = limits.speculation().tokens() > 0
+                && StateCost.of(decoder.states(), limits.kvType()).perSequence() == 0;
+        long draftBytes = guesses && draft != null ? Drafter.share(bytes, draft, decoder, limits) : 0;
+        this.memory = new Memory(backend, decoder.states(), limits.kvType(), bytes - draftBytes, mostPages, mostSlots);
         this.admission = new Admission(decoder.vocabulary(), decoder.lead().length, contextLength, memory, tokenizer);
         this.prefixes = new PrefixCache(memory);
         this.scheduler = new Scheduler(memory, prefixes, limits);
         this.scratch = new Scratch(backend);
         this.load = new ExpertLoad(backend, decoder);
-        // Only pages can be written anew: a recurrent state behind a wrong guess would be lost.
-        this.speculation = memory.hasSlots() ? PromptLookup.NONE : limits.speculation();
+        this.speculation = guesses ? limits.speculation() : Speculation.NONE;
+        this.drafter =
+                guesses && draft != null ? new Drafter(backend, draft, decoder, limits, draftBytes, mostPages) : null;
+    }
+
+    /** Without a draft model. */
+    public ContinuousEngine(
+            Backend backend,
+            Decoder decoder,
+            @Nullable Tokenizer tokenizer,
+            Set<Integer> endTokens,
+            int contextLength,
+            Limits limits) {
+        this(backend, decoder, tokenizer, endTokens, contextLength, limits, null);
     }
 
     @Override
@@ -212,19 +233,38 @@ public final class ContinuousEngine implements Engine {
             scratch.release(before);
         }
         scratch.release(mark);
-        work = work.plus(Work.step(reads, first, System.nanoTime() - now));
+        List<Sequence> last = new ArrayList<>();
         for (Share share : shares) {
             Sequence s = share.sequence();
             if (s.computed == s.count && !continues(s)) {
                 end(s, Finish.SCORED, null);
-            } else if (s.index >= 0 && s.computed > 0) {
+            } else if (s.index >= 0 && s.computed > 0 && continues(s)) {
                 // States behind a wrong guess are written anew.
                 s.computed = Math.min(s.computed, s.count - 1);
                 if (s.computed == s.count - 1) {
-                    s.guess(speculation.guess(s.tokens, s.count, contextLength + decoder.lead().length - s.count));
+                    last.add(s);
                 }
             }
         }
+        guess(last);
+        work = work.plus(Work.step(reads, first, System.nanoTime() - now));
+    }
+
+    /** Lays guesses behind sequences whose last token is to be computed next. */
+    private void guess(List<Sequence> sequences) {
+        if (speculation instanceof PromptLookup lookup) {
+            sequences.forEach(s -> s.guess(lookup.guess(s.tokens, s.count, mayGuess(s))));
+        } else if (drafter != null) {
+            drafter.guess(sequences, scheduler, this::mayGuess);
+        }
+    }
+
+    /** As many tokens as the output may have behind the one that is chosen next. */
+    private int mayGuess(Sequence s) {
+        Sampling sampling = ((Ask.Generate) s.job.request.ask()).sampling();
+        int byRequest = sampling.maxTokens() - (s.count - s.promptLength) - 1;
+        int byContext = contextLength + s.job.lead - s.count;
+        return Math.max(0, Math.min(speculation.tokens(), Math.min(byRequest, byContext)));
     }
 
     /** Whether a share is tokens that are known, and not the next one with what is guessed behind it. */

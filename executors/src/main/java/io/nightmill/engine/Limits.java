@@ -11,7 +11,7 @@ import io.nightmill.tensor.KvType;
  * @param maxNumBatchedTokens tokens of one step; 0 is by the model
  * @param speculation how tokens are guessed ahead
  */
-public record Limits(long kvMemory, KvType kvType, int maxNumSeqs, int maxNumBatchedTokens, PromptLookup speculation) {
+public record Limits(long kvMemory, KvType kvType, int maxNumSeqs, int maxNumBatchedTokens, Speculation speculation) {
     private static final double HEAP_SHARE = 0.4;
     /** Tokens that a step should bring to each expert: below, its weights are read for too few. */
     private static final int DECODED_PER_EXPERT = 32;
@@ -20,7 +20,7 @@ public record Limits(long kvMemory, KvType kvType, int maxNumSeqs, int maxNumBat
 
     /** Without speculation. */
     public Limits(long kvMemory, KvType kvType, int maxNumSeqs, int maxNumBatchedTokens) {
-        this(kvMemory, kvType, maxNumSeqs, maxNumBatchedTokens, PromptLookup.NONE);
+        this(kvMemory, kvType, maxNumSeqs, maxNumBatchedTokens, Speculation.NONE);
     }
 
     /** The same with paged states in float32. */

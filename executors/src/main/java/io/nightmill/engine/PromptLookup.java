@@ -3,16 +3,15 @@ package io.nightmill.engine;
 import java.util.Arrays;
 
 /**
- * Speculation without a second model (Saxena 2023, prompt lookup decoding): what followed the last tokens when they stood
- * earlier in the sequence is guessed to follow again. The step that computes the last token computes the guesses behind it
- * too; each is kept only if it is what the model chooses there, so the output is the same to the bit.
+ * Guesses without a second model (Saxena 2023, prompt lookup decoding): what followed the last tokens when they stood
+ * earlier in the sequence is guessed to follow again.
  *
  * @param tokens guessed at once, at most; 0 is no speculation
  * @param longest tokens that must have stood before, tried from the longest on
  * @param shortest of them
  */
-public record PromptLookup(int tokens, int longest, int shortest) {
-    public static final PromptLookup NONE = new PromptLookup(0, 1, 1);
+public record PromptLookup(int tokens, int longest, int shortest) implements Speculation {
+    private static final String METHOD = "ngram";
 
     public PromptLookup {
         if (tokens < 0 || shortest < 1 || longest < shortest) {
@@ -20,6 +19,16 @@ public record PromptLookup(int tokens, int longest, int shortest) {
                     "Cannot guess %d tokens from the last %d to %d: expected num_speculative_tokens >= 0 and 1 <= prompt_lookup_min <= prompt_lookup_max"
                             .formatted(tokens, shortest, longest));
         }
+    }
+
+    @Override
+    public String format() {
+        return METHOD + " " + tokens + " " + longest + " " + shortest;
+    }
+
+    static PromptLookup parse(String text) {
+        String[] parts = text.split(" ");
+        return new PromptLookup(Integer.parseInt(parts[1]), Integer.parseInt(parts[2]), Integer.parseInt(parts[3]));
     }
 
     /** What followed the last occurrence of the sequence's last tokens; empty if they are new. */

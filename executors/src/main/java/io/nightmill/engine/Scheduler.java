@@ -44,6 +44,10 @@ final class Scheduler {
         return waiting.isEmpty() && running.isEmpty();
     }
 
+    boolean runs(Sequence sequence) {
+        return running.contains(sequence);
+    }
+
     int running() {
         return running.size();
     }
@@ -110,7 +114,8 @@ final class Scheduler {
         List<Sequence> order = new ArrayList<>(running);
         order.sort((a, b) -> Boolean.compare(isReading(a), isReading(b)));
         for (Sequence sequence : order) {
-            if (budget == 0 || !running.contains(sequence)) {
+            // A draft's sequence that waits for the model's verdict has nothing to compute.
+            if (budget == 0 || !running.contains(sequence) || sequence.computed == sequence.count) {
                 continue;
             }
             int tokens = tokens(sequence, budget);

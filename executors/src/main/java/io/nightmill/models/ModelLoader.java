@@ -72,6 +72,7 @@ public final class ModelLoader {
                     model.parameters(),
                     model.parameters() - model.decoder().idleValues(),
                     model.weightBytes(),
+                    model.decoder().vocabulary(),
                     model.text().contextLength(),
                     model.decoder().expertShare(),
                     StateCost.of(model.decoder().states(), type));

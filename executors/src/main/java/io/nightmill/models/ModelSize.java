@@ -8,6 +8,7 @@ import io.nightmill.layers.StateCost;
  * @param parameters values of all its tensors
  * @param activeParameters of them, those that one token meets
  * @param weightBytes what they take as stored
+ * @param vocabulary tokens that it knows
  * @param contextLength tokens of prompt and output together
  * @param expertShare the part of a layer's experts that a token meets; 1 without experts
  * @param state of a running sequence
@@ -16,6 +17,7 @@ public record ModelSize(
         long parameters,
         long activeParameters,
         long weightBytes,
+        int vocabulary,
         int contextLength,
         double expertShare,
         StateCost state) {

@@ -2,6 +2,8 @@ package io.nightmill.runtime;
 
 import io.nightmill.engine.Completion;
 import io.nightmill.engine.ContinuousEngine;
+import io.nightmill.engine.Draft;
+import io.nightmill.engine.DraftModel;
 import io.nightmill.engine.Engine;
 import io.nightmill.engine.Limits;
 import io.nightmill.engine.Request;
@@ -62,22 +64,38 @@ public final class ExecutorRuntime implements AutoCloseable {
     private long[][] reportedLoad = new long[0][];
     private Work reportedWork = Work.NONE;
 
-    private ExecutorRuntime(ModelSpec asked, ModelSpec spec, Path path, ModelText text, int index) {
+    private ExecutorRuntime(
+            ModelSpec asked, ModelSpec spec, Function<String, Path> localize, ModelText text, int index) {
         long start = System.nanoTime();
         int threads = spec.threads() > 0 ? spec.threads() : Runtime.getRuntime().availableProcessors();
         this.asked = asked;
         OpenClDevice device = spec.device().kind() == Kind.OPENCL ? OpenClDevice.open(index) : null;
         Backend backend = device == null ? backend(spec.precision(), threads) : new GpuBackend(device);
-        this.model = ModelLoader.load(path, text, backend);
+        this.model = ModelLoader.load(localize.apply(spec.path()), text, backend);
         Limits limits = spec.limits();
+        Model drafting = limits.speculation() instanceof DraftModel named
+                ? ModelLoader.load(localize.apply(named.path()), backend)
+                : null;
+        Draft draft = drafting == null
+                ? null
+                : new Draft(drafting.decoder(), drafting.text().contextLength());
         if (device != null) {
-            warmUp(backend, text, limits.kvType());
+            warmUp(backend, model, limits.kvType());
+            if (drafting != null) {
+                warmUp(backend, drafting, limits.kvType());
+            }
             limits = Devices.limits(spec, device);
         }
         Limits granted = limits;
         this.loop = new EngineLoop(
                 () -> new ContinuousEngine(
-                        backend, model.decoder(), text.tokenizer(), text.endTokens(), text.contextLength(), granted),
+                        backend,
+                        model.decoder(),
+                        text.tokenizer(),
+                        text.endTokens(),
+                        text.contextLength(),
+                        granted,
+                        draft),
                 Duration.ofSeconds(spec.stepTimeout()),
                 () -> onHang.run());
         this.backendName = backend.name();
@@ -98,10 +116,10 @@ public final class ExecutorRuntime implements AutoCloseable {
      * Runs a token through all layers: its weights then lie on the device and its kernels are built, or what is wrong with them is
      * said before a row is lost to it.
      */
-    private void warmUp(Backend backend, ModelText text, KvType kvType) {
+    private static void warmUp(Backend backend, Model model, KvType kvType) {
         Limits small = new Limits(0, kvType, 1, 1);
         ContinuousEngine engine =
-                new ContinuousEngine(backend, model.decoder(), text.tokenizer(), Set.of(), Batch.PAGE_TOKENS, small);
+                new ContinuousEngine(backend, model.decoder(), null, Set.of(), Batch.PAGE_TOKENS, small);
         engine.submit(new Request("warm up", new int[] {0}, new Request.Ask.Score(List.of(), 0)));
         engine.submit(new Request("warm up", new int[] {0, 0}, new Request.Ask.Score(List.of(), 0)));
         while (!engine.idle()) {
@@ -136,7 +154,7 @@ public final class ExecutorRuntime implements AutoCloseable {
         ExecutorRuntime started = new ExecutorRuntime(
                 spec,
                 afterLoss(runtime == null ? null : runtime.loop.broken(), spec),
-                localize.apply(spec.path()),
+                localize,
                 text(spec.path(), localize),
                 device);
         RUNTIMES.put(device, started);

@@ -1,7 +1,7 @@
 package io.nightmill.runtime;
 
 import io.nightmill.engine.Limits;
-import io.nightmill.engine.PromptLookup;
+import io.nightmill.engine.Speculation;
 import io.nightmill.kernels.Products;
 import io.nightmill.tensor.KvType;
 import io.nightmill.weights.Precision;
@@ -35,9 +35,7 @@ public record ModelSpec(
                 limits.kvType().name(),
                 Integer.toString(limits.maxNumSeqs()),
                 Integer.toString(limits.maxNumBatchedTokens()),
-                Integer.toString(limits.speculation().tokens()),
-                Integer.toString(limits.speculation().longest()),
-                Integer.toString(limits.speculation().shortest()),
+                limits.speculation().format(),
                 Integer.toString(threads),
                 Long.toString(stepTimeout),
                 device.device(),
@@ -55,11 +53,10 @@ public record ModelSpec(
                         KvType.valueOf(parts[3]),
                         Integer.parseInt(parts[4]),
                         Integer.parseInt(parts[5]),
-                        new PromptLookup(
-                                Integer.parseInt(parts[6]), Integer.parseInt(parts[7]), Integer.parseInt(parts[8]))),
-                Integer.parseInt(parts[9]),
-                Long.parseLong(parts[10]),
-                DeviceSpec.of(parts[11], Double.parseDouble(parts[12]), parts[13]));
+                        Speculation.parse(parts[6])),
+                Integer.parseInt(parts[7]),
+                Long.parseLong(parts[8]),
+                DeviceSpec.of(parts[9], Double.parseDouble(parts[10]), parts[11]));
     }
 
     public ModelSpec with(Limits other) {

@@ -1,9 +1,12 @@
 package io.nightmill.models;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.nightmill.engine.Completion;
 import io.nightmill.engine.ContinuousEngine;
+import io.nightmill.engine.Draft;
+import io.nightmill.engine.DraftModel;
 import io.nightmill.engine.Limits;
 import io.nightmill.engine.PromptLookup;
 import io.nightmill.engine.Request;
@@ -23,6 +26,7 @@ import java.util.Set;
 import java.util.TreeMap;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /** A request's result, to the last bit, is the same alone and in any company, whatever the limits, threads and order. */
@@ -89,6 +93,74 @@ class BatchInvarianceTest {
             Limits tight = new Limits(tight(fixture), type, 12, 33, lookup);
             assertThat(run(fixture, requests, 1, tight, false)).isEqualTo(alone);
         }
+        // A token a step, so that sequences stand before each of their tokens once.
+        Map<String, String> slow = run(fixture, requests, 1, new Limits(1 << 24, KvType.F32, 64, 1), false);
+        assertThat(run(fixture, requests, 1, new Limits(1 << 24, KvType.F32, 64, 1, lookup), false))
+                .isEqualTo(slow);
+    }
+
+    /** So does a draft model, whether it is mostly right (the model itself) or mostly wrong. */
+    @ParameterizedTest
+    @CsvSource({
+        "llama, llama",
+        "qwen3_moe, llama",
+        "llama_dynamic, gemma3_text",
+        "gemma3_text, llama_dynamic",
+        "deepseek_v3, qwen3_moe"
+    })
+    void draftingChangesNothing(String fixture, String draft) {
+        List<Request> requests = new ArrayList<>(requests(new Random(fixture.hashCode()), 256));
+        int[] header = new Random(6).ints(37, 0, 256).toArray();
+        for (int i = 0; i < 6; i++) {
+            int[] prompt = Arrays.copyOf(header, header.length + 1 + i);
+            requests.add(
+                    new Request("header " + i, prompt, generate("{\"max_tokens\":20}"), new int[] {header.length}));
+        }
+        DraftModel drafting = new DraftModel(draft, 3);
+        Map<String, String> alone = run(fixture, requests, 1, new Limits(1 << 24, 64, 512), false);
+        assertThat(alone).hasSize(COUNT + 6);
+        assertThat(run(fixture, requests, 2, new Limits(1 << 24, KvType.F32, 64, 512, drafting), false))
+                .isEqualTo(alone);
+        // The draft's states take as many bytes again, so that the model's are as tight as without one.
+        long bytes = tight(fixture) * 3 / 2 + tight(draft) * 3 / 2;
+        assertThat(run(fixture, requests, 1, new Limits(bytes, KvType.F32, 12, 33, drafting), false))
+                .isEqualTo(alone);
+        assertThat(run(fixture, requests, 1, new Limits(1 << 24, KvType.F32, 64, 1, drafting), false))
+                .isEqualTo(alone);
+    }
+
+    @Test
+    void aModelGuessesItselfRight() {
+        HostBackend backend = new HostBackend(1);
+        Model model = load("llama", backend);
+        Limits limits = new Limits(1 << 24, KvType.F32, 8, 64, new DraftModel("llama", 3));
+        Draft draft = new Draft(model.decoder(), model.text().contextLength());
+        try (ContinuousEngine engine = new ContinuousEngine(
+                backend, model.decoder(), null, Set.of(), model.text().contextLength(), limits, draft)) {
+            for (int i = 0; i < 5; i++) {
+                engine.submit(new Request("row " + i, new int[] {5, 6, i}, generate("{\"max_tokens\":42}")));
+            }
+            while (!engine.idle()) {
+                engine.step();
+            }
+            // The prompts, a token without guesses, and then four tokens a step.
+            assertThat(engine.counters().steps()).isEqualTo(2 + 10);
+            assertThat(engine.counters().completionTokens()).isEqualTo(5 * 42);
+            assertThat(engine.counters().guessedTokens()).isEqualTo(5 * 30);
+            assertThat(engine.counters().rightGuesses()).isEqualTo(5 * 30);
+        }
+    }
+
+    @Test
+    void refusesDraftsThatCannotGuess() {
+        assertThatThrownBy(() -> run("llama", List.of(), 1, drafted("mamba"), false))
+                .hasMessageContaining("a draft model with recurrent layers");
+        assertThatThrownBy(() -> run("llama", List.of(), 1, drafted("rwkv6"), false))
+                .hasMessageContaining("expected the same vocabulary");
+    }
+
+    private static Limits drafted(String draft) {
+        return new Limits(1 << 24, KvType.F32, 8, 64, new DraftModel(draft, 3));
     }
 
     @Test
@@ -168,18 +240,25 @@ class BatchInvarianceTest {
             String fixture, List<Request> requests, int threads, Limits limits, boolean preempts) {
         HostBackend backend = new HostBackend(threads);
         Model model = load(fixture, backend);
+        Draft draft = null;
+        if (limits.speculation() instanceof DraftModel named) {
+            Model drafting = load(named.path(), backend);
+            draft = new Draft(drafting.decoder(), drafting.text().contextLength());
+        }
         Map<String, String> results = new TreeMap<>();
         try (ContinuousEngine engine = new ContinuousEngine(
-                backend, model.decoder(), null, ENDS, model.text().contextLength(), limits)) {
+                backend, model.decoder(), null, ENDS, model.text().contextLength(), limits, draft)) {
             requests.forEach(engine::submit);
             while (!engine.idle()) {
                 engine.step()
                         .forEach(done -> assertThat(results.put(done.request().id(), describe(done)))
                                 .isNull());
             }
-            assertThat(engine.counters().freePages())
-                    .as("pages given back")
-                    .isEqualTo(engine.counters().pages());
+            if (requests.stream().allMatch(request -> request.shared().length == 0)) {
+                assertThat(engine.counters().freePages())
+                        .as("pages given back")
+                        .isEqualTo(engine.counters().pages());
+            }
             assertThat(engine.counters().freeSlots())
                     .as("slots given back")
                     .isEqualTo(engine.counters().slots());

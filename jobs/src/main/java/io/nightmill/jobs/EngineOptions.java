@@ -2,8 +2,10 @@ package io.nightmill.jobs;
 
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import io.nightmill.engine.DraftModel;
 import io.nightmill.engine.Limits;
 import io.nightmill.engine.PromptLookup;
+import io.nightmill.engine.Speculation;
 import io.nightmill.runtime.DeviceSpec;
 import io.nightmill.runtime.Devices;
 import io.nightmill.runtime.ModelSpec;
@@ -23,8 +25,8 @@ import picocli.CommandLine.Option;
 
 /** The options of how a model runs, whatever it is asked. */
 final class EngineOptions {
-    private static final Set<String> SPECULATIVE_KEYS =
-            new TreeSet<>(Set.of("method", "num_speculative_tokens", "prompt_lookup_max", "prompt_lookup_min"));
+    private static final Set<String> SPECULATIVE_KEYS = new TreeSet<>(
+            Set.of("method", "model", "num_speculative_tokens", "prompt_lookup_max", "prompt_lookup_min"));
     private static final Pattern BYTES = Pattern.compile("(\\d+)\\s*([kmgt]?)(i?b)?", Pattern.CASE_INSENSITIVE);
 
     @Option(
@@ -62,9 +64,10 @@ final class EngineOptions {
     @Option(
             names = {"--speculative-config", "--speculative_config"},
             paramLabel = "JSON",
-            description = "guess tokens ahead from what stood earlier in the row, keeping the output as it is: such as"
-                    + " '{\"method\":\"ngram\",\"num_speculative_tokens\":4,\"prompt_lookup_max\":4}'; models with"
-                    + " recurrent layers do not guess (default: none)")
+            description = "guess tokens ahead, keeping the output as it is: from what stood earlier in the row,"
+                    + " '{\"method\":\"ngram\",\"num_speculative_tokens\":4,\"prompt_lookup_max\":4}', or by a smaller model"
+                    + " of the same vocabulary, '{\"method\":\"draft_model\",\"model\":\"PATH\",\"num_speculative_tokens\":4}';"
+                    + " not for models with recurrent layers (default: none)")
     String speculativeConfig = "";
 
     @Option(
@@ -180,9 +183,9 @@ final class EngineOptions {
         return text.equals("auto") ? 0 : Integer.parseInt(text);
     }
 
-    private PromptLookup speculation() {
+    private Speculation speculation() {
         if (speculativeConfig.isEmpty()) {
-            return PromptLookup.NONE;
+            return Speculation.NONE;
         }
         ConfigNode config;
         try {
@@ -199,16 +202,17 @@ final class EngineOptions {
                         "Cannot use speculative-config key '%s', expected one of %s".formatted(key, SPECULATIVE_KEYS));
             }
         });
-        String method = config.textOr("method", "ngram");
-        if (!method.equals("ngram")) {
-            throw new IllegalArgumentException(
-                    "Cannot speculate by method '%s', expected ngram: there are no draft models".formatted(method));
-        }
-        int longest = config.intOr("prompt_lookup_max", 4);
-        return new PromptLookup(
-                config.requireInt("num_speculative_tokens"),
-                longest,
-                config.intOr("prompt_lookup_min", Math.min(2, longest)));
+        int tokens = config.requireInt("num_speculative_tokens");
+        String method = config.textOr("method", config.has("model") ? "draft_model" : "ngram");
+        return switch (method) {
+            case "draft_model" -> new DraftModel(absolute(config.requireText("model")), tokens);
+            case "ngram" -> {
+                int longest = config.intOr("prompt_lookup_max", 4);
+                yield new PromptLookup(tokens, longest, config.intOr("prompt_lookup_min", Math.min(2, longest)));
+            }
+            default -> throw new IllegalArgumentException(
+                    "Cannot speculate by method '%s', expected ngram or draft_model".formatted(method));
+        };
     }
 
     long checkpointRows() {

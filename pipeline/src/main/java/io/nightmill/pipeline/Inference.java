@@ -2,6 +2,8 @@ package io.nightmill.pipeline;
 
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.nightmill.engine.DraftModel;
+import io.nightmill.engine.Limits;
 import io.nightmill.models.ModelLoader;
 import io.nightmill.models.ModelSize;
 import io.nightmill.runtime.KernelSpeed;
@@ -35,9 +37,42 @@ public final class Inference {
         if (config.sampling() != null) {
             SamplingJson.parse(config.sampling(), null);
         }
+        ModelSize model = size(config, config.model().path());
+        Limits limits = config.model().limits();
+        if (limits.speculation().tokens() > 0 && model.state().perSequence() > 0) {
+            LOG.warn(
+                    "speculative-config is not used: the states of recurrent layers cannot go back behind a wrong guess");
+        }
+        if (limits.speculation() instanceof DraftModel draft) {
+            requireDraft(draft, size(config, draft.path()), model);
+        }
+        return model;
+    }
+
+    private static ModelSize size(RunConfig config, String path) {
         return ModelLoader.check(
-                ModelFiles.sketch(config.model().path()),
-                config.model().limits().kvType());
+                ModelFiles.sketch(path), config.model().limits().kvType());
+    }
+
+    private static void requireDraft(DraftModel draft, ModelSize size, ModelSize model) {
+        if (size.vocabulary() != model.vocabulary()) {
+            throw new IllegalArgumentException(
+                    "Cannot guess by the draft model %s: it has %d tokens, expected the model's %d"
+                            .formatted(draft.path(), size.vocabulary(), model.vocabulary()));
+        }
+        if (size.state().perSequence() > 0) {
+            throw new IllegalArgumentException(
+                    "Cannot guess by the draft model %s: it has recurrent layers, whose states cannot go back behind a wrong guess, expected attention alone"
+                            .formatted(draft.path()));
+        }
+    }
+
+    /** What all models of a run take as stored. */
+    private static long weightBytes(RunConfig config, ModelSize model) {
+        return model.weightBytes()
+                + (config.model().limits().speculation() instanceof DraftModel draft
+                        ? size(config, draft.path()).weightBytes()
+                        : 0);
     }
 
     /**
@@ -136,7 +171,7 @@ public final class Inference {
                 .addTo(plan.putObject("predicted"));
         plan.putObject("bytes")
                 .put("shuffle", 4 * total.promptTokens())
-                .put("weights_per_executor", model.weightBytes())
+                .put("weights_per_executor", weightBytes(config, model))
                 .put("states_at_most_per_executor", stateBytes(spark, config));
         ObjectNode rejected = plan.putObject("rejected");
         prepared.pending

@@ -364,6 +364,18 @@ class JobsIT {
                 .contains("--frobnicate");
         assertThat(Jobs.fail(args("generate", input, "--mode", "overwrite", "--top-p", "7")))
                 .contains("top_p 7.0");
+        String guessed = "{\"model\":\"%s\",\"num_speculative_tokens\":2}";
+        assertThat(Jobs.fail(args(
+                        "generate",
+                        input,
+                        "--mode",
+                        "overwrite",
+                        "--speculative-config",
+                        guessed.formatted(Jobs.SHARED.resolve("golden/llama")))))
+                .contains("Cannot guess by the draft model", "it has 256 tokens, expected the model's 512");
+        assertThat(Jobs.fail(
+                        args("generate", input, "--mode", "overwrite", "--speculative-config", "{\"model\":\"x\"}")))
+                .contains("num_speculative_tokens");
         assertThat(Jobs.fail(args("generate", input("{\"question\":\"?\"}"), "--mode", "overwrite")))
                 .contains("Cannot find prompts in the input: it has the columns [question]");
 

@@ -97,6 +97,9 @@ class ResumeIT {
         String guesses = "{\"method\":\"ngram\",\"num_speculative_tokens\":3,\"prompt_lookup_min\":1}";
         assertComputed(run(rows, out, "--speculative-config", guesses), 0);
         assertFresh(rows, "--speculative-config", guesses);
+        String draft = "{\"model\":\"%s\",\"num_speculative_tokens\":2}".formatted(MODEL);
+        assertComputed(run(rows, out, "--speculative-config", draft), 0);
+        assertFresh(rows, "--speculative-config", draft);
         assertComputed(run(rows, out, "--kv-dtype", "int8"), 20);
         JsonNode report = run(rows, out, "--dtype", "int8", "--kv-dtype", "int8", "--speculative-config", guesses);
         assertComputed(report, 20);
