@@ -42,7 +42,27 @@ public interface Engine extends AutoCloseable {
             Work work) {
         public static final Counters NONE = new Counters(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, Work.NONE);
 
-        /** Of two engines side by side. */
+        /** The sums of an engine that is no more. */
+        public Counters ended() {
+            return new Counters(
+                    steps,
+                    promptTokens,
+                    cachedTokens,
+                    completionTokens,
+                    preemptions,
+                    finished,
+                    0,
+                    0,
+                    0,
+                    0,
+                    0,
+                    0,
+                    guessedTokens,
+                    rightGuesses,
+                    work);
+        }
+
+        /** Of two engines side by side, or one after the other. */
         public Counters plus(Counters other) {
             return new Counters(
                     steps + other.steps,

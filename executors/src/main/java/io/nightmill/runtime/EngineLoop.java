@@ -192,7 +192,7 @@ final class EngineLoop implements AutoCloseable {
             }
         }
         stepStart = 0;
-        counters = plus(before, engine.counters());
+        counters = before.plus(engine.counters());
         if (!completions.isEmpty()) {
             expertLoad = plus(loadBefore, engine.expertLoad());
         }
@@ -223,7 +223,7 @@ final class EngineLoop implements AutoCloseable {
                 group.size(),
                 group.stream().limit(5).map(entry -> entry.request.id()).toList(),
                 reason);
-        before = counters;
+        before = counters.ended();
         loadBefore = expertLoad;
         suspects.addFirst(group);
         // The broken one's states go before the new one's come.
@@ -244,25 +244,6 @@ final class EngineLoop implements AutoCloseable {
                     "the engine broke %d times while it ran this row alone: %s".formatted(first.breaks, reason));
             first.receiver.completed(new Completion(first.request, List.of(), null, 0, failure, new Timing(0, 0, 0)));
         }
-    }
-
-    private static Counters plus(Counters past, Counters now) {
-        return new Counters(
-                past.steps() + now.steps(),
-                past.promptTokens() + now.promptTokens(),
-                past.cachedTokens() + now.cachedTokens(),
-                past.completionTokens() + now.completionTokens(),
-                past.preemptions() + now.preemptions(),
-                past.finished() + now.finished(),
-                now.running(),
-                now.waiting(),
-                now.pages(),
-                now.freePages(),
-                now.slots(),
-                now.freeSlots(),
-                past.guessedTokens() + now.guessedTokens(),
-                past.rightGuesses() + now.rightGuesses(),
-                past.work().plus(now.work()));
     }
 
     private static long[][] plus(long[][] past, long[][] now) {

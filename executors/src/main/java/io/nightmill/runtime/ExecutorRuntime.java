@@ -67,10 +67,9 @@ public final class ExecutorRuntime implements AutoCloseable {
     private ExecutorRuntime(
             ModelSpec asked, ModelSpec spec, Function<String, Path> localize, ModelText text, int index) {
         long start = System.nanoTime();
-        int threads = spec.threads() > 0 ? spec.threads() : Runtime.getRuntime().availableProcessors();
         this.asked = asked;
         OpenClDevice device = spec.device().kind() == Kind.OPENCL ? OpenClDevice.open(index) : null;
-        Backend backend = device == null ? backend(spec.precision(), threads) : new GpuBackend(device);
+        Backend backend = device == null ? backend(spec.precision(), spec.threads()) : new GpuBackend(device);
         this.model = ModelLoader.load(localize.apply(spec.path()), text, backend);
         Limits limits = spec.limits();
         Model drafting = limits.speculation() instanceof DraftModel named
@@ -104,7 +103,7 @@ public final class ExecutorRuntime implements AutoCloseable {
                 "Runtime for {} on {} with {} threads: {} parameters, {} bytes of weights, {} pages, {} slots, ready in {} ms",
                 spec.path(),
                 backendName,
-                threads,
+                threads(spec.threads()),
                 model.parameters(),
                 model.weightBytes(),
                 counters.pages(),
@@ -127,9 +126,18 @@ public final class ExecutorRuntime implements AutoCloseable {
         }
     }
 
-    /** The CPU's kernels for a precision. */
+    /**
+     * The CPU's kernels for a precision.
+     *
+     * @param threads 0 is one per core
+     */
     public static HostBackend backend(Precision precision, int threads) {
-        return HostBackend.of(precision.products(), threads);
+        return HostBackend.of(precision.products(), threads(threads));
+    }
+
+    /** Those asked for, or one per core. */
+    public static int threads(int asked) {
+        return asked > 0 ? asked : Runtime.getRuntime().availableProcessors();
     }
 
     /**

@@ -35,10 +35,8 @@ public record KernelSpeed(double flops, double bytesPerSecond) {
             if (onDevice) {
                 return measure(new GpuBackend(OpenClDevice.open(Devices.index(spec.device(), List.of()))), Format.F32);
             }
-            int cores = Runtime.getRuntime().availableProcessors();
             Format format = spec.precision().products() == Products.EXACT ? Format.F32 : Format.BF16;
-            return measure(
-                    ExecutorRuntime.backend(spec.precision(), spec.threads() > 0 ? spec.threads() : cores), format);
+            return measure(ExecutorRuntime.backend(spec.precision(), spec.threads()), format);
         });
     }
 

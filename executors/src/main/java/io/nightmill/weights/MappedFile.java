@@ -46,19 +46,22 @@ final class MappedFile {
                     "Cannot read bytes %d to %d of %s: the file has %d".formatted(offset, offset + length, path, size));
         }
         long window = offset / WINDOW;
+        if (length == 0 || (offset + length - 1) / WINDOW != window) {
+            return map(offset, length).order(ByteOrder.LITTLE_ENDIAN);
+        }
+        long from = window * WINDOW;
+        WeakReference<MappedByteBuffer> before = windows.get(window);
+        MappedByteBuffer mapped = before == null ? null : before.get();
+        if (mapped == null) {
+            mapped = map(from, Math.min(WINDOW, size - from));
+            windows.put(window, new WeakReference<>(mapped));
+        }
+        return mapped.slice((int) (offset - from), (int) length).order(ByteOrder.LITTLE_ENDIAN);
+    }
+
+    private MappedByteBuffer map(long from, long length) {
         try (FileChannel channel = FileChannel.open(path, StandardOpenOption.READ)) {
-            if (length == 0 || (offset + length - 1) / WINDOW != window) {
-                return channel.map(FileChannel.MapMode.READ_ONLY, offset, length)
-                        .order(ByteOrder.LITTLE_ENDIAN);
-            }
-            WeakReference<MappedByteBuffer> before = windows.get(window);
-            MappedByteBuffer mapped = before == null ? null : before.get();
-            if (mapped == null) {
-                long from = window * WINDOW;
-                mapped = channel.map(FileChannel.MapMode.READ_ONLY, from, Math.min(WINDOW, size - from));
-                windows.put(window, new WeakReference<>(mapped));
-            }
-            return mapped.slice((int) (offset - window * WINDOW), (int) length).order(ByteOrder.LITTLE_ENDIAN);
+            return channel.map(FileChannel.MapMode.READ_ONLY, from, length);
         } catch (IOException e) {
             throw new UncheckedIOException("Cannot map " + path, e);
         }

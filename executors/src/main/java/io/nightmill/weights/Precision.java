@@ -37,8 +37,15 @@ public enum Precision {
         };
     }
 
-    /** How keys and values are held unless the user says: in float32 where the products are exact. */
-    public KvType kvType() {
+    /**
+     * {@code --kv-dtype}: how keys and values are held.
+     *
+     * @param name auto is float32 where the products are exact, else bfloat16
+     */
+    public KvType kvType(String name) {
+        if (!name.equals("auto")) {
+            return KvType.of(name);
+        }
         return products() == Products.EXACT ? KvType.F32 : KvType.BF16;
     }
 }

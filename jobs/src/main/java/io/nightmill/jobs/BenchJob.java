@@ -4,6 +4,7 @@ import io.nightmill.kernels.HostBackend;
 import io.nightmill.kernels.Peaks;
 import io.nightmill.runtime.DeviceSpec;
 import io.nightmill.runtime.DeviceSpec.Kind;
+import io.nightmill.runtime.ExecutorRuntime;
 import io.nightmill.weights.Precision;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -123,7 +124,7 @@ final class BenchJob implements Callable<Integer> {
 
     @Override
     public Integer call() throws IOException {
-        int used = threads > 0 ? threads : Runtime.getRuntime().availableProcessors();
+        int used = ExecutorRuntime.threads(threads);
         Peaks.flops(used);
         Machine machine = new Machine(used, Peaks.flops(used), Peaks.readBandwidth(used));
         System.out.printf(

@@ -149,7 +149,7 @@ final class EngineOptions {
 
     ModelSpec model(String path) {
         Precision precision = Precision.of(dtype);
-        KvType kvType = kvDtype.equals("auto") ? precision.kvType() : KvType.of(kvDtype);
+        KvType kvType = precision.kvType(kvDtype);
         Limits limits = new Limits(
                 kvMemory.equals("auto") ? 0 : bytes(kvMemory),
                 kvType,

@@ -6,13 +6,10 @@ import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.nightmill.engine.ContinuousEngine;
 import io.nightmill.engine.Limits;
-import io.nightmill.engine.Request;
-import io.nightmill.engine.Request.Ask;
 import io.nightmill.kernels.Backend;
 import io.nightmill.models.Model;
 import io.nightmill.models.ModelLoader;
 import io.nightmill.runtime.ExecutorRuntime;
-import io.nightmill.runtime.SamplingJson;
 import io.nightmill.weights.Precision;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -117,7 +114,7 @@ record JobBench(BenchJob.Machine machine, List<Precision> precisions, int rows, 
     private double alone(Path path, Precision precision, List<int[]> prompts) {
         Backend backend = ExecutorRuntime.backend(precision, machine.threads());
         Model model = ModelLoader.load(path, backend);
-        Limits limits = new Limits(0, precision.kvType(), 0, 0);
+        Limits limits = new Limits(0, precision.kvType("auto"), 0, 0);
         try (ContinuousEngine engine = new ContinuousEngine(
                 backend,
                 model.decoder(),
@@ -133,11 +130,7 @@ record JobBench(BenchJob.Machine machine, List<Precision> precisions, int rows, 
     }
 
     private void run(ContinuousEngine engine, List<int[]> prompts) {
-        for (int i = 0; i < prompts.size(); i++) {
-            Ask ask = new Ask.Generate(SamplingJson.parse(
-                    "{\"max_tokens\":%d,\"temperature\":0,\"ignore_eos\":true}".formatted(decodeTokens), null));
-            engine.submit(new Request("row " + i, prompts.get(i), ask));
-        }
+        ModelBench.submit(engine, prompts, decodeTokens);
         while (!engine.idle()) {
             engine.step();
         }

@@ -13,11 +13,11 @@ import io.nightmill.runtime.Devices;
 import io.nightmill.runtime.ExecutorRuntime;
 import io.nightmill.runtime.SamplingJson;
 import io.nightmill.weights.Precision;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import java.util.Random;
 import java.util.Set;
+import java.util.stream.Stream;
 
 /**
  * Tokens per second of whole models.
@@ -59,7 +59,7 @@ record ModelBench(
         BenchModel.Built built = model.build(backend);
         int most = batches.stream().mapToInt(Integer::intValue).max().orElse(1);
         int context = promptTokens + decodeSteps + most + 16;
-        Limits limits = new Limits(4L << 30, precision.kvType(), Math.max(most, PROMPTS), 0);
+        Limits limits = new Limits(4L << 30, precision.kvType("auto"), Math.max(most, PROMPTS), 0);
         try (ContinuousEngine engine =
                 new ContinuousEngine(backend, built.decoder(), null, Set.of(), context, limits)) {
             int vocabulary = built.decoder().vocabulary();
@@ -124,13 +124,21 @@ record ModelBench(
     private static List<Request> submit(
             ContinuousEngine engine, int vocabulary, int count, int promptTokens, int generate) {
         Random random = new Random(1);
-        List<Request> requests = new ArrayList<>();
-        for (int i = 0; i < count; i++) {
-            Ask ask = new Ask.Generate(
-                    SamplingJson.parse("{\"max_tokens\":%d,\"ignore_eos\":true}".formatted(generate), null));
-            int[] prompt = random.ints(promptTokens, 0, vocabulary).toArray();
-            requests.add(new Request("bench " + i, prompt, ask));
-        }
+        return submit(
+                engine,
+                Stream.generate(() -> random.ints(promptTokens, 0, vocabulary).toArray())
+                        .limit(count)
+                        .toList(),
+                generate);
+    }
+
+    /** Greedy requests for so many tokens each. */
+    static List<Request> submit(ContinuousEngine engine, List<int[]> prompts, int generate) {
+        Ask ask = new Ask.Generate(SamplingJson.parse(
+                "{\"max_tokens\":%d,\"temperature\":0,\"ignore_eos\":true}".formatted(generate), null));
+        List<Request> requests = prompts.stream()
+                .map(prompt -> new Request("bench", prompt, ask))
+                .toList();
         requests.forEach(engine::submit);
         return requests;
     }

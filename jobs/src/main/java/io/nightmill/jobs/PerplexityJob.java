@@ -85,8 +85,7 @@ final class PerplexityJob implements Callable<Integer> {
         System.out.println("|---|---|---|---|---|---|---|");
         Scored first = null;
         for (Precision precision : precisions) {
-            Backend backend = ExecutorRuntime.backend(
-                    precision, threads > 0 ? threads : Runtime.getRuntime().availableProcessors());
+            Backend backend = ExecutorRuntime.backend(precision, threads);
             Scored scored = score(modelText, windows, precision, backend);
             first = first == null ? scored : first;
             print(precision, backend.name(), scored, first);
@@ -114,7 +113,7 @@ final class PerplexityJob implements Callable<Integer> {
 
     private Scored score(ModelText modelText, List<int[]> windows, Precision precision, Backend backend) {
         Model loaded = ModelLoader.load(model, modelText, backend);
-        KvType held = kvType.equals("auto") ? precision.kvType() : KvType.of(kvType);
+        KvType held = precision.kvType(kvType);
         Limits limits = new Limits(0, held, 8, 512);
         try (ContinuousEngine engine = new ContinuousEngine(
                 backend, loaded.decoder(), null, modelText.endTokens(), modelText.contextLength(), limits)) {

@@ -20,7 +20,7 @@ final class SparkRun {
     /** @param dryRun prints what would be done, and does nothing */
     static int run(String name, RunConfig asked, boolean dryRun) {
         ModelSize model = Inference.check(asked);
-        RunConfig config = asked.of(model);
+        RunConfig config = asked.sized(model);
         SparkSession spark = session(name, config);
         try {
             if (dryRun) {

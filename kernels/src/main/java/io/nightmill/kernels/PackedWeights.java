@@ -103,8 +103,9 @@ final class PackedWeights {
     }
 
     private Panel panel(Matrix w, int first, Layout layout) {
-        int group = !layout.grouped() ? 0 : rounds(w) ? GROUP : group(w);
-        boolean offsets = !rounds(w)
+        boolean rounds = rounds(w);
+        int group = !layout.grouped() ? 0 : rounds ? GROUP : group(w);
+        boolean offsets = !rounds
                 && switch (w.format()) {
                     case Q4_1, Q5_1, Q2_K, Q4_K, Q5_K -> true;
                     default -> false;
@@ -116,7 +117,7 @@ final class PackedWeights {
                 continue;
             }
             Codes codes = new Codes(w.in(), group);
-            if (rounds(w)) {
+            if (rounds) {
                 round(w, n, codes);
             } else if (layout == Layout.EIGHTHS) {
                 w.panel(n).get(w.rowOffset(n), codes.codes());

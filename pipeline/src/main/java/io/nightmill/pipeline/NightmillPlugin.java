@@ -5,7 +5,6 @@ import com.codahale.metrics.MetricRegistry;
 import io.nightmill.engine.Engine.Counters;
 import io.nightmill.runtime.ExecutorRuntime;
 import io.nightmill.runtime.ModelSpec;
-import java.io.IOException;
 import java.io.Serializable;
 import java.util.List;
 import java.util.Map;
@@ -20,6 +19,7 @@ import org.apache.spark.api.plugin.ExecutorPlugin;
 import org.apache.spark.api.plugin.PluginContext;
 import org.apache.spark.api.plugin.SparkPlugin;
 import org.apache.spark.resource.ResourceInformation;
+import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -106,6 +106,8 @@ public final class NightmillPlugin implements SparkPlugin {
         private static final long POLL_MILLIS = 200;
         private static final int HUNG = 70;
 
+        private @Nullable PluginContext context;
+
         private final ScheduledExecutorService clock = Executors.newSingleThreadScheduledExecutor(task -> {
             Thread thread = new Thread(task, "nightmill-progress");
             thread.setDaemon(true);
@@ -134,7 +136,14 @@ public final class NightmillPlugin implements SparkPlugin {
             if (!spec.isEmpty()) {
                 clock.schedule(() -> startWhenChecked(context, spec), 0, TimeUnit.MILLISECONDS);
             }
-            clock.scheduleWithFixedDelay(() -> send(context), 1, 1, TimeUnit.SECONDS);
+            this.context = context;
+            clock.scheduleWithFixedDelay(() -> report(PluginContext::send), 1, 1, TimeUnit.SECONDS);
+        }
+
+        /** Before the driver hears that a task has ended it has the counters that the task led to. */
+        @Override
+        public void onTaskSucceeded() {
+            report(PluginContext::ask);
         }
 
         private static void gauge(MetricRegistry metrics, String name, ToLongFunction<Counters> value) {
@@ -166,8 +175,12 @@ public final class NightmillPlugin implements SparkPlugin {
             }
         }
 
-        private static void send(PluginContext context) {
-            if (ExecutorRuntime.running().isEmpty()) {
+        private interface Sending {
+            void send(PluginContext context, Object message) throws Exception;
+        }
+
+        private synchronized void report(Sending sending) {
+            if (context == null || ExecutorRuntime.running().isEmpty()) {
                 return;
             }
             String backends = ExecutorRuntime.running().stream()
@@ -175,25 +188,27 @@ public final class NightmillPlugin implements SparkPlugin {
                     .collect(Collectors.joining(", "));
             Counters counters = counters();
             try {
-                context.send(new Progress(
-                        context.executorID(),
-                        backends,
-                        counters.steps(),
-                        counters.promptTokens(),
-                        counters.cachedTokens(),
-                        counters.completionTokens(),
-                        counters.finished(),
-                        counters.running(),
-                        counters.waiting(),
-                        counters.pages(),
-                        counters.freePages(),
-                        counters.slots(),
-                        counters.freeSlots(),
-                        counters.preemptions(),
-                        counters.guessedTokens(),
-                        counters.rightGuesses(),
-                        Map.copyOf(FAILED)));
-            } catch (IOException e) {
+                sending.send(
+                        context,
+                        new Progress(
+                                context.executorID(),
+                                backends,
+                                counters.steps(),
+                                counters.promptTokens(),
+                                counters.cachedTokens(),
+                                counters.completionTokens(),
+                                counters.finished(),
+                                counters.running(),
+                                counters.waiting(),
+                                counters.pages(),
+                                counters.freePages(),
+                                counters.slots(),
+                                counters.freeSlots(),
+                                counters.preemptions(),
+                                counters.guessedTokens(),
+                                counters.rightGuesses(),
+                                Map.copyOf(FAILED)));
+            } catch (Exception e) {
                 LOG.debug("The driver is not listening", e);
             }
         }

@@ -69,7 +69,7 @@ public record RunConfig(
     }
 
     /** The same with what was left to the model decided. */
-    public RunConfig of(ModelSize size) {
+    public RunConfig sized(ModelSize size) {
         return new RunConfig(
                 input,
                 inputFormat,

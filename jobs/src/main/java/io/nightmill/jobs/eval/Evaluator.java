@@ -52,7 +52,7 @@ public final class Evaluator {
             for (String model : models) {
                 RunConfig asked = config.apply(model);
                 ModelSize size = Inference.check(asked);
-                RunConfig run = asked.of(size);
+                RunConfig run = asked.sized(size);
                 TaskTree.tasks(roots).forEach(task -> Evaluation.check(task, size.contextLength()));
                 if (spark != null) {
                     // An executor has one model; the next begins with new ones.
