@@ -138,8 +138,10 @@ public final class HostBackend implements Backend {
     public void copyRows(State state, int from, int to, int count) {
         Tensor pool = state.pool();
         if (pool.buffer() instanceof HostPages pages) {
-            pages.reserve((Math.max(from, to) + count - 1) / PAGE_TOKENS);
-            pages.copy(from / PAGE_TOKENS, to / PAGE_TOKENS, count / PAGE_TOKENS);
+            for (int i = 0; i < count / PAGE_TOKENS; i++) {
+                pages.reserve(to / PAGE_TOKENS + i);
+                pages.copy(from / PAGE_TOKENS + i, to / PAGE_TOKENS + i);
+            }
             return;
         }
         int width = pool.width();
@@ -217,7 +219,7 @@ public final class HostBackend implements Backend {
             float[] wide = scratch(2, Panel.COLUMNS * in);
             lanes.widenPanel(panel, wide);
             int[] at = {0, 16 * in, 32 * in, 48 * in};
-            lanes.blockDots(x, xo, xs, m, wide, at, in, all, to, stride);
+            lanes.blockDots(x, xo, xs, m, new float[][] {wide, wide, wide, wide}, at, in, all, to, stride);
         }
         for (int i = 0; !whole && i < m; i++) {
             System.arraycopy(all, i * Panel.COLUMNS, out, oo + i * os, n);

@@ -12,11 +12,14 @@ import java.util.Arrays;
  * The pages of one layer's keys or values. A head's part of a page lies together: keys as {@code [headWidth, 16]}, so that a
  * query meets sixteen tokens in one vector and no sum goes across lanes; values as {@code [16, headWidth]}. Narrow types put
  * two or four rows of that into one row of words, which widen by shifts; bfloat16 values lie in blocks of sixteen columns,
- * {@code [headWidth / 16, 8, 16]}, to be read from four pages at once. Memory is taken as pages are written.
+ * {@code [headWidth / 16, 8, 16]}, to be read from four pages at once. Memory is taken as pages are written, a few pages at a
+ * time: what has been written stays where it is.
  */
 final class HostPages implements Buffer {
     /** So many rows meet bfloat16 keys in registers; for more, they are widened to the first-level cache once. */
     private static final int FEW = 4;
+    /** Words of an array, at most, unless a page has more. */
+    private static final int ARRAY = 1 << 16;
 
     private final Paged spec;
     private final KvType type;
@@ -32,13 +35,13 @@ final class HostPages implements Buffer {
     private final int size;
 
     private final int pages;
-    /** Pages that there is memory for. */
-    private int reserved;
+    /** Pages of one array: not so many that the garbage collector treats it as a large object. */
+    private final int perArray;
 
-    private float[] floats = new float[0];
-    private int[] words = new int[0];
+    private final float[][] floats;
+    private final int[][] words;
     /** {@code [pages, heads, groups, 16]}. */
-    private float[] factors = new float[0];
+    private final float[][] factors;
 
     HostPages(Paged spec, int tokens, KvType type) {
         this.spec = spec;
@@ -51,37 +54,42 @@ final class HostPages implements Buffer {
         this.columns = across ? PAGE_TOKENS : blocked ? (width + 15) / 16 * 16 : width;
         this.size = (rows + packed - 1) / packed * columns;
         this.pages = tokens / PAGE_TOKENS;
-        Math.multiplyExact(pages * spec.heads(), size);
+        this.perArray = Math.max(1, ARRAY / (spec.heads() * size));
+        int arrays = (pages + perArray - 1) / perArray;
+        this.floats = new float[type == KvType.F32 ? arrays : 0][];
+        this.words = new int[type == KvType.F32 ? 0 : arrays][];
+        this.factors = new float[type == KvType.INT8 ? arrays : 0][];
     }
 
-    /** Takes memory for the pages up to and including this one; no other thread may use the pages meanwhile. */
+    /** Takes memory for a page; no other thread may use the pages meanwhile. */
     void reserve(int page) {
-        if (page < reserved) {
+        int array = page / perArray;
+        if (type == KvType.F32 ? floats[array] != null : words[array] != null) {
             return;
         }
-        reserved = Math.min(pages, Math.max(page + 1, reserved + reserved / 2));
+        int count = Math.min(perArray, pages - array * perArray) * spec.heads();
         if (type == KvType.F32) {
-            floats = Arrays.copyOf(floats, at(reserved, 0));
+            floats[array] = new float[count * size];
         } else {
-            words = Arrays.copyOf(words, at(reserved, 0));
+            words[array] = new int[count * size];
         }
         if (type == KvType.INT8) {
-            factors = Arrays.copyOf(factors, factorsAt(reserved, 0));
+            factors[array] = new float[count * PAGE_TOKENS * groups()];
         }
     }
 
     @Override
     public long size() {
-        return (long) packed * at(pages, 0);
+        return (long) packed * pages * spec.heads() * size;
     }
 
     private int groups() {
         return KvType.groups(spec.headWidth());
     }
 
-    /** First word of a head's part of a page. */
+    /** First word of a head's part of a page, in the page's array. */
     private int at(int page, int head) {
-        return (page * spec.heads() + head) * size;
+        return (page % perArray * spec.heads() + head) * size;
     }
 
     /** The same of up to four pages; missing ones are taken to be the last. */
@@ -93,33 +101,43 @@ final class HostPages implements Buffer {
         return at;
     }
 
+    /** The arrays of {@link #places}. */
+    private <T> T[] arrays(T[] from, int[] page) {
+        T[] arrays = Arrays.copyOf(from, 4);
+        for (int p = 0; p < 4; p++) {
+            arrays[p] = from[page[Math.min(p, page.length - 1)] / perArray];
+        }
+        return arrays;
+    }
+
     private int factorsAt(int page, int head) {
-        return (page * spec.heads() + head) * PAGE_TOKENS * groups();
+        return (page % perArray * spec.heads() + head) * PAGE_TOKENS * groups();
     }
 
     /** Writes a token's row to place {@code slot} of a page; the first one empties the page. */
     void append(int page, int slot, float[] row, int ro) {
+        int array = page / perArray;
         for (int head = 0; head < spec.heads(); head++) {
             int to = at(page, head);
             int from = ro + head * spec.headWidth();
             if (slot == 0 && blocked) {
-                Arrays.fill(words, to, to + size, 0);
+                Arrays.fill(words[array], to, to + size, 0);
             }
             switch (type) {
-                case F32 -> appendFloats(to, slot, row, from);
-                case BF16 -> appendHalves(to, slot, row, from);
-                case INT8 -> appendBytes(to, factorsAt(page, head), slot, row, from);
+                case F32 -> appendFloats(floats[array], to, slot, row, from);
+                case BF16 -> appendHalves(words[array], to, slot, row, from);
+                case INT8 -> appendBytes(words[array], to, factors[array], factorsAt(page, head), slot, row, from);
             }
         }
     }
 
-    private void appendFloats(int to, int slot, float[] row, int from) {
+    private void appendFloats(float[] out, int to, int slot, float[] row, int from) {
         for (int d = 0; d < spec.headWidth(); d++) {
-            floats[across ? to + d * columns + slot : to + slot * columns + d] = row[from + d];
+            out[across ? to + d * columns + slot : to + slot * columns + d] = row[from + d];
         }
     }
 
-    private void appendHalves(int to, int slot, float[] row, int from) {
+    private void appendHalves(int[] out, int to, int slot, float[] row, int from) {
         for (int d = 0; d < spec.headWidth(); d++) {
             int place = across ? d : slot;
             int word = to + place / 2 * columns + (across ? slot : d);
@@ -128,35 +146,36 @@ final class HostPages implements Buffer {
             }
             int shift = 16 * (place % 2);
             int bits = (Unpack.toBf16(row[from + d]) & 0xffff) << shift;
-            words[word] = words[word] & ~(0xffff << shift) | bits;
+            out[word] = out[word] & ~(0xffff << shift) | bits;
         }
     }
 
-    private void appendBytes(int to, int factorsAt, int slot, float[] row, int from) {
+    private void appendBytes(int[] out, int to, float[] scales, int scalesAt, int slot, float[] row, int from) {
         int width = spec.headWidth();
         float factor = 0;
         for (int d = 0; d < width; d++) {
             if (d % KvType.GROUP == 0) {
                 factor = Unpack.byteFactor(row, from + d, from + Math.min(width, d + KvType.GROUP));
-                factors[factorsAt + d / KvType.GROUP * PAGE_TOKENS + slot] = factor;
+                scales[scalesAt + d / KvType.GROUP * PAGE_TOKENS + slot] = factor;
             }
             int place = across ? d : slot;
             int word = to + place / 4 * columns + (across ? slot : d);
             int shift = 8 * (place % 4);
-            words[word] = words[word] & ~(0xff << shift) | (Unpack.toByte(row[from + d], factor) & 0xff) << shift;
+            out[word] = out[word] & ~(0xff << shift) | (Unpack.toByte(row[from + d], factor) & 0xff) << shift;
         }
     }
 
-    void copy(int from, int to, int count) {
-        int page = at(1, 0);
+    void copy(int from, int to) {
+        int page = spec.heads() * size;
         if (type == KvType.F32) {
-            System.arraycopy(floats, from * page, floats, to * page, count * page);
+            System.arraycopy(floats[from / perArray], at(from, 0), floats[to / perArray], at(to, 0), page);
         } else {
-            System.arraycopy(words, from * page, words, to * page, count * page);
+            System.arraycopy(words[from / perArray], at(from, 0), words[to / perArray], at(to, 0), page);
         }
         if (type == KvType.INT8) {
-            int scales = factorsAt(1, 0);
-            System.arraycopy(factors, from * scales, factors, to * scales, count * scales);
+            int count = spec.heads() * PAGE_TOKENS * groups();
+            System.arraycopy(
+                    factors[from / perArray], factorsAt(from, 0), factors[to / perArray], factorsAt(to, 0), count);
         }
     }
 
@@ -182,9 +201,9 @@ final class HostPages implements Buffer {
     void dots(int[] page, int head, float[] query, int qo, int count, float[] scores, Lanes lanes, Widened widened) {
         int width = spec.headWidth();
         if (across && type == KvType.F32) {
-            lanes.blockDots(query, qo, width, count, floats, places(page, head), width, scores, 0, 64);
+            lanes.blockDots(query, qo, width, count, arrays(floats, page), places(page, head), width, scores, 0, 64);
         } else if (across && type == KvType.BF16 && count <= FEW) {
-            lanes.pairDots(query, qo, width, count, words, places(page, head), width, scores, 0, 64);
+            lanes.pairDots(query, qo, width, count, arrays(words, page), places(page, head), width, scores, 0, 64);
         } else {
             int[] at = new int[4];
             int values = packed * size;
@@ -195,7 +214,8 @@ final class HostPages implements Buffer {
                     keys(page[p], head, lanes, widened, at[p]);
                 }
             }
-            lanes.blockDots(query, qo, width, count, widened.pages, at, width, scores, 0, 64);
+            float[] all = widened.pages;
+            lanes.blockDots(query, qo, width, count, new float[][] {all, all, all, all}, at, width, scores, 0, 64);
         }
     }
 
@@ -218,13 +238,13 @@ final class HostPages implements Buffer {
             Lanes lanes,
             Widened widened) {
         if (blocked) {
-            lanes.pairWeighted(weights, 0, 64, count, words, places(page, head), width, sums, so, width);
+            lanes.pairWeighted(weights, 0, 64, count, arrays(words, page), places(page, head), width, sums, so, width);
             return;
         }
         widened.reserve(packed * size);
         for (int p = 0; p * PAGE_TOKENS < n; p++) {
             int tokens = Math.min(PAGE_TOKENS, n - p * PAGE_TOKENS);
-            float[] from = type == KvType.F32 ? floats : widened.pages;
+            float[] from = type == KvType.F32 ? floats[page[p] / perArray] : widened.pages;
             int at = type == KvType.F32 ? at(page[p], head) : 0;
             if (type != KvType.F32) {
                 widen(page[p], head, lanes, from, 0);
@@ -249,28 +269,29 @@ final class HostPages implements Buffer {
 
     /** A head's part of a page as float32 {@code [rows, columns]}. */
     private void widen(int page, int head, Lanes lanes, float[] out, int oo) {
+        int array = page / perArray;
         int from = at(page, head);
         switch (type) {
-            case F32 -> System.arraycopy(floats, from, out, oo, size);
-            case BF16 -> lanes.widenPairs(words, from, size / columns, columns, out, oo);
+            case F32 -> System.arraycopy(floats[array], from, out, oo, size);
+            case BF16 -> lanes.widenPairs(words[array], from, size / columns, columns, out, oo);
             case INT8 -> {
-                lanes.widenQuads(words, from, size / columns, columns, out, oo);
-                unscale(factorsAt(page, head), lanes, out, oo);
+                lanes.widenQuads(words[array], from, size / columns, columns, out, oo);
+                unscale(factors[array], factorsAt(page, head), lanes, out, oo);
             }
         }
     }
 
-    private void unscale(int factor, Lanes lanes, float[] out, int oo) {
+    private void unscale(float[] scales, int scalesAt, Lanes lanes, float[] out, int oo) {
         int width = spec.headWidth();
         if (across) {
             for (int d = 0; d < width; d++) {
-                lanes.multiply(out, oo + d * columns, factors, factor + d / KvType.GROUP * PAGE_TOKENS, columns);
+                lanes.multiply(out, oo + d * columns, scales, scalesAt + d / KvType.GROUP * PAGE_TOKENS, columns);
             }
             return;
         }
         for (int slot = 0; slot < PAGE_TOKENS; slot++) {
             for (int d = 0; d < width; d += KvType.GROUP) {
-                float scale = factors[factor + d / KvType.GROUP * PAGE_TOKENS + slot];
+                float scale = scales[scalesAt + d / KvType.GROUP * PAGE_TOKENS + slot];
                 lanes.scale(out, oo + slot * columns + d, scale, Math.min(KvType.GROUP, width - d));
             }
         }

@@ -22,10 +22,10 @@ interface Lanes {
     void dots(float[] x, int xo, int xs, int m, float[] w, int wo, int ws, int n, int k, float[] out, int oo, int os);
 
     /**
-     * Rows against four blocks of sixteen columns: {@code out[i, 16 c + j] = sum_k x[i, k] w[at[c] + 16 k + j]} for
+     * Rows against four blocks of sixteen columns: {@code out[i, 16 c + j] = sum_k x[i, k] w[c][at[c] + 16 k + j]} for
      * {@code i < m, c < 4, j < 16}, each value one chain of multiply-adds in the order of {@code k}.
      */
-    void blockDots(float[] x, int xo, int xs, int m, float[] w, int[] at, int k, float[] out, int oo, int os);
+    void blockDots(float[] x, int xo, int xs, int m, float[][] w, int[] at, int k, float[] out, int oo, int os);
 
     /** Float32 to bfloat16, to nearest even, from byte {@code at} on. */
     default void toBf16(float[] x, int xo, int n, ByteBuffer out, int at) {
@@ -74,14 +74,15 @@ interface Lanes {
      * {@link #blockDots} over bfloat16 rows in pairs: word {@code [k / 2, j]} of a block holds the values of {@code k} and
      * {@code k + 1}. The additions are the same.
      */
-    default void pairDots(float[] x, int xo, int xs, int m, int[] words, int[] at, int k, float[] out, int oo, int os) {
+    default void pairDots(
+            float[] x, int xo, int xs, int m, int[][] words, int[] at, int k, float[] out, int oo, int os) {
         float[] wide = new float[4 * 16 * (k + 1)];
         int[] places = new int[4];
         for (int c = 0; c < 4; c++) {
             places[c] = c * 16 * (k + 1);
-            widenPairs(words, at[c], (k + 1) / 2, 16, wide, places[c]);
+            widenPairs(words[c], at[c], (k + 1) / 2, 16, wide, places[c]);
         }
-        blockDots(x, xo, xs, m, wide, places, k, out, oo, os);
+        blockDots(x, xo, xs, m, new float[][] {wide, wide, wide, wide}, places, k, out, oo, os);
     }
 
     /** A panel as four blocks {@code [k, 16]} for {@link #blockDots}. */
@@ -110,7 +111,7 @@ interface Lanes {
      * are added in pairs. All values must be finite, weighed or not.
      */
     default void pairWeighted(
-            float[] p, int po, int ps, int m, int[] words, int[] at, int width, float[] out, int oo, int os) {
+            float[] p, int po, int ps, int m, int[][] words, int[] at, int width, float[] out, int oo, int os) {
         pairWeighted(p, po, ps, m, words, at, 0, width, out, oo, os);
     }
 
@@ -120,7 +121,7 @@ interface Lanes {
             int po,
             int ps,
             int m,
-            int[] words,
+            int[][] words,
             int[] at,
             int first,
             int width,
@@ -133,7 +134,7 @@ interface Lanes {
                 for (int block = 0; block < 4; block++) {
                     float sum = 0;
                     for (int j = 0; j < 16; j++) {
-                        int word = words[at[block] + d / 16 * 128 + j / 2 * 16 + d % 16];
+                        int word = words[block][at[block] + d / 16 * 128 + j / 2 * 16 + d % 16];
                         float value = Float.intBitsToFloat(j % 2 == 0 ? word << 16 : word & 0xffff0000);
                         sum = Math.fma(value, p[po + i * ps + 16 * block + j], sum);
                     }

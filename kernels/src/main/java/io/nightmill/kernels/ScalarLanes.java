@@ -31,15 +31,16 @@ final class ScalarLanes implements Lanes {
     }
 
     @Override
-    public void blockDots(float[] x, int xo, int xs, int m, float[] w, int[] at, int k, float[] out, int oo, int os) {
+    public void blockDots(float[] x, int xo, int xs, int m, float[][] w, int[] at, int k, float[] out, int oo, int os) {
         for (int i = 0; i < m; i++) {
             Arrays.fill(out, oo + i * os, oo + i * os + 64, 0);
             for (int column = 0; column < 64; column += 16) {
+                float[] block = w[column / 16];
                 for (int d = 0; d < k; d++) {
                     float factor = x[xo + i * xs + d];
                     int row = at[column / 16] + 16 * d;
                     for (int j = 0; j < 16; j++) {
-                        out[oo + i * os + column + j] += factor * w[row + j];
+                        out[oo + i * os + column + j] += factor * block[row + j];
                     }
                 }
             }

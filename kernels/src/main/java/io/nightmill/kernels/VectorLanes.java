@@ -195,37 +195,55 @@ final class VectorLanes implements Lanes {
 
     /** Four vectors of columns at a time; a vector is all or part of a block. */
     @Override
-    public void blockDots(float[] x, int xo, int xs, int m, float[] w, int[] at, int k, float[] out, int oo, int os) {
+    public void blockDots(float[] x, int xo, int xs, int m, float[][] w, int[] at, int k, float[] out, int oo, int os) {
         for (int column = 0; column < 64; column += 4 * L) {
+            float[] u0 = w[column / 16];
+            float[] u1 = w[(column + L) / 16];
+            float[] u2 = w[(column + 2 * L) / 16];
+            float[] u3 = w[(column + 3 * L) / 16];
             int w0 = at[column / 16] + column % 16;
             int w1 = at[(column + L) / 16] + (column + L) % 16;
             int w2 = at[(column + 2 * L) / 16] + (column + 2 * L) % 16;
             int w3 = at[(column + 3 * L) / 16] + (column + 3 * L) % 16;
             int i = 0;
             for (; i + 4 <= m; i += 4) {
-                block4x4(x, xo + i * xs, xs, w, w0, w1, w2, w3, k, out, oo + i * os + column, os);
+                block4x4(x, xo + i * xs, xs, u0, w0, u1, w1, u2, w2, u3, w3, k, out, oo + i * os + column, os);
             }
             for (; i + 2 <= m; i += 2) {
-                block2x4(x, xo + i * xs, xs, w, w0, w1, w2, w3, k, out, oo + i * os + column, os);
+                block2x4(x, xo + i * xs, xs, u0, w0, u1, w1, u2, w2, u3, w3, k, out, oo + i * os + column, os);
             }
             if (i < m) {
-                block1x4(x, xo + i * xs, w, w0, w1, w2, w3, k, out, oo + i * os + column);
+                block1x4(x, xo + i * xs, u0, w0, u1, w1, u2, w2, u3, w3, k, out, oo + i * os + column);
             }
         }
     }
 
     private static void block4x4(
-            float[] x, int xo, int xs, float[] w, int w0, int w1, int w2, int w3, int k, float[] out, int oo, int os) {
+            float[] x,
+            int xo,
+            int xs,
+            float[] u0,
+            int w0,
+            float[] u1,
+            int w1,
+            float[] u2,
+            int w2,
+            float[] u3,
+            int w3,
+            int k,
+            float[] out,
+            int oo,
+            int os) {
         FloatVector z = FloatVector.zero(F);
         FloatVector a0 = z, a1 = z, a2 = z, a3 = z;
         FloatVector b0 = z, b1 = z, b2 = z, b3 = z;
         FloatVector c0 = z, c1 = z, c2 = z, c3 = z;
         FloatVector d0 = z, d1 = z, d2 = z, d3 = z;
         for (int d = 0; d < k; d++) {
-            FloatVector v0 = FloatVector.fromArray(F, w, w0 + 16 * d);
-            FloatVector v1 = FloatVector.fromArray(F, w, w1 + 16 * d);
-            FloatVector v2 = FloatVector.fromArray(F, w, w2 + 16 * d);
-            FloatVector v3 = FloatVector.fromArray(F, w, w3 + 16 * d);
+            FloatVector v0 = FloatVector.fromArray(F, u0, w0 + 16 * d);
+            FloatVector v1 = FloatVector.fromArray(F, u1, w1 + 16 * d);
+            FloatVector v2 = FloatVector.fromArray(F, u2, w2 + 16 * d);
+            FloatVector v3 = FloatVector.fromArray(F, u3, w3 + 16 * d);
             FloatVector q = FloatVector.broadcast(F, x[xo + d]);
             a0 = q.fma(v0, a0);
             a1 = q.fma(v1, a1);
@@ -266,23 +284,37 @@ final class VectorLanes implements Lanes {
     }
 
     private static void block2x4(
-            float[] x, int xo, int xs, float[] w, int w0, int w1, int w2, int w3, int k, float[] out, int oo, int os) {
+            float[] x,
+            int xo,
+            int xs,
+            float[] u0,
+            int w0,
+            float[] u1,
+            int w1,
+            float[] u2,
+            int w2,
+            float[] u3,
+            int w3,
+            int k,
+            float[] out,
+            int oo,
+            int os) {
         FloatVector z = FloatVector.zero(F);
         FloatVector a0 = z, a1 = z, a2 = z, a3 = z;
         FloatVector b0 = z, b1 = z, b2 = z, b3 = z;
         for (int d = 0; d < k; d++) {
             FloatVector p = FloatVector.broadcast(F, x[xo + d]);
             FloatVector q = FloatVector.broadcast(F, x[xo + xs + d]);
-            FloatVector v = FloatVector.fromArray(F, w, w0 + 16 * d);
+            FloatVector v = FloatVector.fromArray(F, u0, w0 + 16 * d);
             a0 = p.fma(v, a0);
             b0 = q.fma(v, b0);
-            v = FloatVector.fromArray(F, w, w1 + 16 * d);
+            v = FloatVector.fromArray(F, u1, w1 + 16 * d);
             a1 = p.fma(v, a1);
             b1 = q.fma(v, b1);
-            v = FloatVector.fromArray(F, w, w2 + 16 * d);
+            v = FloatVector.fromArray(F, u2, w2 + 16 * d);
             a2 = p.fma(v, a2);
             b2 = q.fma(v, b2);
-            v = FloatVector.fromArray(F, w, w3 + 16 * d);
+            v = FloatVector.fromArray(F, u3, w3 + 16 * d);
             a3 = p.fma(v, a3);
             b3 = q.fma(v, b3);
         }
@@ -297,15 +329,27 @@ final class VectorLanes implements Lanes {
     }
 
     private static void block1x4(
-            float[] x, int xo, float[] w, int w0, int w1, int w2, int w3, int k, float[] out, int oo) {
+            float[] x,
+            int xo,
+            float[] u0,
+            int w0,
+            float[] u1,
+            int w1,
+            float[] u2,
+            int w2,
+            float[] u3,
+            int w3,
+            int k,
+            float[] out,
+            int oo) {
         FloatVector z = FloatVector.zero(F);
         FloatVector a0 = z, a1 = z, a2 = z, a3 = z;
         for (int d = 0; d < k; d++) {
             FloatVector q = FloatVector.broadcast(F, x[xo + d]);
-            a0 = q.fma(FloatVector.fromArray(F, w, w0 + 16 * d), a0);
-            a1 = q.fma(FloatVector.fromArray(F, w, w1 + 16 * d), a1);
-            a2 = q.fma(FloatVector.fromArray(F, w, w2 + 16 * d), a2);
-            a3 = q.fma(FloatVector.fromArray(F, w, w3 + 16 * d), a3);
+            a0 = q.fma(FloatVector.fromArray(F, u0, w0 + 16 * d), a0);
+            a1 = q.fma(FloatVector.fromArray(F, u1, w1 + 16 * d), a1);
+            a2 = q.fma(FloatVector.fromArray(F, u2, w2 + 16 * d), a2);
+            a3 = q.fma(FloatVector.fromArray(F, u3, w3 + 16 * d), a3);
         }
         a0.intoArray(out, oo);
         a1.intoArray(out, oo + L);
@@ -365,28 +409,47 @@ final class VectorLanes implements Lanes {
     }
 
     @Override
-    public void pairDots(float[] x, int xo, int xs, int m, int[] words, int[] at, int k, float[] out, int oo, int os) {
+    public void pairDots(
+            float[] x, int xo, int xs, int m, int[][] words, int[] at, int k, float[] out, int oo, int os) {
         if (k % 2 != 0) {
             Lanes.super.pairDots(x, xo, xs, m, words, at, k, out, oo, os);
             return;
         }
         for (int column = 0; column < 64; column += 4 * L) {
+            int[] u0 = words[column / 16];
+            int[] u1 = words[(column + L) / 16];
+            int[] u2 = words[(column + 2 * L) / 16];
+            int[] u3 = words[(column + 3 * L) / 16];
             int w0 = at[column / 16] + column % 16;
             int w1 = at[(column + L) / 16] + (column + L) % 16;
             int w2 = at[(column + 2 * L) / 16] + (column + 2 * L) % 16;
             int w3 = at[(column + 3 * L) / 16] + (column + 3 * L) % 16;
             int i = 0;
             for (; i + 2 <= m; i += 2) {
-                pair2x4(x, xo + i * xs, xs, words, w0, w1, w2, w3, k, out, oo + i * os + column, os);
+                pair2x4(x, xo + i * xs, xs, u0, w0, u1, w1, u2, w2, u3, w3, k, out, oo + i * os + column, os);
             }
             if (i < m) {
-                pair1x4(x, xo + i * xs, words, w0, w1, w2, w3, k, out, oo + i * os + column);
+                pair1x4(x, xo + i * xs, u0, w0, u1, w1, u2, w2, u3, w3, k, out, oo + i * os + column);
             }
         }
     }
 
     private static void pair2x4(
-            float[] x, int xo, int xs, int[] w, int w0, int w1, int w2, int w3, int k, float[] out, int oo, int os) {
+            float[] x,
+            int xo,
+            int xs,
+            int[] u0,
+            int w0,
+            int[] u1,
+            int w1,
+            int[] u2,
+            int w2,
+            int[] u3,
+            int w3,
+            int k,
+            float[] out,
+            int oo,
+            int os) {
         FloatVector z = FloatVector.zero(F);
         FloatVector a0 = z, a1 = z, a2 = z, a3 = z;
         FloatVector b0 = z, b1 = z, b2 = z, b3 = z;
@@ -395,22 +458,22 @@ final class VectorLanes implements Lanes {
             FloatVector q = FloatVector.broadcast(F, x[xo + d + 1]);
             FloatVector r = FloatVector.broadcast(F, x[xo + xs + d]);
             FloatVector s = FloatVector.broadcast(F, x[xo + xs + d + 1]);
-            IntVector v = IntVector.fromArray(I, w, w0 + 8 * d);
+            IntVector v = IntVector.fromArray(I, u0, w0 + 8 * d);
             FloatVector e = VectorPanels.even(v);
             FloatVector o = VectorPanels.odd(v);
             a0 = q.fma(o, p.fma(e, a0));
             b0 = s.fma(o, r.fma(e, b0));
-            v = IntVector.fromArray(I, w, w1 + 8 * d);
+            v = IntVector.fromArray(I, u1, w1 + 8 * d);
             e = VectorPanels.even(v);
             o = VectorPanels.odd(v);
             a1 = q.fma(o, p.fma(e, a1));
             b1 = s.fma(o, r.fma(e, b1));
-            v = IntVector.fromArray(I, w, w2 + 8 * d);
+            v = IntVector.fromArray(I, u2, w2 + 8 * d);
             e = VectorPanels.even(v);
             o = VectorPanels.odd(v);
             a2 = q.fma(o, p.fma(e, a2));
             b2 = s.fma(o, r.fma(e, b2));
-            v = IntVector.fromArray(I, w, w3 + 8 * d);
+            v = IntVector.fromArray(I, u3, w3 + 8 * d);
             e = VectorPanels.even(v);
             o = VectorPanels.odd(v);
             a3 = q.fma(o, p.fma(e, a3));
@@ -427,16 +490,28 @@ final class VectorLanes implements Lanes {
     }
 
     private static void pair1x4(
-            float[] x, int xo, int[] w, int w0, int w1, int w2, int w3, int k, float[] out, int oo) {
+            float[] x,
+            int xo,
+            int[] u0,
+            int w0,
+            int[] u1,
+            int w1,
+            int[] u2,
+            int w2,
+            int[] u3,
+            int w3,
+            int k,
+            float[] out,
+            int oo) {
         FloatVector z = FloatVector.zero(F);
         FloatVector a0 = z, a1 = z, a2 = z, a3 = z;
         for (int d = 0; d < k; d += 2) {
             FloatVector p = FloatVector.broadcast(F, x[xo + d]);
             FloatVector q = FloatVector.broadcast(F, x[xo + d + 1]);
-            IntVector v0 = IntVector.fromArray(I, w, w0 + 8 * d);
-            IntVector v1 = IntVector.fromArray(I, w, w1 + 8 * d);
-            IntVector v2 = IntVector.fromArray(I, w, w2 + 8 * d);
-            IntVector v3 = IntVector.fromArray(I, w, w3 + 8 * d);
+            IntVector v0 = IntVector.fromArray(I, u0, w0 + 8 * d);
+            IntVector v1 = IntVector.fromArray(I, u1, w1 + 8 * d);
+            IntVector v2 = IntVector.fromArray(I, u2, w2 + 8 * d);
+            IntVector v3 = IntVector.fromArray(I, u3, w3 + 8 * d);
             a0 = q.fma(VectorPanels.odd(v0), p.fma(VectorPanels.even(v0), a0));
             a1 = q.fma(VectorPanels.odd(v1), p.fma(VectorPanels.even(v1), a1));
             a2 = q.fma(VectorPanels.odd(v2), p.fma(VectorPanels.even(v2), a2));
@@ -460,7 +535,11 @@ final class VectorLanes implements Lanes {
 
     @Override
     public void pairWeighted(
-            float[] p, int po, int ps, int m, int[] words, int[] at, int width, float[] out, int oo, int os) {
+            float[] p, int po, int ps, int m, int[][] words, int[] at, int width, float[] out, int oo, int os) {
+        int[] u0 = words[0];
+        int[] u1 = words[1];
+        int[] u2 = words[2];
+        int[] u3 = words[3];
         int whole = width - width % L;
         for (int d = 0; d < whole; d += L) {
             int column = d / 16 * 128 + d % 16;
@@ -470,42 +549,55 @@ final class VectorLanes implements Lanes {
             int w3 = at[3] + column;
             int i = 0;
             for (; i + 2 <= m; i += 2) {
-                pairWeighted2x4(p, po + i * ps, ps, words, w0, w1, w2, w3, out, oo + i * os + d, os);
+                pairWeighted2x4(p, po + i * ps, ps, u0, w0, u1, w1, u2, w2, u3, w3, out, oo + i * os + d, os);
             }
             if (i < m) {
-                pairWeighted1x4(p, po + i * ps, words, w0, w1, w2, w3, out, oo + i * os + d);
+                pairWeighted1x4(p, po + i * ps, u0, w0, u1, w1, u2, w2, u3, w3, out, oo + i * os + d);
             }
         }
         Lanes.pairWeighted(p, po, ps, m, words, at, whole, width, out, oo, os);
     }
 
     private static void pairWeighted2x4(
-            float[] p, int po, int ps, int[] w, int w0, int w1, int w2, int w3, float[] out, int oo, int os) {
+            float[] p,
+            int po,
+            int ps,
+            int[] u0,
+            int w0,
+            int[] u1,
+            int w1,
+            int[] u2,
+            int w2,
+            int[] u3,
+            int w3,
+            float[] out,
+            int oo,
+            int os) {
         FloatVector z = FloatVector.zero(F);
         FloatVector a0 = z, a1 = z, a2 = z, a3 = z;
         FloatVector b0 = z, b1 = z, b2 = z, b3 = z;
         for (int j = 0; j < 16; j += 2) {
-            IntVector v = IntVector.fromArray(I, w, w0 + 8 * j);
+            IntVector v = IntVector.fromArray(I, u0, w0 + 8 * j);
             FloatVector e = VectorPanels.even(v);
             FloatVector o = VectorPanels.odd(v);
             a0 = o.fma(FloatVector.broadcast(F, p[po + j + 1]), e.fma(FloatVector.broadcast(F, p[po + j]), a0));
             b0 = o.fma(
                     FloatVector.broadcast(F, p[po + ps + j + 1]), e.fma(FloatVector.broadcast(F, p[po + ps + j]), b0));
-            v = IntVector.fromArray(I, w, w1 + 8 * j);
+            v = IntVector.fromArray(I, u1, w1 + 8 * j);
             e = VectorPanels.even(v);
             o = VectorPanels.odd(v);
             a1 = o.fma(FloatVector.broadcast(F, p[po + j + 17]), e.fma(FloatVector.broadcast(F, p[po + j + 16]), a1));
             b1 = o.fma(
                     FloatVector.broadcast(F, p[po + ps + j + 17]),
                     e.fma(FloatVector.broadcast(F, p[po + ps + j + 16]), b1));
-            v = IntVector.fromArray(I, w, w2 + 8 * j);
+            v = IntVector.fromArray(I, u2, w2 + 8 * j);
             e = VectorPanels.even(v);
             o = VectorPanels.odd(v);
             a2 = o.fma(FloatVector.broadcast(F, p[po + j + 33]), e.fma(FloatVector.broadcast(F, p[po + j + 32]), a2));
             b2 = o.fma(
                     FloatVector.broadcast(F, p[po + ps + j + 33]),
                     e.fma(FloatVector.broadcast(F, p[po + ps + j + 32]), b2));
-            v = IntVector.fromArray(I, w, w3 + 8 * j);
+            v = IntVector.fromArray(I, u3, w3 + 8 * j);
             e = VectorPanels.even(v);
             o = VectorPanels.odd(v);
             a3 = o.fma(FloatVector.broadcast(F, p[po + j + 49]), e.fma(FloatVector.broadcast(F, p[po + j + 48]), a3));
@@ -518,26 +610,37 @@ final class VectorLanes implements Lanes {
     }
 
     private static void pairWeighted1x4(
-            float[] p, int po, int[] w, int w0, int w1, int w2, int w3, float[] out, int oo) {
+            float[] p,
+            int po,
+            int[] u0,
+            int w0,
+            int[] u1,
+            int w1,
+            int[] u2,
+            int w2,
+            int[] u3,
+            int w3,
+            float[] out,
+            int oo) {
         FloatVector z = FloatVector.zero(F);
         FloatVector a0 = z, a1 = z, a2 = z, a3 = z;
         for (int j = 0; j < 16; j += 2) {
-            IntVector v = IntVector.fromArray(I, w, w0 + 8 * j);
+            IntVector v = IntVector.fromArray(I, u0, w0 + 8 * j);
             a0 = VectorPanels.odd(v)
                     .fma(
                             FloatVector.broadcast(F, p[po + j + 1]),
                             VectorPanels.even(v).fma(FloatVector.broadcast(F, p[po + j]), a0));
-            v = IntVector.fromArray(I, w, w1 + 8 * j);
+            v = IntVector.fromArray(I, u1, w1 + 8 * j);
             a1 = VectorPanels.odd(v)
                     .fma(
                             FloatVector.broadcast(F, p[po + j + 17]),
                             VectorPanels.even(v).fma(FloatVector.broadcast(F, p[po + j + 16]), a1));
-            v = IntVector.fromArray(I, w, w2 + 8 * j);
+            v = IntVector.fromArray(I, u2, w2 + 8 * j);
             a2 = VectorPanels.odd(v)
                     .fma(
                             FloatVector.broadcast(F, p[po + j + 33]),
                             VectorPanels.even(v).fma(FloatVector.broadcast(F, p[po + j + 32]), a2));
-            v = IntVector.fromArray(I, w, w3 + 8 * j);
+            v = IntVector.fromArray(I, u3, w3 + 8 * j);
             a3 = VectorPanels.odd(v)
                     .fma(
                             FloatVector.broadcast(F, p[po + j + 49]),

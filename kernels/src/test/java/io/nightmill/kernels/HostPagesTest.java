@@ -25,7 +25,7 @@ class HostPagesTest {
             pages.append(page, 3, row, 0);
         }
         pages.reserve(301);
-        pages.copy(1, 301, 1);
+        pages.copy(1, 301);
         float[] query = new float[WIDTH];
         query[5] = 2;
         float[] scores = new float[64];
