@@ -1,6 +1,7 @@
 package io.nightmill.weights;
 
 import io.nightmill.tensor.Panels;
+import java.io.EOFException;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.lang.ref.WeakReference;
@@ -14,8 +15,8 @@ import java.util.HashMap;
 import java.util.Map;
 
 /**
- * A file mapped read-only in windows of 1 GiB, as they are asked for and while somebody uses them: weights cost no heap, and the
- * executors of one machine share the page cache.
+ * A file mapped read-only in windows of 1 GiB, as they are asked for and while somebody uses them, or read where a copy is wanted: weights
+ * cost no heap, and the executors of one machine share the page cache.
  */
 final class MappedFile {
     private static final long WINDOW = 1L << 30;
@@ -73,6 +74,25 @@ final class MappedFile {
         long bytes = rows * rowBytes;
         long panelBytes = panelRows * rowBytes;
         return Panels.onDemand(
-                count, bytes, i -> slice(offset + i * panelBytes, Math.min(panelBytes, bytes - i * panelBytes)));
+                count,
+                bytes,
+                i -> slice(offset + i * panelBytes, Math.min(panelBytes, bytes - i * panelBytes)),
+                (i, at, into) -> read(offset + i * panelBytes + at, into));
+    }
+
+    /** Fills a buffer with the bytes from {@code offset} on, without mapping them. */
+    private void read(long offset, ByteBuffer into) {
+        try (FileChannel channel = FileChannel.open(path, StandardOpenOption.READ)) {
+            long at = offset;
+            while (into.hasRemaining()) {
+                int count = channel.read(into, at);
+                if (count < 0) {
+                    throw new EOFException("it ends at byte " + at);
+                }
+                at += count;
+            }
+        } catch (IOException e) {
+            throw new UncheckedIOException("Cannot read " + path, e);
+        }
     }
 }

@@ -40,6 +40,8 @@ final class NativeMatmul {
     private static final int COLUMNS = 512;
     /** Rows that a task takes with the same weights. */
     private static final int TASK_ROWS = 4 * NativeShape.ROWS;
+    /** Rows of a weight that are copied at once. */
+    private static final int STORED_ROWS = 64;
     /** Smaller weights, such as routers, stay in float32. */
     private static final long LEAST_VALUES = 1 << 16;
 
@@ -57,7 +59,9 @@ final class NativeMatmul {
     private ByteBuffer source = direct(0);
     private BytePointer sourcePointer = new BytePointer(source);
     private float[] factors = new float[0];
-    /** Where a thread rounds weights before they are brought into the library's layout. */
+    /** Where a thread copies stored weights, and rounds them before they are brought into the library's layout. */
+    private final ThreadLocal<ByteBuffer> stored = ThreadLocal.withInitial(() -> direct(0));
+
     private final ThreadLocal<ByteBuffer> rounding = ThreadLocal.withInitial(() -> direct(0));
 
     /**
@@ -270,36 +274,45 @@ final class NativeMatmul {
         return new Weight(List.of(chunks), scales);
     }
 
-    /** Rows of a weight as bytes, whose factors go to {@code scales}, or as bfloat16. */
+    /** Rows of a weight as bytes, whose factors go to {@code scales}, or as bfloat16; until this thread's next. */
     private ByteBuffer rounded(Matrix w, int first, int count, float[] scales) {
         int in = w.in();
-        int size = count * in * (bytes ? 1 : 2);
-        if (rounding.get().capacity() < size) {
-            rounding.set(direct(size));
+        ByteBuffer rounded = reserve(rounding, count * in * (bytes ? 1 : 2));
+        if (!bytes && w.format() == Format.BF16 && w.scales() == null) {
+            w.copy(first, count, rounded);
+            return rounded;
         }
-        ByteBuffer rounded = rounding.get();
+        ByteBuffer source = reserve(stored, STORED_ROWS * w.rowBytes());
         float[] row = new float[in];
-        for (int n = 0; n < count; n++) {
-            Unpack.row(w, first + n, row, 0);
-            if (bytes) {
-                float scale = Unpack.byteFactor(row, 0, in);
-                scales[first + n] = scale;
-                for (int k = 0; k < in; k++) {
-                    rounded.put(n * in + k, Unpack.toByte(row[k], scale));
+        for (int from = 0; from < count; from += STORED_ROWS) {
+            Matrix rows = w.copy(first + from, Math.min(STORED_ROWS, count - from), source);
+            for (int i = 0; i < rows.out(); i++) {
+                int n = from + i;
+                Unpack.row(rows, i, row, 0);
+                if (bytes) {
+                    float scale = Unpack.byteFactor(row, 0, in);
+                    scales[first + n] = scale;
+                    for (int k = 0; k < in; k++) {
+                        rounded.put(n * in + k, Unpack.toByte(row[k], scale));
+                    }
+                } else {
+                    lanes.toBf16(row, 0, in, rounded, 2 * n * in);
                 }
-            } else {
-                lanes.toBf16(row, 0, in, rounded, 2 * n * in);
             }
         }
         return rounded;
     }
 
+    private static ByteBuffer reserve(ThreadLocal<ByteBuffer> buffer, int bytes) {
+        if (buffer.get().capacity() < bytes) {
+            buffer.set(direct(bytes));
+        }
+        return buffer.get();
+    }
+
     private memory chunk(Matrix w, int first, NativeShape shape, float[] scales) {
         int in = w.in();
-        boolean asStored = !bytes && w.format() == Format.BF16 && w.scales() == null;
-        ByteBuffer rounded = asStored && first / w.panelRows() == (first + shape.columns - 1) / w.panelRows()
-                ? w.panel(first).slice(w.rowOffset(first), shape.columns * w.rowBytes())
-                : rounded(w, first, shape.columns, scales);
+        ByteBuffer rounded = rounded(w, first, shape.columns, scales);
         memory.data_type type = bytes ? memory.data_type.s8 : memory.data_type.bf16;
         memory values = new memory(shape.weights(), CPU);
         try (BytePointer pointer = new BytePointer(rounded)) {

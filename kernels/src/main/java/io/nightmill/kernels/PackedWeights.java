@@ -23,6 +23,7 @@ final class PackedWeights {
     private final boolean fourBits;
     private final NativeMemory memory = new NativeMemory();
     private final Map<Matrix, Panel @Nullable []> packed = new IdentityHashMap<>();
+    private final ThreadLocal<ByteBuffer> stored = ThreadLocal.withInitial(() -> ByteBuffer.allocateDirect(0));
 
     /** @param fourBits whether large weights are rounded */
     PackedWeights(boolean fourBits) {
@@ -89,17 +90,28 @@ final class PackedWeights {
     }
 
     /** Whether an infinity or a NaN, of which these are the bits, is among the weights: the vectors do not widen those. */
-    private static boolean has(Matrix w, int bytes, int bits) {
-        for (int n = 0; n < w.out(); n++) {
-            ByteBuffer row = w.panel(n);
-            for (int at = w.rowOffset(n); at < w.rowOffset(n) + w.rowBytes(); at += bytes) {
-                int value = bytes == 1 ? row.get(at) : row.getShort(at);
+    private boolean has(Matrix w, int bytes, int bits) {
+        for (int first = 0; first < w.out(); first += Panel.COLUMNS) {
+            Matrix rows = rows(w, first);
+            ByteBuffer values = rows.panel(0);
+            for (int at = 0; at < values.capacity(); at += bytes) {
+                int value = bytes == 1 ? values.get(at) : values.getShort(at);
                 if ((value & bits) == bits) {
                     return true;
                 }
             }
         }
         return false;
+    }
+
+    /** A copy of a panel's rows as they are stored, until this thread's next. */
+    private Matrix rows(Matrix w, int first) {
+        int count = Math.min(Panel.COLUMNS, w.out() - first);
+        int bytes = Math.multiplyExact(Panel.COLUMNS, w.rowBytes());
+        if (stored.get().capacity() < bytes) {
+            stored.set(ByteBuffer.allocateDirect(bytes));
+        }
+        return w.copy(first, count, stored.get());
     }
 
     private Panel panel(Matrix w, int first, Layout layout) {
@@ -111,23 +123,25 @@ final class PackedWeights {
                     default -> false;
                 };
         Panel panel = Panel.allocate(memory, layout, w.in(), group, offsets);
-        for (int n = first; n < Math.min(w.out(), first + Panel.COLUMNS); n++) {
+        Matrix rows = rows(w, first);
+        for (int n = 0; n < rows.out(); n++) {
             if (!layout.grouped()) {
-                put(panel, n - first, w.panel(n), w.rowOffset(n));
+                put(panel, n, rows.panel(n), rows.rowOffset(n));
                 continue;
             }
             Codes codes = new Codes(w.in(), group);
             if (rounds) {
-                round(w, n, codes);
+                round(rows, n, codes);
             } else if (layout == Layout.EIGHTHS) {
-                w.panel(n).get(w.rowOffset(n), codes.codes());
+                rows.panel(n).get(rows.rowOffset(n), codes.codes());
                 for (int g = 0; g < codes.factors().length; g++) {
-                    codes.factors()[g] = w.scales() == null ? 1 : w.scales().of(n, g * group, w.in());
+                    codes.factors()[g] =
+                            rows.scales() == null ? 1 : rows.scales().of(n, g * group, w.in());
                 }
             } else {
-                Unpack.codes(w, n, codes);
+                Unpack.codes(rows, n, codes);
             }
-            put(panel, n - first, codes);
+            put(panel, n, codes);
         }
         return panel;
     }

@@ -74,8 +74,12 @@ public record Matrix(Format format, int out, int in, Panels panels, int panelRow
             throw new IllegalArgumentException("Cannot cut rows %d to %d: they cross a panel of %d rows"
                     .formatted(first, first + count, panelRows));
         }
+        int panel = first / panelRows;
         Panels bytes = Panels.onDemand(
-                1, count * (long) rowBytes(), i -> panel(first).slice(rowOffset(first), count * rowBytes()));
+                1,
+                count * (long) rowBytes(),
+                i -> panels.get(panel).slice(rowOffset(first), count * rowBytes()),
+                (i, offset, into) -> panels.copy(panel, rowOffset(first) + offset, into));
         Scales cut = null;
         if (scales != null) {
             int perRow = (in + scales.blockIn - 1) / scales.blockIn;
@@ -84,6 +88,40 @@ public record Matrix(Format format, int out, int in, Panels panels, int panelRow
             cut = new Scales(Arrays.copyOfRange(scales.values, from, to), scales.blockOut, scales.blockIn);
         }
         return new Matrix(format, count, in, bytes, count, cut);
+    }
+
+    /**
+     * A copy of the rows {@code first .. first + count}, for which nothing of a file is mapped.
+     *
+     * @param into where it goes: {@code count * rowBytes()} bytes from 0 on
+     */
+    public Matrix copy(int first, int count, ByteBuffer into) {
+        for (int done = 0; done < count; ) {
+            int row = first + done;
+            int rows = Math.min(count - done, panelRows - row % panelRows);
+            panels.copy(row / panelRows, rowOffset(row), into.slice(done * rowBytes(), rows * rowBytes()));
+            done += rows;
+        }
+        return new Matrix(
+                format,
+                count,
+                in,
+                List.of(into.slice(0, count * rowBytes())),
+                Math.max(1, count),
+                scalesOf(first, count));
+    }
+
+    /** The rows' own factors. */
+    private @Nullable Scales scalesOf(int first, int count) {
+        if (scales == null) {
+            return null;
+        }
+        int perRow = (in + scales.blockIn - 1) / scales.blockIn;
+        float[] values = new float[count * perRow];
+        for (int n = 0; n < count; n++) {
+            System.arraycopy(scales.values, (first + n) / scales.blockOut * perRow, values, n * perRow, perRow);
+        }
+        return new Scales(values, 1, scales.blockIn);
     }
 
     public String shape() {
