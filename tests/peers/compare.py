@@ -1,25 +1,39 @@
 #!/usr/bin/env python3
-"""Runs nightmill and its peers on the same weights, one after the other, and writes the table into BENCHMARKS.md.
+"""Runs nightmill and its peers on the same weights, one after the other, and writes the tables into BENCHMARKS.md.
 
-    tests/peers/compare.py [--work /tmp/peers] [--shapes dense,moe] [--dtypes bf16,int8,int4] [--batches 1,8,32] [--prompt 512] [--decode 32] [--skip-jlama]
+    tests/peers/compare.py [--work /tmp/peers] [--sections peers,large,workloads] [--shapes dense,moe,granite] [--dtypes bf16,int8,int4]
+                           [--workloads "shared prefix,ragged"] [--rows 1000] [--skip-jlama]
+
+A row that is measured again takes the place of the one before; the others stay. All of it takes about an hour and a half. peers: prompts of 512
+and decoding at batch 1, 8 and 32; large: decoding at batch 64 and 128 behind prompts of 128; workloads: whole tables through `generate`
+and through llama-server.
 
 Needs python3-numpy, root (llama.cpp comes from Debian sid into a chroot made by debootstrap, unless llama-batched-bench is on
 the PATH), and a JDK of 21 or later for Jlama ($JLAMA_JAVA_HOME). Weights come from ../shared/peers/make_models.py.
 """
 import argparse
+import concurrent.futures
+import json
 import os
 import pathlib
+import random
 import re
 import shutil
 import subprocess
 import sys
+import time
+import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SHARED = ROOT.parent / "shared" / "peers"
-BEGIN, END = "<!-- peers: begin -->", "<!-- peers: end -->"
 THREADS = os.cpu_count()
 # The GGUF format that is compared with a dtype.
 FORMS = {"bf16": "bf16", "int8": "q8_0", "int4": "q4_0"}
+PROMPT, DECODE = 512, 32
+BATCHES, LARGE = [1, 8, 32], [64, 128]
+# Of the larger batches; reading their prompts takes llama.cpp minutes.
+LARGE_PROMPT = 128
+SLOTS, PORT = 32, 8089
 
 
 def run(command, **options):
@@ -56,14 +70,13 @@ def llama_command(work):
     return ["chroot", sid, "llama-batched-bench"], lambda path: f"/models/{path.name}"
 
 
-def llama(work, path, a):
+def llama(work, path, batches, prompt):
     """{batch: decode}, prefill, peak GB, backend."""
     command, place = llama_command(work)
-    batches = [int(b) for b in a.batches.split(",")]
-    context = (a.prompt + a.decode) * max(batches) + 512
+    context = (prompt + DECODE) * max(batches) + 512
     out, err = run(
         ["/usr/bin/time", "-v", *command, "-m", place(path), "-c", str(context), "-b", "2048", "-ub", "512", "-fa", "on",
-         "-npp", str(a.prompt), "-ntg", str(a.decode), "-npl", a.batches, "-t", str(THREADS)])
+         "-npp", str(prompt), "-ntg", str(DECODE), "-npl", ",".join(map(str, batches)), "-t", str(THREADS)])
     rows = [line.split("|") for line in out.splitlines() if re.match(r"\|\s+\d", line)]
     decode = {int(row[3]): float(row[8]) for row in rows}
     prefill = max(float(row[6]) for row in rows)
@@ -73,15 +86,15 @@ def llama(work, path, a):
     return decode, prefill, peak, backend.group(1) if backend else "not said"
 
 
-def ours(path, dtype, a):
-    out, _ = run([ROOT / "nightmill", "bench", "--only", "MODELS", "--model", path, "--dtype", dtype, "--batches", a.batches,
-                  "--prompt-tokens", str(a.prompt), "--decode-tokens", str(a.decode)])
+def ours(path, dtype, batches, prompt):
+    out, _ = run([ROOT / "nightmill", "bench", "--only", "MODELS", "--model", path, "--dtype", dtype, "--batches",
+                  ",".join(map(str, batches)), "--prompt-tokens", str(prompt), "--decode-tokens", str(DECODE)])
     rows = [[cell.strip() for cell in line.split("|")] for line in out.splitlines() if line.startswith(f"| {path.name}")]
     machine = next(line for line in out.splitlines() if "threads," in line)
     return {int(r[5]): float(r[6]) for r in rows}, float(rows[0][3]), float(rows[-1][9]), machine
 
 
-def jlama(work, a):
+def jlama(work):
     home = pathlib.Path(os.environ.get("JLAMA_JAVA_HOME", "/usr/lib/jvm/temurin-25-jdk-amd64"))
     place = work / "jlama"
     if not (place / "lib").exists():
@@ -101,7 +114,7 @@ def jlama(work, a):
              SHARED / "jlama/JlamaBench.java"])
     # Without batches of its own, Jlama takes minutes for 32 sessions; 1 and 8 show what it does.
     out, _ = run([home / "bin/java", "--add-modules", "jdk.incubator.vector", "--enable-native-access=ALL-UNNAMED",
-                  "--enable-preview", "-Xmx10g", f"-Dpp={a.prompt}", "-Dnprompts=2", "-Dbatches=1,8", "-cp", jars,
+                  "--enable-preview", "-Xmx10g", f"-Dpp={PROMPT}", "-Dnprompts=2", "-Dbatches=1,8", "-cp", jars,
                   "com.github.tjake.jlama.model.JlamaBench", model(work, "dense", "hf"), "F32", "BF16", "none"])
     decode = {int(b): float(t) for b, t in re.findall(r"decode,ctx=\d+,B=(\d+),([\d.]+)", out)}
     return decode, float(re.search(r"prompts=\d+,([\d.]+)", out).group(1))
@@ -111,44 +124,153 @@ def ratio(mine, theirs):
     return f"{mine:.0f} / {theirs:.0f} = **{mine / theirs:.1f}x**" if mine >= 100 else f"{mine:.1f} / {theirs:.1f} = **{mine / theirs:.1f}x**"
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=pathlib.Path, default=pathlib.Path("/tmp/peers"))
-    parser.add_argument("--shapes", default="dense,moe")
-    parser.add_argument("--dtypes", default="bf16,int8,int4")
-    parser.add_argument("--batches", default="1,8,32")
-    parser.add_argument("--prompt", type=int, default=512)
-    parser.add_argument("--decode", type=int, default=32)
-    parser.add_argument("--skip-jlama", action="store_true")
-    a = parser.parse_args()
-    batches = [int(b) for b in a.batches.split(",")]
-    lines = []
-    versions = ""
+def write(section, head, row):
+    """Puts a row into a table of BENCHMARKS.md; one that begins with the same three cells goes."""
+    print(row, flush=True)
+    begin, end = f"<!-- {section}: begin -->", f"<!-- {section}: end -->"
+    file = ROOT / "BENCHMARKS.md"
+    text = file.read_text()
+    if begin not in text:
+        sys.exit(f"BENCHMARKS.md has no line '{begin}'")
+    first = text.index(begin) + len(begin)
+    table = text[first : text.index(end)].strip().splitlines()
+    lines = [head, "|" + "---|" * (head.count("|") - 1)] if not table or table[0] != head else table
+    key = [cell.strip() for cell in row.split("|")][1:4]
+    same = [n for n, line in enumerate(lines) if [cell.strip() for cell in line.split("|")][1:4] == key]
+    if same:
+        lines[same[0]] = row
+    else:
+        lines.append(row)
+    file.write_text(text[:first] + "\n" + "\n".join(lines) + "\n" + text[text.index(end) :])
+
+
+def head(batches):
+    return "| shape | nightmill | peer | prefill | " + " | ".join(f"decode, batch {b}" for b in batches) + " | peak GB |"
+
+
+def peers(a, section, batches, prompt):
     for kind in a.shapes.split(","):
         for dtype in a.dtypes.split(","):
             form = FORMS[dtype]
-            mine, prefill, peak, machine = ours(model(a.work, kind, "bf16"), dtype, a)
-            theirs, their_prefill, their_peak, backend = llama(a.work, model(a.work, kind, form), a)
-            versions = f"{machine}; llama.cpp's backend: {backend}."
-            lines.append(f"| {kind} | `--dtype {dtype}` | llama.cpp {form.upper()} | {ratio(prefill, their_prefill)} | "
-                         + " | ".join(ratio(mine[b], theirs[b]) for b in batches)
-                         + f" | {peak:.1f} / {their_peak:.1f} |")
-            print(lines[-1], flush=True)
-    if not a.skip_jlama and "dense" in a.shapes:
-        mine, prefill, peak, _ = ours(model(a.work, "dense", "hf"), "f32", a)
-        theirs, their_prefill = jlama(a.work, a)
-        cells = [ratio(mine[b], theirs[b]) if b in theirs else f"{mine[b]:.0f} / -" for b in batches]
-        lines.append(f"| dense | `--dtype f32` (Java alone) | Jlama 0.8.4 BF16 | {ratio(prefill, their_prefill)} | "
-                     + " | ".join(cells) + f" | {peak:.1f} / |")
-    head = ("| shape | nightmill | peer | prefill | " + " | ".join(f"decode, batch {b}" for b in batches) + " | peak GB |\n"
-            + "|" + "---|" * (5 + len(batches)))
-    table = f"{BEGIN}\n{head}\n" + "\n".join(lines) + f"\n\n{versions}\n{END}"
-    file = ROOT / "BENCHMARKS.md"
-    text = file.read_text()
-    if BEGIN not in text:
-        sys.exit(f"BENCHMARKS.md has no line '{BEGIN}'")
-    file.write_text(text[: text.index(BEGIN)] + table + text[text.index(END) + len(END):])
-    print(table)
+            mine, prefill, peak, machine = ours(model(a.work, kind, "bf16"), dtype, batches, prompt)
+            theirs, their_prefill, their_peak, backend = llama(a.work, model(a.work, kind, form), batches, prompt)
+            print(f"{machine}; llama.cpp's backend: {backend}.")
+            write(section, head(batches),
+                  f"| {kind} | `--dtype {dtype}` | llama.cpp {form.upper()} | {ratio(prefill, their_prefill)} | "
+                  + " | ".join(ratio(mine[b], theirs[b]) for b in batches) + f" | {peak:.1f} / {their_peak:.1f} |")
+
+
+def java_alone(a):
+    mine, prefill, peak, _ = ours(model(a.work, "dense", "hf"), "f32", BATCHES, PROMPT)
+    theirs, their_prefill = jlama(a.work)
+    cells = [ratio(mine[b], theirs[b]) if b in theirs else f"{mine[b]:.0f} / -" for b in BATCHES]
+    write("peers", head(BATCHES), f"| dense | `--dtype f32` (Java alone) | Jlama 0.8.4 BF16 | {ratio(prefill, their_prefill)} | "
+          + " | ".join(cells) + f" | {peak:.1f} / |")
+
+
+def prompts(workload, count):
+    """Rows of token ids, and what each is to write."""
+    ids = random.Random(1)
+
+    def tokens(n):
+        return [ids.randrange(3, 32000) for _ in range(n)]
+
+    if workload == "shared prefix":
+        header = tokens(800)
+        return [{"prompt_token_ids": header + tokens(ids.randrange(20, 81)), "max_tokens": 32} for _ in range(count)]
+    folder = ROOT.parent / "shared/data/gsm8k"
+    train = [json.loads(line) for line in (folder / "train.jsonl").read_text().splitlines()]
+    test = [json.loads(line) for line in (folder / "test.jsonl").read_text().splitlines()]
+    # Four characters a token, as English has them.
+    header = tokens(sum(len(row["question"]) + len(row["answer"]) for row in train[:8]) // 4)
+    return [{"prompt_token_ids": header + tokens(len(row["question"]) // 4), "max_tokens": max(1, len(row["answer"]) // 4)}
+            for row in test[:count]]
+
+
+def generated(work, path, dtype, rows):
+    """Seconds of inference and writing, and from start to end."""
+    table, out = work / "rows.jsonl", work / "out"
+    table.write_text("\n".join(json.dumps({"id": str(n), **row}) for n, row in enumerate(rows)))
+    shutil.rmtree(out, ignore_errors=True)
+    start = time.time()
+    run([ROOT / "nightmill", "generate", "--model", path, "--dtype", dtype, "--input", table, "--output", out, "--ignore-eos"])
+    whole = time.time() - start
+    report = json.loads((out / "_nightmill/report.json").read_text())
+    written = report["tokens"]["completion"]
+    if written != sum(row["max_tokens"] for row in rows):
+        sys.exit(f"{written} tokens were written, expected {sum(row['max_tokens'] for row in rows)}")
+    return report["seconds"]["infer_and_write"], whole
+
+
+def served(work, path, rows):
+    """Seconds from the first request to the last answer of a llama-server that is ready."""
+    command, place = llama_command(work)
+    longest = max(len(row["prompt_token_ids"]) + row["max_tokens"] for row in rows) + 16
+    server = subprocess.Popen(
+        [*command[:-1], "llama-server", "-m", place(path), "-c", str(SLOTS * longest), "-np", str(SLOTS), "-b", "2048", "-ub", "512",
+         "-fa", "on", "-t", str(THREADS), "--port", str(PORT)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def ask(row):
+        body = {"prompt": row["prompt_token_ids"], "n_predict": row["max_tokens"], "temperature": 0, "ignore_eos": True}
+        request = urllib.request.Request(f"http://127.0.0.1:{PORT}/completion", json.dumps(body).encode(),
+                                         {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=7200) as answer:
+            return json.loads(answer.read())["tokens_predicted"]
+
+    try:
+        for _ in range(600):
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{PORT}/health", timeout=5).close()
+                break
+            except OSError:
+                if server.poll() is not None:
+                    sys.exit(f"llama-server ended with {server.returncode}")
+                time.sleep(0.5)
+        start = time.time()
+        with concurrent.futures.ThreadPoolExecutor(2 * SLOTS) as pool:
+            written = sum(pool.map(ask, rows))
+        seconds = time.time() - start
+    finally:
+        server.terminate()
+        server.wait()
+    if written != sum(row["max_tokens"] for row in rows):
+        sys.exit(f"llama-server wrote {written} tokens, expected {sum(row['max_tokens'] for row in rows)}")
+    return seconds
+
+
+def workloads(a):
+    for workload in a.workloads.split(","):
+        rows = prompts(workload, a.rows)
+        for kind in a.shapes.split(","):
+            for dtype in a.dtypes.split(","):
+                inference, whole = generated(a.work, model(a.work, kind, "bf16"), dtype, rows)
+                theirs = served(a.work, model(a.work, kind, FORMS[dtype]), rows)
+                write("workloads", "| workload | nightmill | peer | rows | prompt tokens | written tokens | seconds, inference and writing"
+                      " | seconds, start to end | llama-server's seconds | ratio |",
+                      f"| {workload} | {kind}, `--dtype {dtype}` | llama-server {FORMS[dtype].upper()} | {len(rows)} "
+                      f"| {sum(len(row['prompt_token_ids']) for row in rows):,} | {sum(row['max_tokens'] for row in rows):,} "
+                      f"| {inference:.0f} | {whole:.0f} | {theirs:.0f} | **{theirs / inference:.1f}x**, **{theirs / whole:.1f}x** |")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=pathlib.Path, default=pathlib.Path("/tmp/peers"))
+    parser.add_argument("--sections", default="peers,large,workloads")
+    parser.add_argument("--shapes", default="dense,moe,granite")
+    parser.add_argument("--dtypes", default="bf16,int8,int4")
+    parser.add_argument("--workloads", default="shared prefix,ragged")
+    parser.add_argument("--rows", type=int, default=1000, help="of a workload")
+    parser.add_argument("--skip-jlama", action="store_true")
+    a = parser.parse_args()
+    sections = a.sections.split(",")
+    if "peers" in sections:
+        peers(a, "peers", BATCHES, PROMPT)
+        if not a.skip_jlama and "dense" in a.shapes:
+            java_alone(a)
+    if "large" in sections:
+        peers(a, "large", LARGE, LARGE_PROMPT)
+    if "workloads" in sections:
+        workloads(a)
 
 
 if __name__ == "__main__":
