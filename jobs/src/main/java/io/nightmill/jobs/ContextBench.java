@@ -81,16 +81,20 @@ record ContextBench(BenchJob.Machine machine, List<Integer> contexts, List<Integ
     /** Tokens per second. The states hold zeros: what a step costs does not depend on their values. */
     private static double decode(HostBackend backend, Decoder decoder, int context) {
         int pages = (context + STEPS) / Batch.PAGE_TOKENS + 1;
+        int[] all = IntStream.range(0, pages).toArray();
         List<List<State>> states = new ArrayList<>();
         for (List<State.Spec> specs : decoder.states()) {
             List<State> branch = new ArrayList<>();
             for (State.Spec spec : specs) {
                 int rows = spec instanceof State.Spec.Paged ? pages * Batch.PAGE_TOKENS : 1;
-                branch.add(backend.allocate(spec, rows, KvType.F32));
+                State state = backend.allocate(spec, rows, KvType.F32);
+                if (spec instanceof State.Spec.Paged) {
+                    KernelBench.write(backend, state, all);
+                }
+                branch.add(state);
             }
             states.add(branch);
         }
-        int[] all = IntStream.range(0, pages).toArray();
         Scratch scratch = new Scratch(backend);
         double[] seconds = new double[STEPS];
         for (int i = 0; i < STEPS; i++) {

@@ -153,6 +153,8 @@ final class KernelBench {
         Attention attention = new Attention(HEADS, kvHeads, DIM, DIM, 0.125f, 0, 0, null);
         State keys = backend.allocate(new Paged(Role.KEYS, kvHeads, DIM), context + PROMPT, KvType.F32);
         State values = backend.allocate(new Paged(Role.VALUES, kvHeads, DIM), context + PROMPT, KvType.F32);
+        write(backend, keys, pages);
+        write(backend, values, pages);
         Tensor q = rows(PROMPT, WIDTH);
         Tensor out = rows(PROMPT, WIDTH);
         Batch reading =
@@ -171,6 +173,16 @@ final class KernelBench {
         report("attention", "step of 8 rows at 4096", 4 * read * WIDTH, 8 * read * kvHeads * DIM, () -> {
             backend.attend(out.rows(0, 8), q.rows(0, 8), keys, values, attention, decoding);
         });
+    }
+
+    /** Writes a token to each page, since pages that nobody has written have no memory. */
+    static void write(Backend backend, State state, int[] pages) {
+        int width = state.spec().width();
+        Tensor rows = new Tensor(backend.allocate((long) pages.length * width), 0, pages.length, width);
+        List<Batch.Span> spans = IntStream.range(0, pages.length)
+                .mapToObj(i -> new Batch.Span(i, 1, i * Batch.PAGE_TOKENS, i * Batch.PAGE_TOKENS + 1, pages, -1))
+                .toList();
+        backend.append(state, rows, new Batch(new int[pages.length], spans));
     }
 
     private void recurrence(Decay decay, Rule rule) {
