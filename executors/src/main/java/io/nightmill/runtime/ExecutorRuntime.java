@@ -13,6 +13,7 @@ import io.nightmill.kernels.HostBackend;
 import io.nightmill.kernels.gpu.DeviceException;
 import io.nightmill.kernels.gpu.GpuBackend;
 import io.nightmill.kernels.gpu.OpenClDevice;
+import io.nightmill.kernels.gpu.StreamedWeights;
 import io.nightmill.models.Model;
 import io.nightmill.models.ModelLoader;
 import io.nightmill.models.ModelText;
@@ -54,12 +55,29 @@ public final class ExecutorRuntime implements AutoCloseable {
         void failed(Throwable reason);
     }
 
+    /**
+     * Weights that a device did not hold.
+     *
+     * @param bytes brought to it
+     * @param expertHits experts that were there when they were chosen
+     * @param expertMisses those that had to be brought
+     */
+    public record Streamed(long bytes, long expertHits, long expertMisses) {
+        public static final Streamed NONE = new Streamed(0, 0, 0);
+
+        /** Of two devices. */
+        public Streamed plus(Streamed other) {
+            return new Streamed(bytes + other.bytes, expertHits + other.expertHits, expertMisses + other.expertMisses);
+        }
+    }
+
     /** What tasks ask for, which after the loss of a device may not be what runs. */
     private final ModelSpec asked;
 
     private final Model model;
     private final EngineLoop loop;
     private final String backendName;
+    private final @Nullable GpuBackend onDevice;
     private volatile boolean closed;
     private long[][] reportedLoad = new long[0][];
     private Work reportedWork = Work.NONE;
@@ -69,7 +87,8 @@ public final class ExecutorRuntime implements AutoCloseable {
         long start = System.nanoTime();
         this.asked = asked;
         OpenClDevice device = spec.device().kind() == Kind.OPENCL ? OpenClDevice.open(index) : null;
-        Backend backend = device == null ? backend(spec.precision(), spec.threads()) : new GpuBackend(device);
+        this.onDevice = device == null ? null : new GpuBackend(device);
+        Backend backend = onDevice == null ? backend(spec.precision(), spec.threads()) : onDevice;
         this.model = ModelLoader.load(localize.apply(spec.path()), text, backend);
         Limits limits = spec.limits();
         Model drafting = limits.speculation() instanceof DraftModel named
@@ -79,6 +98,17 @@ public final class ExecutorRuntime implements AutoCloseable {
                 ? null
                 : new Draft(drafting.decoder(), drafting.text().contextLength());
         if (device != null) {
+            long all = model.weightBytes() + (drafting == null ? 0 : drafting.weightBytes());
+            long limit = Devices.weightLimit(spec, device, all);
+            if (limit > 0) {
+                LOG.warn(
+                        "{} takes {} bytes of weights, of which {} may hold {}: the others stay in the host's memory, and are brought whenever they are used",
+                        spec.path(),
+                        all,
+                        device.describe(),
+                        limit);
+                onDevice.limitWeights(limit);
+            }
             warmUp(backend, model, limits.kvType());
             if (drafting != null) {
                 warmUp(backend, drafting, limits.kvType());
@@ -227,6 +257,15 @@ public final class ExecutorRuntime implements AutoCloseable {
 
     public Engine.Counters counters() {
         return loop.counters();
+    }
+
+    /** What it took so far to bring weights that the device does not hold. */
+    public Streamed streamed() {
+        if (onDevice == null) {
+            return Streamed.NONE;
+        }
+        StreamedWeights.Cost cost = onDevice.streamed();
+        return new Streamed(cost.bytes(), cost.hits(), cost.misses());
     }
 
     /** What steps took since the last call. */

@@ -34,7 +34,7 @@ public final class NativeMemory {
     public static void prepare() {}
 
     /** Zeros on a cache line, for as long as this object is reachable. */
-    ByteBuffer allocate(int bytes) {
+    public ByteBuffer allocate(int bytes) {
         if (!NATIVE) {
             return ByteBuffer.allocateDirect(bytes).order(ByteOrder.nativeOrder());
         }

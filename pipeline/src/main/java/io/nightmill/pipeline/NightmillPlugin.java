@@ -4,6 +4,7 @@ import com.codahale.metrics.Gauge;
 import com.codahale.metrics.MetricRegistry;
 import io.nightmill.engine.Engine.Counters;
 import io.nightmill.runtime.ExecutorRuntime;
+import io.nightmill.runtime.ExecutorRuntime.Streamed;
 import io.nightmill.runtime.ModelSpec;
 import java.io.Serializable;
 import java.util.List;
@@ -56,6 +57,9 @@ public final class NightmillPlugin implements SparkPlugin {
             long preemptions,
             long guessedTokens,
             long rightGuesses,
+            long streamedBytes,
+            long expertHits,
+            long expertMisses,
             Map<String, Long> errors)
             implements Serializable {}
 
@@ -187,6 +191,9 @@ public final class NightmillPlugin implements SparkPlugin {
                     .map(ExecutorRuntime::backendName)
                     .collect(Collectors.joining(", "));
             Counters counters = counters();
+            Streamed streamed = ExecutorRuntime.running().stream()
+                    .map(ExecutorRuntime::streamed)
+                    .reduce(Streamed.NONE, Streamed::plus);
             try {
                 sending.send(
                         context,
@@ -207,6 +214,9 @@ public final class NightmillPlugin implements SparkPlugin {
                                 counters.preemptions(),
                                 counters.guessedTokens(),
                                 counters.rightGuesses(),
+                                streamed.bytes(),
+                                streamed.expertHits(),
+                                streamed.expertMisses(),
                                 Map.copyOf(FAILED)));
             } catch (Exception e) {
                 LOG.debug("The driver is not listening", e);

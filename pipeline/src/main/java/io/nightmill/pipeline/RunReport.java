@@ -96,7 +96,7 @@ final class RunReport {
         }
         ArrayNode executors = json.putArray("executors");
         for (Progress executor : monitor.now().executors()) {
-            executors
+            ObjectNode entry = executors
                     .addObject()
                     .put("executor", executor.executor())
                     .put("backend", executor.backend())
@@ -105,6 +105,13 @@ final class RunReport {
                     .put("preemptions", executor.preemptions())
                     .put("guessed_tokens", executor.guessedTokens())
                     .put("right_guesses", executor.rightGuesses());
+            if (executor.streamedBytes() > 0) {
+                // Weights that the device did not hold.
+                entry.putObject("streamed_weights")
+                        .put("bytes", executor.streamedBytes())
+                        .put("expert_hits", executor.expertHits())
+                        .put("expert_misses", executor.expertMisses());
+            }
         }
     }
 

@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.nightmill.kernels.gpu.OpenClDevice;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.PrintStream;
@@ -11,6 +12,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Locale;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -58,6 +60,31 @@ class DeviceIT {
         assertThat(Jobs.fail(stories(input, temp.resolve("nothing"), "--device", "opencl:77")
                         .toArray(new String[0])))
                 .startsWith("nightmill: Cannot use device opencl:77: found [opencl:0 ");
+    }
+
+    /** A device that may hold half of the weights: layers and experts come through the host, and the answers are the same. */
+    @Test
+    void weightsThatDoNotFitADeviceAreBroughtAndCounted() throws IOException {
+        List<ObjectNode> rows = new ArrayList<>();
+        for (int i = 0; i < 6; i++) {
+            rows.add(Jobs.row().put("id", "story-" + i).put("prompt", "There was a dog " + i));
+        }
+        Path input = Jobs.jsonl(temp.resolve("dogs.jsonl"), rows);
+        Path all = temp.resolve("all");
+        Path few = temp.resolve("few");
+        Jobs.run(stories(input, all, "--device", "opencl").toArray(new String[0]));
+        double fraction = 1.5e6 / OpenClDevice.list().get(0).memoryBytes();
+        String[] limited = {
+            "--device", "opencl", "--device-memory-fraction", String.format(Locale.ROOT, "%.12f", fraction)
+        };
+        Jobs.run(stories(input, few, limited).toArray(new String[0]));
+        assertThat(Jobs.withoutTiming(few)).hasSize(6).isEqualTo(Jobs.withoutTiming(all));
+        assertThat(Jobs.report(all).at("/executors/0/streamed_weights").isMissingNode())
+                .isTrue();
+        JsonNode streamed = Jobs.report(few).at("/executors/0/streamed_weights");
+        assertThat(streamed.path("bytes").asLong()).isPositive();
+        assertThat(streamed.path("expert_hits").asLong()).isPositive();
+        assertThat(streamed.path("expert_misses").asLong()).isPositive();
     }
 
     @Test

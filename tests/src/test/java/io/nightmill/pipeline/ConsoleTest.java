@@ -10,8 +10,8 @@ import org.junit.jupiter.api.Test;
 import scala.xml.XML;
 
 class ConsoleTest {
-    private static final Progress EXECUTOR =
-            new Progress("<3>", "host", 9, 700, 300, 500, 40, 8, 3, 100, 25, 0, 0, 2, 0, 0, Map.of("too_long", 2L));
+    private static final Progress EXECUTOR = new Progress(
+            "<3>", "host", 9, 700, 300, 500, 40, 8, 3, 100, 25, 0, 0, 2, 0, 0, 0, 0, 0, Map.of("too_long", 2L));
     private static final Snapshot HALF =
             new Snapshot(100, 50, 100, 1000, 300, 500, Map.of("too_long", 2L), List.of(EXECUTOR));
 

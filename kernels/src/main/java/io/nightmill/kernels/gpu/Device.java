@@ -1,6 +1,7 @@
 package io.nightmill.kernels.gpu;
 
 import java.nio.ByteBuffer;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Something that runs kernels in the order in which they are given, over memory of its own. Confined to one thread at a time.
@@ -37,11 +38,31 @@ public interface Device extends AutoCloseable {
     /** Queues a kernel. */
     void run(Launch launch);
 
+    /**
+     * Copies bytes to the device beside the kernels that are queued.
+     *
+     * @param bytes outside the heap, which stay as they are until the event has come
+     * @param after what must have come before, or null
+     */
+    Event writeBeside(Memory to, long at, ByteBuffer bytes, @Nullable Event after);
+
+    /** Comes once all is done that has been queued so far, but for what is written beside. */
+    Event mark();
+
+    /** What is queued from now on begins when the event has come. */
+    void await(Event event);
+
     /** What has been moved and launched so far. */
     Traffic traffic();
 
     @Override
     void close();
+
+    /** Something that comes; to be closed once nobody is to wait for it any more. */
+    interface Event extends AutoCloseable {
+        @Override
+        void close();
+    }
 
     /** A piece of the device's memory. */
     interface Memory {

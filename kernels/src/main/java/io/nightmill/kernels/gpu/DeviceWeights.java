@@ -5,17 +5,25 @@ import io.nightmill.tensor.Matrix;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
+import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
 /**
  * Weights in the device's memory, uploaded when they are first used: as stored, in panels of {@value DeviceKernel#GROUP} outputs with
- * the words of a block that far apart ({@link ProductKernels}). Blocks are rounded up to whole words.
+ * the words of a block that far apart ({@link ProductKernels}). Blocks are rounded up to whole words. Weights beyond a limit stay in the
+ * host's memory in that form, and are brought when they are used ({@link StreamedWeights}).
  */
 final class DeviceWeights {
     private static final int PANEL = DeviceKernel.GROUP;
+    /** Of the memory for weights where it is too little for all: what holds those that stay. */
+    private static final double RESIDENT = 0.75;
+    /** Streamed weights are cut to blocks of so many bytes, where panels allow. */
+    private static final long MOST_STREAMED = 1 << 28;
 
     /**
      * @param parts cut by outputs, where one allocation or a kernel's count of words would be too small for all
@@ -24,8 +32,23 @@ final class DeviceWeights {
      */
     record Uploaded(List<Part> parts, Device.@Nullable View scales, int scalesEach) {}
 
-    /** @param words {@code [weights, panels, blocks, blockWords, 64]} */
-    record Part(Device.View words, int firstOutput, int outs) {}
+    /**
+     * @param words {@code [weights, panels, blocks, blockWords, 64]}
+     * @param placeOf where each weight is among those; null where they are in order
+     */
+    record Part(Device.View words, int firstOutput, int outs, Device.@Nullable View placeOf) {}
+
+    /**
+     * Weights that are brought.
+     *
+     * @param parts all of them, cut by outputs
+     * @param experts each of them by itself; empty where there is one
+     */
+    private record Streamed(
+            List<StreamedWeights.Block> parts,
+            List<StreamedWeights.Block> experts,
+            Device.@Nullable View scales,
+            int scalesEach) {}
 
     /** Weights are the same if they are the same objects. */
     private record Key(List<Matrix> weights) {
@@ -48,14 +71,77 @@ final class DeviceWeights {
 
     private final Device device;
     private final Map<Key, Uploaded> uploaded = new HashMap<>();
+    private final Map<Key, Streamed> streamed = new HashMap<>();
+    private final Map<Key, Streamed> streamedExperts = new HashMap<>();
+    private long residentLimit = Long.MAX_VALUE;
+    private long residentBytes;
+    private @Nullable StreamedWeights streams;
 
     DeviceWeights(Device device) {
         this.device = device;
     }
 
-    /** Weights of one shape, as one array. */
-    Uploaded of(List<Matrix> weights) {
-        return uploaded.computeIfAbsent(new Key(weights), key -> upload(weights));
+    /** From now on no more than so many bytes of the device are for weights, including what others are brought through. */
+    void limit(long bytes) {
+        residentLimit = (long) (RESIDENT * bytes);
+        // A layer's experts have two sizes as a rule.
+        streams = new StreamedWeights(device, (bytes - residentLimit) / 3);
+    }
+
+    StreamedWeights.Cost cost() {
+        return streams == null ? StreamedWeights.Cost.NONE : streams.cost();
+    }
+
+    /** Weights of one shape as one array, on the device for good; null where they are not. */
+    @Nullable
+    Uploaded resident(List<Matrix> weights) {
+        Key key = new Key(weights);
+        Uploaded found = uploaded.get(key);
+        if (found == null && !streamed.containsKey(key) && !streamedExperts.containsKey(key)) {
+            long bytes = panelBytes(weights.get(0)) * panels(weights.get(0)) * weights.size();
+            if (bytes <= residentLimit - residentBytes) {
+                residentBytes += bytes;
+                found = upload(weights);
+                uploaded.put(key, found);
+            }
+        }
+        return found;
+    }
+
+    /** What is run with weights: kernels that read them. */
+    interface Use {
+        void run(Part part, Uploaded of);
+    }
+
+    /**
+     * Runs kernels over weights, wherever they are.
+     *
+     * @param chosen which of several weights are read; null is all
+     */
+    void each(List<Matrix> weights, @Nullable Supplier<int[]> chosen, Use use) {
+        Uploaded found = resident(weights);
+        if (found != null) {
+            found.parts.forEach(part -> use.run(part, found));
+            return;
+        }
+        StreamedWeights through = Objects.requireNonNull(streams, "only a limit makes weights stream");
+        boolean byExpert = chosen != null && weights.size() > 1;
+        Streamed group = (byExpert ? streamedExperts : streamed)
+                .computeIfAbsent(new Key(weights), key -> pack(weights, byExpert, through));
+        Uploaded scales = new Uploaded(List.of(), group.scales, group.scalesEach);
+        if (byExpert) {
+            int outs = weights.get(0).out();
+            through.experts(
+                    group.experts,
+                    Arrays.stream(chosen.get()).distinct().sorted().toArray(),
+                    (experts, placeOf) -> use.run(new Part(experts, 0, outs, placeOf), scales));
+            return;
+        }
+        for (StreamedWeights.Block block : group.parts) {
+            Device.View words = through.bring(block);
+            use.run(new Part(words, block.firstOutput, block.outs, null), scales);
+            through.used(block);
+        }
     }
 
     static int blockValues(Format format) {
@@ -71,7 +157,19 @@ final class DeviceWeights {
         return (Math.max(4, format.blockBytes()) + 3) / 4;
     }
 
-    private Uploaded upload(List<Matrix> weights) {
+    private static int blocks(Matrix w) {
+        return (w.in() + blockValues(w.format()) - 1) / blockValues(w.format());
+    }
+
+    private static long panelBytes(Matrix w) {
+        return 4L * blocks(w) * blockWords(w.format()) * PANEL;
+    }
+
+    private static int panels(Matrix w) {
+        return (w.out() + PANEL - 1) / PANEL;
+    }
+
+    private static void requireAlike(List<Matrix> weights) {
         Matrix first = weights.get(0);
         for (Matrix w : weights) {
             if (w.format() != first.format() || w.out() != first.out() || w.in() != first.in()) {
@@ -79,40 +177,86 @@ final class DeviceWeights {
                         .formatted(w.format(), w.shape(), first.format(), first.shape()));
             }
         }
-        int blocks = (first.in() + blockValues(first.format()) - 1) / blockValues(first.format());
-        long panelBytes = 4L * blocks * blockWords(first.format()) * PANEL;
-        long most = Math.min(device.mostBytes(), 4L * Integer.MAX_VALUE);
-        long panelsAtOnce = most / panelBytes / weights.size();
-        if (panelsAtOnce == 0) {
+    }
+
+    private int panelsAtOnce(List<Matrix> weights, long most) {
+        long count = Math.min(most, Math.min(device.mostBytes(), 4L * Integer.MAX_VALUE))
+                / panelBytes(weights.get(0))
+                / weights.size();
+        if (count == 0) {
             throw new DeviceException(
                     "Cannot hold %d weights %s in one allocation of %s: it takes %,d bytes"
-                            .formatted(weights.size(), first.shape(), device.describe(), most),
+                            .formatted(
+                                    weights.size(),
+                                    weights.get(0).shape(),
+                                    device.describe(),
+                                    Math.min(most, device.mostBytes())),
                     false);
         }
-        int panels = (first.out() + PANEL - 1) / PANEL;
+        return (int) Math.min(count, panels(weights.get(0)));
+    }
+
+    private static int scalesEach(List<Matrix> weights) {
+        Matrix.Scales scales = weights.get(0).scales();
+        return scales == null ? 0 : scales.values().length;
+    }
+
+    private Uploaded upload(List<Matrix> weights) {
+        requireAlike(weights);
+        Matrix first = weights.get(0);
+        long panelBytes = panelBytes(first);
+        int atOnce = panelsAtOnce(weights, Long.MAX_VALUE);
         List<Part> parts = new ArrayList<>();
         ByteBuffer panel = ByteBuffer.allocate(Math.toIntExact(panelBytes)).order(ByteOrder.LITTLE_ENDIAN);
-        for (int from = 0; from < panels; from += (int) panelsAtOnce) {
-            int count = (int) Math.min(panelsAtOnce, panels - from);
+        for (int from = 0; from < panels(first); from += atOnce) {
+            int count = Math.min(atOnce, panels(first) - from);
             long bytes = panelBytes * count * weights.size();
             Device.Memory memory = device.allocate(bytes);
             for (int i = 0; i < weights.size(); i++) {
                 for (int p = 0; p < count; p++) {
-                    pack(weights.get(i), (from + p) * PANEL, blocks, panel);
+                    pack(weights.get(i), (from + p) * PANEL, panel, 0);
                     device.write(memory, panelBytes * (i * (long) count + p), panel);
                 }
             }
             int firstOutput = from * PANEL;
             int outs = Math.min(first.out() - firstOutput, count * PANEL);
-            parts.add(new Part(new Device.View(memory, 0, bytes), firstOutput, outs));
+            parts.add(new Part(new Device.View(memory, 0, bytes), firstOutput, outs, null));
         }
-        return new Uploaded(
-                parts,
-                scales(weights),
-                first.scales() == null ? 0 : first.scales().values().length);
+        return new Uploaded(parts, scales(weights), scalesEach(weights));
     }
 
-    private static void pack(Matrix w, int firstOutput, int blocks, ByteBuffer panel) {
+    private Streamed pack(List<Matrix> weights, boolean byExpert, StreamedWeights through) {
+        requireAlike(weights);
+        List<StreamedWeights.Block> parts = new ArrayList<>();
+        List<StreamedWeights.Block> experts = new ArrayList<>();
+        if (byExpert) {
+            panelsAtOnce(weights.subList(0, 1), Integer.MAX_VALUE);
+            weights.forEach(w -> experts.add(block(List.of(w), 0, panels(w), through)));
+        } else {
+            int atOnce = panelsAtOnce(weights, MOST_STREAMED);
+            for (int from = 0; from < panels(weights.get(0)); from += atOnce) {
+                parts.add(block(weights, from, Math.min(atOnce, panels(weights.get(0)) - from), through));
+            }
+        }
+        return new Streamed(parts, experts, scales(weights), scalesEach(weights));
+    }
+
+    /** Panels of weights as they will lie on the device. */
+    private static StreamedWeights.Block block(List<Matrix> weights, int from, int count, StreamedWeights through) {
+        Matrix first = weights.get(0);
+        int panelBytes = Math.toIntExact(panelBytes(first));
+        ByteBuffer bytes = through.allocate(Math.toIntExact((long) panelBytes * count * weights.size()));
+        for (int i = 0; i < weights.size(); i++) {
+            for (int p = 0; p < count; p++) {
+                pack(weights.get(i), (from + p) * PANEL, bytes, (i * count + p) * panelBytes);
+            }
+        }
+        return new StreamedWeights.Block(bytes, from * PANEL, Math.min(first.out() - from * PANEL, count * PANEL));
+    }
+
+    /** Writes a panel to {@code to} and on. */
+    private static void pack(Matrix w, int firstOutput, ByteBuffer panel, int to) {
+        int blocks = blocks(w);
         int blockWords = blockWords(w.format());
         int blockBytes = Math.max(4, w.format().blockBytes());
         for (int n = 0; n < PANEL; n++) {
@@ -125,7 +269,7 @@ final class DeviceWeights {
                 int blockEnd = Math.min(end, block + blockBytes);
                 for (int j = 0; j < blockWords; j++) {
                     int word = source == null ? 0 : word(source, block + 4 * j, blockEnd);
-                    panel.putInt(4 * ((b * blockWords + j) * PANEL + n), word);
+                    panel.putInt(to + 4 * ((b * blockWords + j) * PANEL + n), word);
                 }
             }
         }

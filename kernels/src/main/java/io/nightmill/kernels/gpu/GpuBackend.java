@@ -4,6 +4,7 @@ import io.nightmill.kernels.Activation;
 import io.nightmill.kernels.Backend;
 import io.nightmill.kernels.FastWeights;
 import io.nightmill.kernels.Recurrence;
+import io.nightmill.kernels.Unpack;
 import io.nightmill.kernels.Update;
 import io.nightmill.tensor.Batch;
 import io.nightmill.tensor.Buffer;
@@ -19,6 +20,7 @@ import java.nio.ByteOrder;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
 /** The operations on a device: every tensor, state and weight lives there, and kernels are queued without waiting. */
@@ -67,6 +69,19 @@ public final class GpuBackend implements Backend {
     @Override
     public String name() {
         return device.describe();
+    }
+
+    /**
+     * From now on no more than so many bytes of the device are for weights: others stay in the host's memory, and are brought when they are
+     * used.
+     */
+    public void limitWeights(long bytes) {
+        weights.limit(bytes);
+    }
+
+    /** What it took so far to bring weights that the device does not hold. Any thread may ask. */
+    public StreamedWeights.Cost streamed() {
+        return weights.cost();
     }
 
     public Device.Traffic traffic() {
@@ -219,12 +234,24 @@ public final class GpuBackend implements Backend {
                 .set("firstOutput", part.firstOutput())
                 .set("outs", part.outs())
                 .set("scales", uploaded.scales())
-                .set("scalesAt", uploaded.scalesEach());
+                .set("scalesAt", uploaded.scalesEach())
+                .set("placeOf", part.placeOf())
+                .set("placed", part.placeOf() != null);
     }
 
     @Override
     public void embed(Tensor out, Matrix table, int[] ids, float scale) {
-        DeviceWeights.Uploaded uploaded = weights.of(List.of(table));
+        DeviceWeights.Uploaded uploaded = weights.resident(List.of(table));
+        if (uploaded == null) {
+            // A few rows of what does not fit are less than all of it.
+            float[] rows = new float[Math.multiplyExact(ids.length, table.in())];
+            for (int i = 0; i < ids.length; i++) {
+                Unpack.row(table, ids[i], rows, i * table.in());
+            }
+            upload(out, rows);
+            scale(out, out, scale);
+            return;
+        }
         Device.View tokens = ints("ids", ids);
         int size = Math.multiplyExact(ids.length, table.in());
         for (DeviceWeights.Part part : uploaded.parts()) {
@@ -254,7 +281,7 @@ public final class GpuBackend implements Backend {
             DeviceRoutes to = (DeviceRoutes) routes;
             launch.set("tiles", to == null ? null : to.views.get("tiles"));
             int tiles = to == null ? tiles(x.rows()) : to.tiles;
-            multiply(launch, out, x, product.weights(), tiles);
+            multiply(launch, out, x, product.weights(), tiles, to == null ? null : to::experts);
         }
     }
 
@@ -262,23 +289,23 @@ public final class GpuBackend implements Backend {
         return (rows + ProductKernels.ROWS - 1) / ProductKernels.ROWS;
     }
 
-    private void multiply(Launch launch, Tensor out, Tensor x, List<Matrix> list, int tiles) {
+    private void multiply(
+            Launch launch, Tensor out, Tensor x, List<Matrix> list, int tiles, @Nullable Supplier<int[]> chosen) {
         Matrix w = list.get(0);
-        DeviceWeights.Uploaded uploaded = weights.of(list);
         int slice = Math.max(SLICE, (w.in() / MOST_SLICES + SLICE - 1) / SLICE * SLICE);
         launch.set("x", view(x))
                 .set("xWidth", x.width())
                 .set("outWidth", out.width())
                 .set("rows", x.rows())
                 .set("slice", slice);
-        for (DeviceWeights.Part part : uploaded.parts()) {
+        weights.each(list, chosen, (part, uploaded) -> {
             int panels = (part.outs() + DeviceKernel.GROUP - 1) / DeviceKernel.GROUP;
             part(launch, uploaded, part).groups(panels, tiles, ProductKernels.SLOTS);
             if (device.isCpu() && (w.format() == Format.F32 || w.format() == Format.BF16)) {
                 launch.wide(4);
             }
             device.run(launch);
-        }
+        });
     }
 
     @Override
@@ -291,7 +318,7 @@ public final class GpuBackend implements Backend {
                 .set("outStep", out.width() / heads.size())
                 .set("grouping", 2)
                 .set("tiles", null);
-        multiply(launch, out, x, heads, tiles(x.rows()) * heads.size());
+        multiply(launch, out, x, heads, tiles(x.rows()) * heads.size(), null);
     }
 
     @Override

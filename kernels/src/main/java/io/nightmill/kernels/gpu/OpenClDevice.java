@@ -94,6 +94,13 @@ public final class OpenClDevice implements Device {
         }
     }
 
+    private record Queued(_cl_event handle) implements Event {
+        @Override
+        public void close() {
+            clReleaseEvent(handle);
+        }
+    }
+
     /** Memory whose owner is gone; released by the thread that uses the device. */
     private record Orphan(_cl_mem handle, long bytes) {}
 
@@ -103,6 +110,9 @@ public final class OpenClDevice implements Device {
     private final _cl_device_id device;
     private final _cl_context context;
     private final _cl_command_queue queue;
+    /** For what is written beside the kernels. */
+    private final _cl_command_queue transfers;
+
     private final Map<String, Built> built = new HashMap<>();
     private final List<_cl_program> programs = new ArrayList<>();
     private final Queue<Orphan> orphans = new ConcurrentLinkedQueue<>();
@@ -128,6 +138,8 @@ public final class OpenClDevice implements Device {
         check(error[0], "create a context");
         queue = clCreateCommandQueue(context, device, 0, error);
         check(error[0], "create a queue");
+        transfers = clCreateCommandQueue(context, device, 0, error);
+        check(error[0], "create a queue for transfers");
     }
 
     /** What OpenCL's loader finds, GPUs first. */
@@ -344,6 +356,42 @@ public final class OpenClDevice implements Device {
         read += count;
     }
 
+    @Override
+    public Event writeBeside(Memory to, long at, ByteBuffer bytes, @Nullable Event after) {
+        _cl_event before = after == null ? null : ((Queued) after).handle;
+        if (before != null) {
+            // Nobody else may send off what is waited for.
+            check(clFlush(queue), "flush");
+        }
+        check(
+                clEnqueueWriteBuffer(
+                        transfers,
+                        ((Held) to).handle,
+                        CL_FALSE,
+                        at,
+                        bytes.remaining(),
+                        new BytePointer(bytes),
+                        before == null ? 0 : 1,
+                        before == null ? null : new PointerPointer<>(1).put(before),
+                        handle),
+                "write " + bytes.remaining() + " bytes beside");
+        check(clFlush(transfers), "flush");
+        written += bytes.remaining();
+        return new Queued(new _cl_event(handle.get(0)));
+    }
+
+    @Override
+    public Event mark() {
+        check(clEnqueueMarkerWithWaitList(queue, 0, (PointerPointer<?>) null, handle), "mark");
+        return new Queued(new _cl_event(handle.get(0)));
+    }
+
+    @Override
+    public void await(Event event) {
+        PointerPointer<?> events = new PointerPointer<>(1).put(((Queued) event).handle);
+        check(clEnqueueBarrierWithWaitList(queue, 1, events, null), "wait");
+    }
+
     private void finish() {
         check(clFinish(queue), "finish");
         staged = 0;
@@ -490,10 +538,15 @@ public final class OpenClDevice implements Device {
             return;
         }
         closed = true;
+        clFinish(transfers);
         clFinish(queue);
         release();
-        built.values().forEach(kernel -> clReleaseKernel(kernel.kernel));
-        programs.forEach(program -> clReleaseProgram(program));
+        // As for building: PoCL's files of a program go with it.
+        synchronized (OpenClDevice.class) {
+            built.values().forEach(kernel -> clReleaseKernel(kernel.kernel));
+            programs.forEach(program -> clReleaseProgram(program));
+        }
+        clReleaseCommandQueue(transfers);
         clReleaseCommandQueue(queue);
         clReleaseContext(context);
         staging.close();

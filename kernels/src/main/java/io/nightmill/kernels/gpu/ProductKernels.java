@@ -18,6 +18,10 @@ final class ProductKernels extends DeviceKernel {
     int[] w;
     int[] tiles;
     int[] ids;
+    /** Where each weight is in {@code w}, -1 for those that are not there: their rows are left as they are. */
+    int[] placeOf;
+
+    int placed;
     int format;
     int blockValues;
     int blockWords;
@@ -57,10 +61,15 @@ final class ProductKernels extends DeviceKernel {
             first = tiles[3 * tile + 1];
             count = tiles[3 * tile + 2];
         }
+        int place = weight;
+        if (placed != 0) {
+            place = placeOf[weight];
+            count = place < 0 ? 0 : count;
+        }
         int output = getGroupId(0) * GROUP + lane;
         int panels = (outs + GROUP - 1) / GROUP;
         int blocks = (in + blockValues - 1) / blockValues;
-        int base = (weight * panels + getGroupId(0)) * blocks * blockWords * GROUP + lane;
+        int base = (place * panels + getGroupId(0)) * blocks * blockWords * GROUP + lane;
         int last = first + count - 1;
         int step = weight * xStep;
         int x0 = first * xWidth + step;

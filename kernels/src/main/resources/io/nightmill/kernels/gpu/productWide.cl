@@ -35,9 +35,13 @@ __kernel void productWide(PARAMETERS) {
     first = entry[1];
     count = entry[2];
   }
+  int place = placed ? (placeOf + placeOf_at)[weight] : weight;
+  if (place < 0) {
+    return;
+  }
   int panels = (outs + 63) / 64;
   int words = (in + blockValues - 1) / blockValues;
-  const __global int *panel = w + w_at + (weight * panels + get_group_id(0)) * words * 64 + get_local_id(0) * 16;
+  const __global int *panel = w + w_at + (place * panels + get_group_id(0)) * words * 64 + get_local_id(0) * 16;
   const __global float *x0 = x + x_at + first * xWidth + weight * xStep;
   const __global float *x1 = x0 + min(1, count - 1) * xWidth;
   const __global float *x2 = x0 + min(2, count - 1) * xWidth;
