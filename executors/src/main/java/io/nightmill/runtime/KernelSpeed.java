@@ -33,7 +33,13 @@ public record KernelSpeed(double flops, double bytesPerSecond) {
         boolean onDevice = devices > 0 && spec.device().index() < devices;
         return MEASURED.computeIfAbsent(onDevice ? "opencl" : spec.precision().name(), key -> {
             if (onDevice) {
-                return measure(new GpuBackend(OpenClDevice.open(Devices.index(spec.device(), List.of()))), Format.F32);
+                // Not while this JVM's runtime starts on the device, nor the other way round: the figures would be
+                // half, and PoCL loses
+                // files where two threads compile.
+                synchronized (ExecutorRuntime.class) {
+                    int index = Devices.index(spec.device(), List.of());
+                    return measure(new GpuBackend(OpenClDevice.open(index)), Format.F32);
+                }
             }
             Format format = spec.precision().products() == Products.EXACT ? Format.F32 : Format.BF16;
             return measure(ExecutorRuntime.backend(spec.precision(), spec.threads()), format);

@@ -44,6 +44,7 @@ public final class OpenClDevice implements Device {
     /** Bytes that travel to the device between two waits. */
     private static final int STAGING = 8 << 20;
 
+    private static final int BUILDS = 4;
     private static final int COLLECTIONS = 5;
     private static final long COLLECTION_NANOS = 50_000_000L;
 
@@ -474,10 +475,14 @@ public final class OpenClDevice implements Device {
             check(created.get(), "read the kernel " + source.name());
         }
         programs.add(program);
-        int result;
-        // PoCL's compiler loses its files where two threads build.
-        synchronized (OpenClDevice.class) {
-            result = clBuildProgram(program, 1, device, OPTIONS, null, null);
+        int result = CL_BUILD_PROGRAM_FAILURE;
+        // A compiler in our process that is made of LLVM, as PoCL's is, removes its temporary files on SIGSEGV, by
+        // which HotSpot
+        // stops threads and finds nulls; the build then fails for want of a file.
+        for (int i = 0; i < BUILDS && result == CL_BUILD_PROGRAM_FAILURE; i++) {
+            synchronized (OpenClDevice.class) {
+                result = clBuildProgram(program, 1, device, OPTIONS, null, null);
+            }
         }
         if (result != CL_SUCCESS) {
             throw new DeviceException(
@@ -541,11 +546,8 @@ public final class OpenClDevice implements Device {
         clFinish(transfers);
         clFinish(queue);
         release();
-        // As for building: PoCL's files of a program go with it.
-        synchronized (OpenClDevice.class) {
-            built.values().forEach(kernel -> clReleaseKernel(kernel.kernel));
-            programs.forEach(program -> clReleaseProgram(program));
-        }
+        built.values().forEach(kernel -> clReleaseKernel(kernel.kernel));
+        programs.forEach(program -> clReleaseProgram(program));
         clReleaseCommandQueue(transfers);
         clReleaseCommandQueue(queue);
         clReleaseContext(context);
