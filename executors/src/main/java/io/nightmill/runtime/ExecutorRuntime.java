@@ -13,7 +13,6 @@ import io.nightmill.kernels.HostBackend;
 import io.nightmill.kernels.gpu.DeviceException;
 import io.nightmill.kernels.gpu.GpuBackend;
 import io.nightmill.kernels.gpu.OpenClDevice;
-import io.nightmill.kernels.gpu.StreamedWeights;
 import io.nightmill.models.Model;
 import io.nightmill.models.ModelLoader;
 import io.nightmill.models.ModelText;
@@ -53,22 +52,6 @@ public final class ExecutorRuntime implements AutoCloseable {
 
         /** The engine is gone; the request may be tried again elsewhere. */
         void failed(Throwable reason);
-    }
-
-    /**
-     * Weights that a device did not hold.
-     *
-     * @param bytes brought to it
-     * @param expertHits experts that were there when they were chosen
-     * @param expertMisses those that had to be brought
-     */
-    public record Streamed(long bytes, long expertHits, long expertMisses) {
-        public static final Streamed NONE = new Streamed(0, 0, 0);
-
-        /** Of two devices. */
-        public Streamed plus(Streamed other) {
-            return new Streamed(bytes + other.bytes, expertHits + other.expertHits, expertMisses + other.expertMisses);
-        }
     }
 
     /** What tasks ask for, which after the loss of a device may not be what runs. */
@@ -259,13 +242,9 @@ public final class ExecutorRuntime implements AutoCloseable {
         return loop.counters();
     }
 
-    /** What it took so far to bring weights that the device does not hold. */
-    public Streamed streamed() {
-        if (onDevice == null) {
-            return Streamed.NONE;
-        }
-        StreamedWeights.Cost cost = onDevice.streamed();
-        return new Streamed(cost.bytes(), cost.hits(), cost.misses());
+    /** How this runtime's device was used so far. */
+    public DeviceUse deviceUse() {
+        return onDevice == null ? DeviceUse.NONE : DeviceUse.of(onDevice);
     }
 
     /** What steps took since the last call. */

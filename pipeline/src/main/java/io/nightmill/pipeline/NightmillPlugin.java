@@ -3,8 +3,8 @@ package io.nightmill.pipeline;
 import com.codahale.metrics.Gauge;
 import com.codahale.metrics.MetricRegistry;
 import io.nightmill.engine.Engine.Counters;
+import io.nightmill.runtime.DeviceUse;
 import io.nightmill.runtime.ExecutorRuntime;
-import io.nightmill.runtime.ExecutorRuntime.Streamed;
 import io.nightmill.runtime.ModelSpec;
 import java.io.Serializable;
 import java.util.List;
@@ -57,9 +57,7 @@ public final class NightmillPlugin implements SparkPlugin {
             long preemptions,
             long guessedTokens,
             long rightGuesses,
-            long streamedBytes,
-            long expertHits,
-            long expertMisses,
+            DeviceUse device,
             Map<String, Long> errors)
             implements Serializable {}
 
@@ -191,9 +189,9 @@ public final class NightmillPlugin implements SparkPlugin {
                     .map(ExecutorRuntime::backendName)
                     .collect(Collectors.joining(", "));
             Counters counters = counters();
-            Streamed streamed = ExecutorRuntime.running().stream()
-                    .map(ExecutorRuntime::streamed)
-                    .reduce(Streamed.NONE, Streamed::plus);
+            DeviceUse device = ExecutorRuntime.running().stream()
+                    .map(ExecutorRuntime::deviceUse)
+                    .reduce(DeviceUse.NONE, DeviceUse::plus);
             try {
                 sending.send(
                         context,
@@ -214,9 +212,7 @@ public final class NightmillPlugin implements SparkPlugin {
                                 counters.preemptions(),
                                 counters.guessedTokens(),
                                 counters.rightGuesses(),
-                                streamed.bytes(),
-                                streamed.expertHits(),
-                                streamed.expertMisses(),
+                                device,
                                 Map.copyOf(FAILED)));
             } catch (Exception e) {
                 LOG.debug("The driver is not listening", e);

@@ -1,5 +1,6 @@
 package io.nightmill.pipeline;
 
+import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
@@ -7,6 +8,8 @@ import io.nightmill.engine.Work;
 import io.nightmill.models.ModelSize;
 import io.nightmill.pipeline.NightmillPlugin.Progress;
 import io.nightmill.pipeline.RunMonitor.Snapshot;
+import io.nightmill.runtime.DeviceUse;
+import io.nightmill.runtime.DeviceUse.KernelTime;
 import io.nightmill.runtime.KernelSpeed;
 import java.io.IOException;
 import java.io.InputStream;
@@ -105,12 +108,31 @@ final class RunReport {
                     .put("preemptions", executor.preemptions())
                     .put("guessed_tokens", executor.guessedTokens())
                     .put("right_guesses", executor.rightGuesses());
-            if (executor.streamedBytes() > 0) {
-                // Weights that the device did not hold.
-                entry.putObject("streamed_weights")
-                        .put("bytes", executor.streamedBytes())
-                        .put("expert_hits", executor.expertHits())
-                        .put("expert_misses", executor.expertMisses());
+            addDevice(entry, executor.device());
+        }
+    }
+
+    private static void addDevice(ObjectNode executor, DeviceUse use) {
+        if (use.streamedBytes() > 0) {
+            executor.putObject("streamed_weights")
+                    .put("bytes", use.streamedBytes())
+                    .put("expert_hits", use.expertHits())
+                    .put("expert_misses", use.expertMisses());
+        }
+        if (use.kernels().isEmpty()) {
+            return;
+        }
+        double all = use.kernels().stream().mapToDouble(KernelTime::seconds).sum();
+        ArrayNode kernels = executor.putArray("kernels");
+        for (KernelTime kernel : use.kernels()) {
+            ObjectNode entry = kernels.addObject()
+                    .put("kernel", kernel.kernel())
+                    .put("launches", kernel.launches())
+                    .put("seconds", kernel.seconds())
+                    .put("share", kernel.seconds() / all);
+            if (kernel.flops() > 0) {
+                entry.put("flops_per_second", kernel.flops() / kernel.seconds())
+                        .put("weight_bytes_per_second", kernel.bytes() / kernel.seconds());
             }
         }
     }
@@ -150,6 +172,16 @@ final class RunReport {
         long[][] load = counters.expertLoad().value();
         double choices = Arrays.stream(load).flatMapToLong(Arrays::stream).sum();
         double experts = Arrays.stream(load).mapToInt(layer -> layer.length).sum();
+        for (JsonNode executor : json.path("executors")) {
+            for (JsonNode kernel : executor.path("kernels")) {
+                if (kernel.has("flops_per_second")) {
+                    ((ObjectNode) kernel)
+                            .put(
+                                    "of_product_flops",
+                                    kernel.path("flops_per_second").asDouble() / speed.flops());
+                }
+            }
+        }
         ObjectNode steps = json.putObject("steps");
         if (work.prefillSteps() > 0) {
             double seconds = work.prefillNanos() / 1e9;

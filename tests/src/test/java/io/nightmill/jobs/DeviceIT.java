@@ -1,6 +1,7 @@
 package io.nightmill.jobs;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.within;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
@@ -79,8 +80,19 @@ class DeviceIT {
         };
         Jobs.run(stories(input, few, limited).toArray(new String[0]));
         assertThat(Jobs.withoutTiming(few)).hasSize(6).isEqualTo(Jobs.withoutTiming(all));
-        assertThat(Jobs.report(all).at("/executors/0/streamed_weights").isMissingNode())
-                .isTrue();
+        JsonNode whole = Jobs.report(all).at("/executors/0");
+        assertThat(whole.path("streamed_weights").isMissingNode()).isTrue();
+        double shares = 0;
+        for (JsonNode kernel : whole.path("kernels")) {
+            assertThat(kernel.path("launches").asLong()).isPositive();
+            assertThat(kernel.path("seconds").asDouble()).isPositive();
+            shares += kernel.path("share").asDouble();
+            if (kernel.path("kernel").asText().startsWith("ProductKernels.product")) {
+                assertThat(kernel.path("flops_per_second").asDouble()).isPositive();
+                assertThat(kernel.path("of_product_flops").asDouble()).isPositive();
+            }
+        }
+        assertThat(shares).isCloseTo(1, within(1e-9));
         JsonNode streamed = Jobs.report(few).at("/executors/0/streamed_weights");
         assertThat(streamed.path("bytes").asLong()).isPositive();
         assertThat(streamed.path("expert_hits").asLong()).isPositive();

@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import io.nightmill.pipeline.NightmillPlugin.Progress;
 import io.nightmill.pipeline.RunMonitor.Snapshot;
+import io.nightmill.runtime.DeviceUse;
 import java.util.List;
 import java.util.Map;
 import org.junit.jupiter.api.Test;
@@ -11,7 +12,7 @@ import scala.xml.XML;
 
 class ConsoleTest {
     private static final Progress EXECUTOR = new Progress(
-            "<3>", "host", 9, 700, 300, 500, 40, 8, 3, 100, 25, 0, 0, 2, 0, 0, 0, 0, 0, Map.of("too_long", 2L));
+            "<3>", "host", 9, 700, 300, 500, 40, 8, 3, 100, 25, 0, 0, 2, 0, 0, DeviceUse.NONE, Map.of("too_long", 2L));
     private static final Snapshot HALF =
             new Snapshot(100, 50, 100, 1000, 300, 500, Map.of("too_long", 2L), List.of(EXECUTOR));
 

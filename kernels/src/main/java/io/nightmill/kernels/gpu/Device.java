@@ -1,6 +1,7 @@
 package io.nightmill.kernels.gpu;
 
 import java.nio.ByteBuffer;
+import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -75,6 +76,16 @@ public interface Device extends AutoCloseable {
      * @param at first byte
      */
     record View(Memory memory, long at, long bytes) {}
+
+    /** What each kernel took so far. Any thread may ask. */
+    List<KernelTime> kernelTimes();
+
+    /**
+     * @param seconds on the device, by the launches that were timed
+     * @param flops of products, else 0
+     * @param bytes of weights that products read, else 0
+     */
+    record KernelTime(String kernel, long launches, double seconds, double flops, double bytes) {}
 
     /** Bytes to the device and from it, and kernels launched. */
     record Traffic(long written, long read, long launches) {}

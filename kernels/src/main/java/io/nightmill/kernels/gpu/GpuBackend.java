@@ -84,6 +84,11 @@ public final class GpuBackend implements Backend {
         return weights.cost();
     }
 
+    /** What each kernel took so far. Any thread may ask. */
+    public List<Device.KernelTime> kernelTimes() {
+        return device.kernelTimes();
+    }
+
     public Device.Traffic traffic() {
         return device.traffic();
     }
@@ -304,6 +309,11 @@ public final class GpuBackend implements Backend {
             if (device.isCpu() && (w.format() == Format.F32 || w.format() == Format.BF16)) {
                 launch.wide(4);
             }
+            // Rows are of one weight or another; few rows meet few weights. Experts that are brought in turns count
+            // once.
+            double share = part.placeOf() == null ? (double) part.outs() / w.out() : 0;
+            double met = Math.min(1, (double) x.rows() / list.size());
+            launch.work(2.0 * x.rows() * w.in() * w.out() * share, part.words().bytes() * met);
             device.run(launch);
         });
     }

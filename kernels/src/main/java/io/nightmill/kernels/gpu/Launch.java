@@ -14,6 +14,8 @@ final class Launch {
     private int width = DeviceKernel.GROUP;
     private int depth = 1;
     private boolean tuned;
+    private double flops;
+    private double bytes;
 
     Launch(Class<? extends DeviceKernel> family, String entry) {
         this.family = family;
@@ -65,6 +67,21 @@ final class Launch {
         width = lanes;
         depth = 1;
         return this;
+    }
+
+    /** What it does, for the report: operations, and bytes of weights. */
+    Launch work(double flops, double bytes) {
+        this.flops = flops;
+        this.bytes = bytes;
+        return this;
+    }
+
+    double flops() {
+        return flops;
+    }
+
+    double bytes() {
+        return bytes;
     }
 
     boolean tuned() {

@@ -13,6 +13,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Queue;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.locks.LockSupport;
 import org.bytedeco.javacpp.BytePointer;
@@ -43,6 +44,9 @@ public final class OpenClDevice implements Device {
     private static final Cleaner CLEANER = Cleaner.create();
     /** Bytes that travel to the device between two waits. */
     private static final int STAGING = 8 << 20;
+
+    /** Odd, since layers are even, and timed launches should be of all of them. */
+    private static final int TIMED = 17;
 
     private static final int BUILDS = 4;
     private static final int COLLECTIONS = 5;
@@ -105,6 +109,35 @@ public final class OpenClDevice implements Device {
     /** Memory whose owner is gone; released by the thread that uses the device. */
     private record Orphan(_cl_mem handle, long bytes) {}
 
+    /** A kernel's launches, of which every {@value #TIMED}th is timed. */
+    private static final class Times {
+        private long launches;
+        private long timed;
+        private long nanos;
+        private double flops;
+        private double bytes;
+
+        /** Counts a launch, and says whether to time it. */
+        synchronized boolean add(Launch launch) {
+            flops += launch.flops();
+            bytes += launch.bytes();
+            return launches++ % TIMED == 0;
+        }
+
+        synchronized void took(long taken) {
+            timed++;
+            nanos += taken;
+        }
+
+        synchronized KernelTime of(String kernel) {
+            double seconds = timed == 0 ? 0 : nanos / 1e9 / timed * launches;
+            return new KernelTime(kernel, launches, seconds, flops, bytes);
+        }
+    }
+
+    /** A launch that is being timed. */
+    private record Pending(_cl_event event, Times times) {}
+
     private record Built(_cl_kernel kernel, List<Translator.Parameter> parameters) {}
 
     private final Info info;
@@ -117,6 +150,8 @@ public final class OpenClDevice implements Device {
     private final Map<String, Built> built = new HashMap<>();
     private final List<_cl_program> programs = new ArrayList<>();
     private final Queue<Orphan> orphans = new ConcurrentLinkedQueue<>();
+    private final Map<String, Times> times = new ConcurrentHashMap<>();
+    private final List<Pending> pending = new ArrayList<>();
     private long allocated;
     private final BytePointer staging = new BytePointer(STAGING);
     private final BytePointer argument = new BytePointer(8);
@@ -137,7 +172,7 @@ public final class OpenClDevice implements Device {
         properties.put(0, CL_CONTEXT_PLATFORM).put(1, found.platform.address()).put(2, 0);
         context = clCreateContext(properties, 1, new PointerPointer<>(1).put(device), null, null, error);
         check(error[0], "create a context");
-        queue = clCreateCommandQueue(context, device, 0, error);
+        queue = clCreateCommandQueue(context, device, CL_QUEUE_PROFILING_ENABLE, error);
         check(error[0], "create a queue");
         transfers = clCreateCommandQueue(context, device, 0, error);
         check(error[0], "create a queue for transfers");
@@ -355,6 +390,29 @@ public final class OpenClDevice implements Device {
         }
         staged = 0;
         read += count;
+        takeTimes();
+    }
+
+    /** Everything that was queued has been done. */
+    private void takeTimes() {
+        try (LongPointer moment = new LongPointer(1)) {
+            for (Pending launch : pending) {
+                check(clGetEventProfilingInfo(launch.event, CL_PROFILING_COMMAND_START, 8, moment, null), "time");
+                long start = moment.get();
+                check(clGetEventProfilingInfo(launch.event, CL_PROFILING_COMMAND_END, 8, moment, null), "time");
+                launch.times.took(moment.get() - start);
+                clReleaseEvent(launch.event);
+            }
+        }
+        pending.clear();
+    }
+
+    @Override
+    public List<KernelTime> kernelTimes() {
+        return times.entrySet().stream()
+                .map(entry -> entry.getValue().of(entry.getKey()))
+                .sorted(Comparator.comparing(KernelTime::seconds).reversed())
+                .toList();
     }
 
     @Override
@@ -396,6 +454,7 @@ public final class OpenClDevice implements Device {
     private void finish() {
         check(clFinish(queue), "finish");
         staged = 0;
+        takeTimes();
     }
 
     @Override
@@ -445,9 +504,15 @@ public final class OpenClDevice implements Device {
         set(kernel, place, 4, argument);
         global.put(0, (long) launch.groupsX() * launch.width()).put(1, (long) launch.groupsY() * launch.depth());
         local.put(0, launch.width()).put(1, launch.depth());
+        Times mine = times.computeIfAbsent(launch.toString(), key -> new Times());
+        PointerPointer<?> event = mine.add(launch) ? handle : null;
         check(
-                clEnqueueNDRangeKernel(queue, kernel.kernel, 2, null, global, local, 0, (_cl_event) null, null),
+                clEnqueueNDRangeKernel(
+                        queue, kernel.kernel, 2, null, global, local, 0, (PointerPointer<?>) null, event),
                 "run " + launch);
+        if (event != null) {
+            pending.add(new Pending(new _cl_event(handle.get(0)), mine));
+        }
         launches++;
     }
 

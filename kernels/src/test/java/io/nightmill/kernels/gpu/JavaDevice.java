@@ -98,6 +98,11 @@ public final class JavaDevice implements Device {
     public void await(Event event) {}
 
     @Override
+    public List<KernelTime> kernelTimes() {
+        return List.of();
+    }
+
+    @Override
     public Traffic traffic() {
         return new Traffic(0, 0, launches);
     }
