@@ -7,6 +7,7 @@ import io.nightmill.engine.Completion.Timing;
 import io.nightmill.engine.Request.Ask;
 import io.nightmill.engine.Scheduler.Share;
 import io.nightmill.kernels.Backend;
+import io.nightmill.kernels.Backend.Draw;
 import io.nightmill.kernels.Backend.Picks;
 import io.nightmill.layers.Decoder;
 import io.nightmill.layers.ExpertLoad;
@@ -291,26 +292,109 @@ public final class ContinuousEngine implements Engine {
                 .toArray();
         Picks picks = Picks.of(rows.length);
         backend.pick(picks, logits, targets);
+        int[][] drawn = draw(readings, targets, logits);
+        Picks judged = judge(drawn, logits);
         for (int i = 0; i < rows.length; i++) {
             Reading reading = readings.get(i);
             Sequence s = reading.sequence;
+            Choice choice = new Choice(logits, i, drawn[i].length == 0 ? picks : judged, drawn[i]);
             if (targets[i] >= 0) {
                 TokenScores scores = s.index < 0 ? s.job.promptScores : s.scores;
                 record(scores, picks.logprobs()[i], picks.ranks()[i], topCount(s), logits, i);
                 s.toScore = reading.position + 2;
             } else if (s.index < 0) {
-                fork(s, logits, i, picks);
+                fork(s, choice);
             } else if (reading.position <= s.trusted) {
-                follow(s, logits, i, picks);
+                follow(s, choice);
             }
         }
     }
 
+    /**
+     * What may follow a row of logits.
+     *
+     * @param picks the likeliest tokens of all rows, or the first ones drawn
+     * @param drawn a token for each output that begins or goes on here; empty if it is the likeliest
+     */
+    private record Choice(Tensor logits, int row, Picks picks, int[] drawn) {}
+
+    /** Draws a token for each output that does not simply take the likeliest, {@code [readings][outputs]}. */
+    private int[][] draw(List<Reading> readings, int[] targets, Tensor logits) {
+        int[][] drawn = new int[readings.size()][0];
+        List<Draw> plain = new ArrayList<>();
+        List<Draw> edited = new ArrayList<>();
+        List<Integer> editedRows = new ArrayList<>();
+        for (int i = 0; i < drawn.length; i++) {
+            Sequence s = readings.get(i).sequence;
+            Sampling sampling = s.job.request.ask() instanceof Ask.Generate generate ? generate.sampling() : null;
+            if (targets[i] >= 0 || sampling == null || sampling.isPlainGreedy()) {
+                continue;
+            }
+            if (sampling.edits()) {
+                editedRows.add(i);
+            }
+            int outputs = s.index < 0 ? s.job.outputs.length : 1;
+            drawn[i] = new int[outputs];
+            for (int j = 0; j < outputs; j++) {
+                int place = readings.get(i).position + 1 - s.promptLength;
+                int row = sampling.edits() ? editedRows.size() - 1 : i;
+                (sampling.edits() ? edited : plain)
+                        .add(Sampler.draw(row, sampling, s.job.request.id(), Math.max(0, s.index) + j, place));
+            }
+        }
+        int[] fromPlain = new int[plain.size()];
+        if (!plain.isEmpty()) {
+            backend.sample(fromPlain, logits, plain);
+        }
+        int[] fromEdited = new int[edited.size()];
+        if (!edited.isEmpty()) {
+            backend.sample(fromEdited, edit(readings, editedRows, logits), edited);
+        }
+        int nextPlain = 0;
+        int nextEdited = 0;
+        for (int i = 0; i < drawn.length; i++) {
+            boolean edits = editedRows.contains(i);
+            for (int j = 0; j < drawn[i].length; j++) {
+                drawn[i][j] = edits ? fromEdited[nextEdited++] : fromPlain[nextPlain++];
+            }
+        }
+        return drawn;
+    }
+
+    /** Rows of logits as their requests change them. */
+    private Tensor edit(List<Reading> readings, List<Integer> rows, Tensor logits) {
+        Tensor edited = scratch.tensor(rows.size(), logits.width());
+        for (int r = 0; r < rows.size(); r++) {
+            Reading reading = readings.get(rows.get(r));
+            Sequence s = reading.sequence;
+            float[] row = download(logits, rows.get(r));
+            Sampling sampling = ((Ask.Generate) s.job.request.ask()).sampling();
+            int count = reading.position + 1;
+            Sampler.edit(row, sampling, s.tokens, count, s.promptLength, s.job.ends, s.job.banned);
+            backend.upload(edited.rows(r, 1), row);
+        }
+        return edited;
+    }
+
+    /** Judges the first token that was drawn from each row. */
+    private Picks judge(int[][] drawn, Tensor logits) {
+        Picks judged = Picks.of(drawn.length);
+        if (Arrays.stream(drawn).anyMatch(tokens -> tokens.length > 0)) {
+            backend.pick(
+                    judged,
+                    logits,
+                    Arrays.stream(drawn)
+                            .mapToInt(tokens -> tokens.length > 0 ? tokens[0] : -1)
+                            .toArray());
+        }
+        return judged;
+    }
+
     /** Chooses the next token, and goes on trusting the guesses if it is the one that was guessed. */
-    private void follow(Sequence s, Tensor logits, int i, Picks picks) {
+    private void follow(Sequence s, Choice choice) {
         int guess = s.guessed > 0 ? s.tokens[s.count] : -1;
         int left = s.guessed - 1;
-        boolean ended = extend(s, logits, i, picks);
+        boolean ended = extend(s, choice, 0);
         boolean right = !ended && s.computed > 0 && guess >= 0 && s.tokens[s.count - 1] == guess;
         s.guessed = right ? left : 0;
         s.trusted = right ? s.trusted + 1 : -1;
@@ -352,7 +436,7 @@ public final class ContinuousEngine implements Engine {
     }
 
     /** The prompt is read: its outputs begin, each holding the prompt's states. */
-    private void fork(Sequence prompt, Tensor logits, int i, Picks picks) {
+    private void fork(Sequence prompt, Choice choice) {
         Job job = prompt.job;
         if (job.forked) {
             throw new IllegalStateException("the prompt of " + job.request.id() + " was read twice");
@@ -378,8 +462,8 @@ public final class ContinuousEngine implements Engine {
         List<Sequence> going = new ArrayList<>();
         for (Sequence output : outputs) {
             boolean ended = job.request.ask() instanceof Ask.Score
-                    ? begin(output, prompt, logits, i)
-                    : extend(output, logits, i, picks);
+                    ? begin(output, prompt, choice.logits, choice.row)
+                    : extend(output, choice, output.index);
             if (!ended) {
                 going.add(output);
             }
@@ -401,22 +485,24 @@ public final class ContinuousEngine implements Engine {
         return continuation.computed == continuation.count && end(continuation, Finish.SCORED, null);
     }
 
-    /** Chooses the next token. Returns whether the output ended with it. */
-    private boolean extend(Sequence s, Tensor logits, int i, Picks picks) {
+    /**
+     * Chooses the next token. Returns whether the output ended with it.
+     *
+     * @param output of those that were drawn for
+     */
+    private boolean extend(Sequence s, Choice choice, int output) {
         Job job = s.job;
         Sampling sampling = ((Ask.Generate) job.request.ask()).sampling();
         Picks chosen = Picks.of(1);
-        if (sampling.isPlainGreedy()) {
-            chosen.tokens()[0] = picks.tokens()[i];
-            chosen.logprobs()[0] = picks.logprobs()[i];
-            chosen.ranks()[0] = picks.ranks()[i];
+        int i = choice.row;
+        if (choice.drawn.length == 0 || output == 0) {
+            chosen.tokens()[0] = choice.picks.tokens()[i];
+            chosen.logprobs()[0] = choice.picks.logprobs()[i];
+            chosen.ranks()[0] = choice.picks.ranks()[i];
         } else {
-            double uniform = Sampler.uniform(sampling.seed(), job.request.id(), s.index, s.count - s.promptLength);
-            int token = Sampler.sample(
-                    download(logits, i), sampling, s.tokens, s.count, s.promptLength, uniform, job.ends, job.banned);
-            backend.pick(chosen, logits.rows(i, 1), new int[] {token});
+            backend.pick(chosen, choice.logits.rows(i, 1), new int[] {choice.drawn[output]});
         }
-        record(s.scores, chosen.logprobs()[0], chosen.ranks()[0], topCount(s), logits, i);
+        record(s.scores, chosen.logprobs()[0], chosen.ranks()[0], topCount(s), choice.logits, i);
         int token = chosen.tokens()[0];
         completionTokens++;
         job.firstToken = job.firstToken == 0 ? System.nanoTime() : job.firstToken;

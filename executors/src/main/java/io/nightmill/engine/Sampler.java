@@ -1,5 +1,6 @@
 package io.nightmill.engine;
 
+import io.nightmill.kernels.Backend.Draw;
 import java.util.Arrays;
 import java.util.Comparator;
 import java.util.HashMap;
@@ -9,7 +10,7 @@ import java.util.PriorityQueue;
 import java.util.Set;
 import java.util.stream.IntStream;
 
-/** From a row of logits to a token, in vLLM's order: bans and biases, penalties, temperature, min-p, top-k, top-p. */
+/** What a request does to its logits before a token is drawn from them, in vLLM's order: bans and biases, penalties. */
 final class Sampler {
     private Sampler() {}
 
@@ -17,25 +18,25 @@ final class Sampler {
      * @param logits of the whole vocabulary; changed in place
      * @param tokens prompt and output so far
      * @param promptLength how many of them are the prompt
-     * @param uniform in [0, 1), the row's random number for this place
      * @param ends tokens that may not come before {@code min_tokens}
      * @param banned token sequences that may not be completed
      */
-    static int sample(
+    static void edit(
             float[] logits,
             Sampling s,
             int[] tokens,
             int count,
             int promptLength,
-            double uniform,
             Set<Integer> ends,
             List<int[]> banned) {
         restrict(logits, s, tokens, count, promptLength, ends, banned);
         penalize(logits, s, tokens, count, promptLength);
-        if (s.temperature() == 0) {
-            return best(logits);
-        }
-        return draw(logits, s, uniform);
+    }
+
+    /** How the token at a place of an output is drawn from a row of logits. */
+    static Draw draw(int row, Sampling s, String id, int sample, int position) {
+        double uniform = uniform(s.seed(), id, sample, position);
+        return new Draw(row, s.temperature(), s.topK(), s.topP(), s.minP(), uniform);
     }
 
     private static void restrict(
@@ -96,16 +97,6 @@ final class Sampler {
         }
     }
 
-    static int best(float[] logits) {
-        int best = 0;
-        for (int id = 1; id < logits.length; id++) {
-            if (logits[id] > logits[best]) {
-                best = id;
-            }
-        }
-        return best;
-    }
-
     /** The {@code k} most likely tokens, best first; equal ones by id. */
     static int[] top(float[] logits, int k) {
         Comparator<Integer> worstFirst =
@@ -124,42 +115,6 @@ final class Sampler {
             top[i] = heap.poll();
         }
         return top;
-    }
-
-    private static int draw(float[] logits, Sampling s, double uniform) {
-        boolean ordered = s.topK() > 0 || s.topP() < 1 || s.minP() > 0;
-        int keep = s.topK() > 0 ? Math.min(s.topK(), logits.length) : logits.length;
-        int[] ids =
-                ordered ? top(logits, keep) : IntStream.range(0, logits.length).toArray();
-        double max = logits[ordered ? ids[0] : best(logits)];
-        double[] weights = new double[ids.length];
-        double total = 0;
-        for (int i = 0; i < ids.length; i++) {
-            double weight = Math.exp((logits[ids[i]] - max) / s.temperature());
-            weights[i] = weight >= s.minP() ? weight : 0;
-            total += weights[i];
-        }
-        double kept = 0;
-        if (s.topP() < 1) {
-            int i = 0;
-            while (i < weights.length && kept < s.topP() * total) {
-                kept += weights[i++];
-            }
-            Arrays.fill(weights, i, weights.length, 0);
-            total = kept;
-        }
-        double left = uniform * total;
-        int chosen = 0;
-        for (int i = 0; i < weights.length; i++) {
-            if (weights[i] > 0) {
-                chosen = i;
-                left -= weights[i];
-                if (left < 0) {
-                    break;
-                }
-            }
-        }
-        return ids[chosen];
     }
 
     /** A number in [0, 1) that depends on nothing but its arguments (SplitMix64's finalizer over each in turn). */

@@ -67,15 +67,19 @@ public record Sampling(
         }
     }
 
-    /** Whether the choice is always the most likely token of the raw logits, so that they need not be read. */
+    /** Whether the choice is always the most likely token of the raw logits. */
     boolean isPlainGreedy() {
-        return temperature == 0
-                && repetitionPenalty == 1
-                && presencePenalty == 0
-                && frequencyPenalty == 0
-                && logitBias.isEmpty()
-                && minTokens == 0
-                && badWords.isEmpty()
-                && allowedTokenIds.isEmpty();
+        return temperature == 0 && !edits();
+    }
+
+    /** Whether the logits change before a token is drawn. */
+    boolean edits() {
+        return repetitionPenalty != 1
+                || presencePenalty != 0
+                || frequencyPenalty != 0
+                || !logitBias.isEmpty()
+                || minTokens > 0
+                || !badWords.isEmpty()
+                || !allowedTokenIds.isEmpty();
     }
 }

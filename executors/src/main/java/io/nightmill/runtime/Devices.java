@@ -9,6 +9,11 @@ import java.util.List;
 
 /** Which device a model runs on. */
 public final class Devices {
+    /** Of a device's memory, what keys, values and states get where the weights would take all. */
+    private static final double STATE_SHARE = 0.2;
+    /** Packed for a device, weights take a little more than stored: blocks of 18 bytes become 20. */
+    private static final double PACKED = 1.12;
+
     private Devices() {}
 
     /**
@@ -72,21 +77,16 @@ public final class Devices {
         }
     }
 
-    /** Of a device's memory, what keys, values and states get where the weights would take all. */
-    private static final double STATE_SHARE = 0.2;
-    /** Packed for a device, weights take a little more than stored: blocks of 18 bytes become 20. */
-    private static final double PACKED = 1.12;
-
-    /**
-     * What weights may take of a device; 0 where they fit.
-     *
-     * @param weightBytes of all models, as stored
-     */
-    static long weightLimit(ModelSpec spec, OpenClDevice device, long weightBytes) {
+    /** What weights may take of a device, in bytes. */
+    static long weightLimit(ModelSpec spec, OpenClDevice device) {
         long most = (long) (spec.device().memoryFraction() * device.memoryBytes());
         long states = spec.limits().kvMemory();
-        long limit = states > 0 ? Math.max(0, most - states) : (long) ((1 - STATE_SHARE) * most);
-        return PACKED * weightBytes > limit ? limit : 0;
+        return states > 0 ? Math.max(0, most - states) : (long) ((1 - STATE_SHARE) * most);
+    }
+
+    /** What weights take on a device, about. */
+    static long packedBytes(long stored) {
+        return (long) (PACKED * stored);
     }
 
     /** What the engine may hold on a device beside the weights, which are there by now. */

@@ -82,8 +82,8 @@ public final class ExecutorRuntime implements AutoCloseable {
                 : new Draft(drafting.decoder(), drafting.text().contextLength());
         if (device != null) {
             long all = model.weightBytes() + (drafting == null ? 0 : drafting.weightBytes());
-            long limit = Devices.weightLimit(spec, device, all);
-            if (limit > 0) {
+            long limit = Devices.weightLimit(spec, device);
+            if (Devices.packedBytes(all) > limit) {
                 LOG.warn(
                         "{} takes {} bytes of weights, of which {} may hold {}: the others stay in the host's memory, and are brought whenever they are used",
                         spec.path(),

@@ -4,7 +4,11 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
 
+import io.nightmill.kernels.Backend;
+import io.nightmill.kernels.Backend.Draw;
+import io.nightmill.kernels.ReferenceBackend;
 import io.nightmill.runtime.SamplingJson;
+import io.nightmill.tensor.Tensor;
 import java.util.List;
 import java.util.Set;
 import org.junit.jupiter.api.Test;
@@ -15,7 +19,18 @@ class SamplerTest {
     private static int sample(
             String parameters, int[] tokens, int prompt, double uniform, Set<Integer> ends, List<int[]> banned) {
         Sampling sampling = SamplingJson.parse(parameters, null);
-        return Sampler.sample(LOGITS.clone(), sampling, tokens, tokens.length, prompt, uniform, ends, banned);
+        float[] logits = LOGITS.clone();
+        Sampler.edit(logits, sampling, tokens, tokens.length, prompt, ends, banned);
+        return draw(logits, sampling, uniform);
+    }
+
+    private static int draw(float[] logits, Sampling s, double uniform) {
+        Backend backend = new ReferenceBackend();
+        Tensor row = new Tensor(backend.allocate(logits.length), 0, 1, logits.length);
+        backend.upload(row, logits);
+        int[] token = new int[1];
+        backend.sample(token, row, List.of(new Draw(0, s.temperature(), s.topK(), s.topP(), s.minP(), uniform)));
+        return token[0];
     }
 
     private static int sample(String parameters) {
@@ -43,7 +58,7 @@ class SamplerTest {
         Sampling sampling = SamplingJson.parse("{\"temperature\":0.8}", null);
         for (int i = 0; i < draws; i++) {
             double uniform = Sampler.uniform(3, "row", 0, i);
-            counts[Sampler.sample(LOGITS.clone(), sampling, new int[0], 0, 0, uniform, Set.of(), List.of())]++;
+            counts[draw(LOGITS, sampling, uniform)]++;
         }
         double sum = 0;
         for (float logit : LOGITS) {

@@ -189,8 +189,8 @@ class BatchInvarianceTest {
         if (cost.perToken() == 0) {
             return 4 * cost.perSequence();
         }
-        // Pages for 18 times 16 tokens, and as many bytes for slots.
-        long pages = cost.perToken() * 16 * 18;
+        // Pages for 14 times 16 tokens, and as many bytes for slots.
+        long pages = cost.perToken() * 16 * 14;
         return cost.perSequence() == 0 ? pages : Math.max(2 * pages, 12 * cost.perSequence());
     }
 
@@ -198,7 +198,7 @@ class BatchInvarianceTest {
     private static boolean preempts(String fixture) {
         StateCost cost =
                 StateCost.of(load(fixture, new HostBackend(1)).decoder().states(), KvType.F32);
-        long pages = cost.perToken() * 16 * 18;
+        long pages = cost.perToken() * 16 * 14;
         return pages > 0 && pages >= 6 * cost.perSequence() && !fixture.equals("llama_dynamic");
     }
 

@@ -214,6 +214,13 @@ public interface Backend extends AutoCloseable {
     void pick(Picks out, Tensor logits, int[] targets);
 
     /**
+     * Draws tokens from rows of logits {@code [rows, vocabulary]}.
+     *
+     * @param tokens what is drawn
+     */
+    void sample(int[] tokens, Tensor logits, List<Draw> draws);
+
+    /**
      * Chooses each row's experts from its router logits {@code [tokens, experts]}.
      *
      * @param choiceBias {@code [1, experts]}
@@ -290,6 +297,18 @@ public interface Backend extends AutoCloseable {
             return new Glu(activation, false, 0, 0);
         }
     }
+
+    /**
+     * How a token is drawn from {@code softmax(logits / temperature)}. Tokens that are less likely than {@code minP} times the likeliest do not
+     * take part, nor those beyond the {@code topK} likeliest; of the others, from the likeliest on, as few do as have {@code topP} of their
+     * sum. Equal logits rank by id. The token is the first, by id, at which the running sum exceeds {@code uniform} times the sum.
+     *
+     * @param row of the logits
+     * @param temperature 0 takes the likeliest token
+     * @param topK 0 or less is all
+     * @param uniform in [0, 1)
+     */
+    record Draw(int row, double temperature, int topK, double topP, double minP, double uniform) {}
 
     /** The judged tokens of each row. */
     record Picks(int[] tokens, float[] logprobs, int[] ranks) {

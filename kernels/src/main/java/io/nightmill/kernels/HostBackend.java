@@ -648,6 +648,16 @@ public final class HostBackend implements Backend {
         });
     }
 
+    @Override
+    public void sample(int[] tokens, Tensor logits, List<Draw> draws) {
+        int n = logits.width();
+        workers.run(tokens.length, i -> {
+            Draw draw = draws.get(i);
+            int from = offset(logits) + draw.row() * n;
+            tokens[i] = HostSampler.draw(values(logits), from, n, draw, scratch(1, n), lanes);
+        });
+    }
+
     static int rank(float[] x, int from, int n, int token) {
         int rank = 1;
         for (int d = 0; d < n; d++) {

@@ -9,6 +9,7 @@ import io.nightmill.tensor.KvType;
 import io.nightmill.tensor.Matrix;
 import io.nightmill.tensor.State;
 import io.nightmill.tensor.Tensor;
+import java.util.Comparator;
 import java.util.List;
 import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
@@ -778,6 +779,48 @@ public final class ReferenceBackend implements Backend {
             out.logprobs()[i] = (float) (get(logits, i, token) - get(logits, i, best) - Math.log(sum));
             out.ranks()[i] = rank;
         }
+    }
+
+    @Override
+    public void sample(int[] tokens, Tensor logits, List<Draw> draws) {
+        for (int i = 0; i < tokens.length; i++) {
+            tokens[i] = sample(logits, draws.get(i));
+        }
+    }
+
+    private static int sample(Tensor logits, Draw draw) {
+        int n = logits.width();
+        List<Integer> order = IntStream.range(0, n)
+                .boxed()
+                .sorted(Comparator.comparingDouble(id -> -(get(logits, draw.row(), id) + 0.0)))
+                .toList();
+        double most = get(logits, draw.row(), order.get(0));
+        if (draw.temperature() == 0) {
+            return order.get(0);
+        }
+        double[] weights = new double[n];
+        double total = 0;
+        for (int id : order.subList(0, draw.topK() > 0 ? Math.min(draw.topK(), n) : n)) {
+            double weight = Math.exp((get(logits, draw.row(), id) - most) / draw.temperature());
+            weights[id] = weight >= draw.minP() ? weight : 0;
+            total += weights[id];
+        }
+        double kept = 0;
+        for (int id : order) {
+            if (draw.topP() < 1 && kept >= draw.topP() * total) {
+                weights[id] = 0;
+            }
+            kept += weights[id];
+        }
+        double left = draw.uniform() * kept;
+        int chosen = -1;
+        for (int id = 0; id < n && (chosen < 0 || left >= 0); id++) {
+            if (weights[id] > 0) {
+                chosen = id;
+                left -= weights[id];
+            }
+        }
+        return chosen;
     }
 
     @Override

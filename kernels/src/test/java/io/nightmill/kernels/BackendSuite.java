@@ -3,6 +3,7 @@ package io.nightmill.kernels;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.nightmill.kernels.Backend.Attention;
+import io.nightmill.kernels.Backend.Draw;
 import io.nightmill.kernels.Backend.Glu;
 import io.nightmill.kernels.Backend.Picks;
 import io.nightmill.kernels.Backend.Product;
@@ -470,6 +471,35 @@ abstract class BackendSuite {
         assertThat(actual.ranks()).containsExactly(expected.ranks());
         assertThat(actual.ranks()[2]).as("equal logits rank by id").isEqualTo(2);
         assertClose("logprobs", actual.logprobs(), expected.logprobs());
+    }
+
+    /** Logits in steps of a quarter, so that many are equal, and a row of two zeros. */
+    @Test
+    void samplesTokens() {
+        for (int width : new int[] {2, 131, 700}) {
+            float[] logits = new float[3 * width];
+            for (int i = 0; i < 2 * width; i++) {
+                logits[i] = Math.round(12 * random.nextGaussian()) / 4f;
+            }
+            logits[2 * width] = -0f;
+            logits[width / 2] = Float.NEGATIVE_INFINITY;
+            List<Draw> draws = new ArrayList<>();
+            for (int topK : new int[] {0, 1, 5, 50, 1000}) {
+                for (double topP : new double[] {1, 0.91, 0.35}) {
+                    for (double minP : new double[] {0, 0.05}) {
+                        int row = draws.size() % 3;
+                        draws.add(new Draw(row, 0.7, topK, topP, minP, random.nextDouble()));
+                    }
+                }
+            }
+            draws.add(new Draw(0, 0, 0, 1, 0, 0.5));
+            draws.add(new Draw(1, 1.5, 0, 1, 0, 0.999999));
+            int[] expected = new int[draws.size()];
+            int[] actual = new int[draws.size()];
+            reference.sample(expected, tensor(reference, 3, width, logits), draws);
+            backend.sample(actual, tensor(backend, 3, width, logits), draws);
+            assertThat(actual).as("of %d", width).containsExactly(expected);
+        }
     }
 
     @Test

@@ -671,6 +671,30 @@ public final class GpuBackend implements Backend {
         }
     }
 
+    @Override
+    public void sample(int[] tokens, Tensor logits, List<Draw> draws) {
+        int[] numbers = new int[2 * tokens.length];
+        float[] rules = new float[4 * tokens.length];
+        for (int i = 0; i < tokens.length; i++) {
+            Draw draw = draws.get(i);
+            numbers[2 * i] = draw.row();
+            numbers[2 * i + 1] = draw.topK();
+            rules[4 * i] = (float) draw.temperature();
+            rules[4 * i + 1] = (float) draw.topP();
+            rules[4 * i + 2] = (float) draw.minP();
+            rules[4 * i + 3] = (float) draw.uniform();
+        }
+        Device.View results = pool("drawn", 4L * tokens.length);
+        device.run(new Launch(SampleKernels.class, "sample")
+                .set("x", view(logits))
+                .set("width", logits.width())
+                .set("draws", ints("draws", numbers))
+                .set("rules", floats("rules", rules))
+                .set("results", results)
+                .groups(tokens.length, 1, 1));
+        read(results).asIntBuffer().get(tokens);
+    }
+
     private static Launch choices(String entry, DeviceRoutes routes) {
         Launch launch = new Launch(ChoiceKernels.class, entry)
                 .set("topK", routes.topK)

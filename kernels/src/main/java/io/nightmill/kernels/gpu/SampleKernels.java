@@ -1,0 +1,215 @@
+package io.nightmill.kernels.gpu;
+
+/**
+ * Tokens drawn from rows of logits. What the likeliest tokens are is found by halving: as many passes over a row as a key has bits, and
+ * nothing is sorted.
+ */
+final class SampleKernels extends DeviceKernel {
+    private static final float LEAST = -3.4028235E38f;
+
+    float[] x;
+    /** Of each draw: temperature, topP, minP, uniform. */
+    float[] rules;
+    /** Of each draw: row, topK. */
+    int[] draws;
+
+    int[] results;
+    int width;
+
+    @Local
+    float[] sums = new float[GROUP];
+
+    @Local
+    int[] counts = new int[GROUP];
+
+    /** A group per draw. A token takes part if its key is above {@code bound}, or is that and its id at most {@code last}. */
+    public void sample() {
+        int lane = getLocalId(0);
+        int draw = getGroupId(0);
+        int at = draws[2 * draw] * width;
+        int topK = draws[2 * draw + 1];
+        float temperature = rules[4 * draw];
+        float topP = rules[4 * draw + 1];
+        float minP = rules[4 * draw + 2];
+        float most = LEAST;
+        int best = width;
+        for (int d = lane; d < width; d += GROUP) {
+            if (x[at + d] > most || best == width) {
+                most = x[at + d];
+                best = d;
+            }
+        }
+        sums[lane] = most;
+        counts[lane] = best;
+        localBarrier();
+        for (int i = 0; i < GROUP; i++) {
+            boolean better =
+                    counts[i] < width && (best == width || sums[i] > most || sums[i] == most && counts[i] < best);
+            if (better) {
+                most = sums[i];
+                best = counts[i];
+            }
+        }
+        localBarrier();
+        float inverse = temperature > 0 ? 1 / temperature : 0;
+        int lowest = 1 << 31;
+        int bound = lowest;
+        int last = width;
+        if (topK > 0 && topK < width) {
+            int found = 0;
+            for (int bit = 31; bit >= 0; bit--) {
+                int tried = (found | 1 << bit) ^ lowest;
+                int mine = 0;
+                for (int d = lane; d < width; d += GROUP) {
+                    mine = key(x[at + d]) >= tried ? mine + 1 : mine;
+                }
+                counts[lane] = mine;
+                localBarrier();
+                int all = 0;
+                for (int i = 0; i < GROUP; i++) {
+                    all = all + counts[i];
+                }
+                localBarrier();
+                found = all >= topK ? found | 1 << bit : found;
+            }
+            bound = found ^ lowest;
+            int above = 0;
+            for (int d = lane; d < width; d += GROUP) {
+                above = key(x[at + d]) > bound ? above + 1 : above;
+            }
+            counts[lane] = above;
+            localBarrier();
+            int wanted = topK;
+            for (int i = 0; i < GROUP; i++) {
+                wanted = wanted - counts[i];
+            }
+            localBarrier();
+            last = 0;
+            for (int bit = 30; bit >= 0; bit--) {
+                int tried = last | 1 << bit;
+                int mine = 0;
+                for (int d = lane; d < width; d += GROUP) {
+                    mine = key(x[at + d]) == bound && d < tried ? mine + 1 : mine;
+                }
+                counts[lane] = mine;
+                localBarrier();
+                int all = 0;
+                for (int i = 0; i < GROUP; i++) {
+                    all = all + counts[i];
+                }
+                localBarrier();
+                last = all < wanted ? tried : last;
+            }
+        }
+        if (topP < 1) {
+            float part = 0;
+            for (int d = lane; d < width; d += GROUP) {
+                part = part + weight(x[at + d], d, most, inverse, minP, bound, last);
+            }
+            sums[lane] = part;
+            localBarrier();
+            float goal = 0;
+            for (int i = 0; i < GROUP; i++) {
+                goal = goal + sums[i];
+            }
+            goal = goal * topP;
+            localBarrier();
+            int found = 0;
+            for (int bit = 31; bit >= 0; bit--) {
+                int tried = (found | 1 << bit) ^ lowest;
+                float mine = 0;
+                for (int d = lane; d < width; d += GROUP) {
+                    float w = weight(x[at + d], d, most, inverse, minP, bound, last);
+                    mine = key(x[at + d]) >= tried ? mine + w : mine;
+                }
+                sums[lane] = mine;
+                localBarrier();
+                float all = 0;
+                for (int i = 0; i < GROUP; i++) {
+                    all = all + sums[i];
+                }
+                localBarrier();
+                found = all >= goal ? found | 1 << bit : found;
+            }
+            int edge = found ^ lowest;
+            float mine = 0;
+            for (int d = lane; d < width; d += GROUP) {
+                float w = weight(x[at + d], d, most, inverse, minP, bound, last);
+                mine = key(x[at + d]) > edge ? mine + w : mine;
+            }
+            sums[lane] = mine;
+            localBarrier();
+            float above = 0;
+            for (int i = 0; i < GROUP; i++) {
+                above = above + sums[i];
+            }
+            localBarrier();
+            // Equal logits have equal weights: so many of them reach the goal.
+            float each = exp((asFloat(edge ^ edge >> 31 & 0x7fffffff) - most) * inverse);
+            int wanted = each > 0 ? max(1, (int) ceil((goal - above) / each)) : 1;
+            int until = 0;
+            for (int bit = 30; bit >= 0; bit--) {
+                int tried = until | 1 << bit;
+                int equal = 0;
+                for (int d = lane; d < width; d += GROUP) {
+                    equal = key(x[at + d]) == edge && d < tried ? equal + 1 : equal;
+                }
+                counts[lane] = equal;
+                localBarrier();
+                int all = 0;
+                for (int i = 0; i < GROUP; i++) {
+                    all = all + counts[i];
+                }
+                localBarrier();
+                until = all < wanted ? tried : until;
+            }
+            last = edge > bound ? until : min(until, last);
+            bound = edge;
+        }
+        int chunk = (width + GROUP - 1) / GROUP;
+        int to = min(width, (lane + 1) * chunk);
+        float mine = 0;
+        for (int d = lane * chunk; d < to; d++) {
+            mine = mine + weight(x[at + d], d, most, inverse, minP, bound, last);
+        }
+        sums[lane] = mine;
+        localBarrier();
+        if (lane == 0) {
+            float left = 0;
+            for (int i = 0; i < GROUP; i++) {
+                left = left + sums[i];
+            }
+            left = left * rules[4 * draw + 3];
+            int chosen = best;
+            for (int i = 0; i < GROUP; i++) {
+                boolean here = left >= 0 && sums[i] > 0;
+                if (here) {
+                    int end = min(width, (i + 1) * chunk);
+                    boolean whole = left >= sums[i];
+                    // Of a chunk that is passed, the last token may still be the last of all.
+                    for (int d = i * chunk; d < end; d++) {
+                        float w = weight(x[at + d], d, most, inverse, minP, bound, last);
+                        boolean takes = w > 0 && left >= 0;
+                        chosen = takes ? d : chosen;
+                        left = takes && !whole ? left - w : left;
+                    }
+                    left = whole ? left - sums[i] : left;
+                }
+            }
+            results[draw] = temperature > 0 ? chosen : best;
+        }
+    }
+
+    /** Larger for larger values. */
+    int key(float value) {
+        // Zero has one sign.
+        int bits = asInt(value + 0);
+        return bits ^ bits >> 31 & 0x7fffffff;
+    }
+
+    float weight(float value, int id, float most, float inverse, float minP, int bound, int last) {
+        float w = exp((value - most) * inverse);
+        boolean takes = w >= minP && (key(value) > bound || key(value) == bound && id <= last);
+        return takes ? w : 0;
+    }
+}
