@@ -7,7 +7,6 @@ import io.nightmill.engine.Completion.Timing;
 import io.nightmill.engine.Request.Ask;
 import io.nightmill.engine.Scheduler.Share;
 import io.nightmill.kernels.Backend;
-import io.nightmill.kernels.Backend.Draw;
 import io.nightmill.kernels.Backend.Picks;
 import io.nightmill.layers.Decoder;
 import io.nightmill.layers.ExpertLoad;
@@ -46,6 +45,7 @@ public final class ContinuousEngine implements Engine {
     private final Scratch scratch;
     private final Speculation speculation;
     private final @Nullable Drafter drafter;
+    private final Sampler sampler;
     private final ExpertLoad load;
     private final Map<Request, Job> jobs = new IdentityHashMap<>();
     private final List<Completion> done = new ArrayList<>();
@@ -91,6 +91,7 @@ public final class ContinuousEngine implements Engine {
         this.prefixes = new PrefixCache(memory);
         this.scheduler = new Scheduler(memory, prefixes, limits);
         this.scratch = new Scratch(backend);
+        this.sampler = new Sampler(backend, scratch);
         this.load = new ExpertLoad(backend, decoder);
         this.speculation = guesses ? limits.speculation() : Speculation.NONE;
         this.drafter =
@@ -197,7 +198,7 @@ public final class ContinuousEngine implements Engine {
     }
 
     /** Which row of the step judges or continues which sequence. */
-    private record Reading(Sequence sequence, int position, int row) {}
+    record Reading(Sequence sequence, int position, int row) {}
 
     private void run(List<Share> shares) {
         steps++;
@@ -292,8 +293,8 @@ public final class ContinuousEngine implements Engine {
                 .toArray();
         Picks picks = Picks.of(rows.length);
         backend.pick(picks, logits, targets);
-        int[][] drawn = draw(readings, targets, logits);
-        Picks judged = judge(drawn, logits);
+        int[][] drawn = sampler.draw(readings, targets, logits);
+        Picks judged = sampler.judge(drawn, logits);
         for (int i = 0; i < rows.length; i++) {
             Reading reading = readings.get(i);
             Sequence s = reading.sequence;
@@ -317,78 +318,6 @@ public final class ContinuousEngine implements Engine {
      * @param drawn a token for each output that begins or goes on here; empty if it is the likeliest
      */
     private record Choice(Tensor logits, int row, Picks picks, int[] drawn) {}
-
-    /** Draws a token for each output that does not simply take the likeliest, {@code [readings][outputs]}. */
-    private int[][] draw(List<Reading> readings, int[] targets, Tensor logits) {
-        int[][] drawn = new int[readings.size()][0];
-        List<Draw> plain = new ArrayList<>();
-        List<Draw> edited = new ArrayList<>();
-        List<Integer> editedRows = new ArrayList<>();
-        for (int i = 0; i < drawn.length; i++) {
-            Sequence s = readings.get(i).sequence;
-            Sampling sampling = s.job.request.ask() instanceof Ask.Generate generate ? generate.sampling() : null;
-            if (targets[i] >= 0 || sampling == null || sampling.isPlainGreedy()) {
-                continue;
-            }
-            if (sampling.edits()) {
-                editedRows.add(i);
-            }
-            int outputs = s.index < 0 ? s.job.outputs.length : 1;
-            drawn[i] = new int[outputs];
-            for (int j = 0; j < outputs; j++) {
-                int place = readings.get(i).position + 1 - s.promptLength;
-                int row = sampling.edits() ? editedRows.size() - 1 : i;
-                (sampling.edits() ? edited : plain)
-                        .add(Sampler.draw(row, sampling, s.job.request.id(), Math.max(0, s.index) + j, place));
-            }
-        }
-        int[] fromPlain = new int[plain.size()];
-        if (!plain.isEmpty()) {
-            backend.sample(fromPlain, logits, plain);
-        }
-        int[] fromEdited = new int[edited.size()];
-        if (!edited.isEmpty()) {
-            backend.sample(fromEdited, edit(readings, editedRows, logits), edited);
-        }
-        int nextPlain = 0;
-        int nextEdited = 0;
-        for (int i = 0; i < drawn.length; i++) {
-            boolean edits = editedRows.contains(i);
-            for (int j = 0; j < drawn[i].length; j++) {
-                drawn[i][j] = edits ? fromEdited[nextEdited++] : fromPlain[nextPlain++];
-            }
-        }
-        return drawn;
-    }
-
-    /** Rows of logits as their requests change them. */
-    private Tensor edit(List<Reading> readings, List<Integer> rows, Tensor logits) {
-        Tensor edited = scratch.tensor(rows.size(), logits.width());
-        for (int r = 0; r < rows.size(); r++) {
-            Reading reading = readings.get(rows.get(r));
-            Sequence s = reading.sequence;
-            float[] row = download(logits, rows.get(r));
-            Sampling sampling = ((Ask.Generate) s.job.request.ask()).sampling();
-            int count = reading.position + 1;
-            Sampler.edit(row, sampling, s.tokens, count, s.promptLength, s.job.ends, s.job.banned);
-            backend.upload(edited.rows(r, 1), row);
-        }
-        return edited;
-    }
-
-    /** Judges the first token that was drawn from each row. */
-    private Picks judge(int[][] drawn, Tensor logits) {
-        Picks judged = Picks.of(drawn.length);
-        if (Arrays.stream(drawn).anyMatch(tokens -> tokens.length > 0)) {
-            backend.pick(
-                    judged,
-                    logits,
-                    Arrays.stream(drawn)
-                            .mapToInt(tokens -> tokens.length > 0 ? tokens[0] : -1)
-                            .toArray());
-        }
-        return judged;
-    }
 
     /** Chooses the next token, and goes on trusting the guesses if it is the one that was guessed. */
     private void follow(Sequence s, Choice choice) {

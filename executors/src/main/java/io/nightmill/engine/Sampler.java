@@ -1,6 +1,13 @@
 package io.nightmill.engine;
 
+import io.nightmill.engine.ContinuousEngine.Reading;
+import io.nightmill.engine.Request.Ask;
+import io.nightmill.kernels.Backend;
 import io.nightmill.kernels.Backend.Draw;
+import io.nightmill.kernels.Backend.Picks;
+import io.nightmill.layers.Scratch;
+import io.nightmill.tensor.Tensor;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Comparator;
 import java.util.HashMap;
@@ -10,9 +17,97 @@ import java.util.PriorityQueue;
 import java.util.Set;
 import java.util.stream.IntStream;
 
-/** What a request does to its logits before a token is drawn from them, in vLLM's order: bans and biases, penalties. */
+/** Draws tokens from what requests make of their logits, in vLLM's order: bans and biases, penalties, then {@link Backend#sample}. */
 final class Sampler {
-    private Sampler() {}
+    private final Backend backend;
+    private final Scratch scratch;
+
+    Sampler(Backend backend, Scratch scratch) {
+        this.backend = backend;
+        this.scratch = scratch;
+    }
+
+    /** What is drawn for an output that begins or goes on at a reading. */
+    private record Asked(int reading, int output, Draw draw) {}
+
+    /**
+     * Draws a token for each output that does not simply take the likeliest.
+     *
+     * @param logits a row for each reading
+     * @return {@code [readings][outputs]}
+     */
+    int[][] draw(List<Reading> readings, int[] targets, Tensor logits) {
+        int[][] drawn = new int[readings.size()][0];
+        List<Asked> plain = new ArrayList<>();
+        List<Asked> edited = new ArrayList<>();
+        List<Integer> editedRows = new ArrayList<>();
+        for (int i = 0; i < drawn.length; i++) {
+            Sequence s = readings.get(i).sequence();
+            Sampling sampling = s.job.request.ask() instanceof Ask.Generate generate ? generate.sampling() : null;
+            if (targets[i] >= 0 || sampling == null || sampling.isPlainGreedy()) {
+                continue;
+            }
+            int row = sampling.edits() ? editedRows.size() : i;
+            if (sampling.edits()) {
+                editedRows.add(i);
+            }
+            int place = readings.get(i).position() + 1 - s.promptLength;
+            drawn[i] = new int[s.index < 0 ? s.job.outputs.length : 1];
+            for (int output = 0; output < drawn[i].length; output++) {
+                Draw draw = draw(row, sampling, s.job.request.id(), Math.max(0, s.index) + output, place);
+                (sampling.edits() ? edited : plain).add(new Asked(i, output, draw));
+            }
+        }
+        take(plain, logits, drawn);
+        if (!edited.isEmpty()) {
+            take(edited, edit(readings, editedRows, logits), drawn);
+        }
+        return drawn;
+    }
+
+    private void take(List<Asked> asked, Tensor logits, int[][] drawn) {
+        int[] tokens = new int[asked.size()];
+        if (tokens.length > 0) {
+            backend.sample(tokens, logits, asked.stream().map(Asked::draw).toList());
+        }
+        for (int k = 0; k < tokens.length; k++) {
+            drawn[asked.get(k).reading][asked.get(k).output] = tokens[k];
+        }
+    }
+
+    /**
+     * Rows of logits as their requests change them.
+     *
+     * @param rows of the logits, which are those of the readings
+     */
+    private Tensor edit(List<Reading> readings, List<Integer> rows, Tensor logits) {
+        Tensor edited = scratch.tensor(rows.size(), logits.width());
+        float[] row = new float[logits.width()];
+        for (int i = 0; i < rows.size(); i++) {
+            Reading reading = readings.get(rows.get(i));
+            Sequence s = reading.sequence();
+            backend.download(logits.rows(rows.get(i), 1), row);
+            Sampling sampling = ((Ask.Generate) s.job.request.ask()).sampling();
+            int count = reading.position() + 1;
+            edit(row, sampling, s.tokens, count, s.promptLength, s.job.ends, s.job.banned);
+            backend.upload(edited.rows(i, 1), row);
+        }
+        return edited;
+    }
+
+    /** Judges the first token that was drawn from each row. */
+    Picks judge(int[][] drawn, Tensor logits) {
+        Picks judged = Picks.of(drawn.length);
+        if (Arrays.stream(drawn).anyMatch(tokens -> tokens.length > 0)) {
+            backend.pick(
+                    judged,
+                    logits,
+                    Arrays.stream(drawn)
+                            .mapToInt(tokens -> tokens.length > 0 ? tokens[0] : -1)
+                            .toArray());
+        }
+        return judged;
+    }
 
     /**
      * @param logits of the whole vocabulary; changed in place
@@ -34,7 +129,7 @@ final class Sampler {
     }
 
     /** How the token at a place of an output is drawn from a row of logits. */
-    static Draw draw(int row, Sampling s, String id, int sample, int position) {
+    private static Draw draw(int row, Sampling s, String id, int sample, int position) {
         double uniform = uniform(s.seed(), id, sample, position);
         return new Draw(row, s.temperature(), s.topK(), s.topP(), s.minP(), uniform);
     }

@@ -75,7 +75,7 @@ final class DeviceWeights {
     private final Map<Key, Streamed> streamedExperts = new HashMap<>();
     private long residentLimit = Long.MAX_VALUE;
     private long residentBytes;
-    private @Nullable StreamedWeights streams;
+    private volatile @Nullable StreamedWeights streams;
 
     DeviceWeights(Device device) {
         this.device = device;
