@@ -82,9 +82,7 @@ public final class ContinuousEngine implements Engine {
         // Half as many again for states that running sequences were forked from.
         int mostSlots = limits.maxNumSeqs() + limits.maxNumSeqs() / 2 + 1;
         long bytes = limits.kvBytes();
-        // Only pages can be written anew: a recurrent state behind a wrong guess would be lost.
-        boolean guesses = limits.speculation().tokens() > 0
-                && StateCost.of(decoder.states(), limits.kvType()).perSequence() == 0;
+        boolean guesses = guesses(decoder, limits);
         long draftBytes = guesses && draft != null ? Drafter.share(bytes, draft, decoder, limits) : 0;
         this.memory = new Memory(backend, decoder.states(), limits.kvType(), bytes - draftBytes, mostPages, mostSlots);
         this.admission = new Admission(decoder.vocabulary(), decoder.lead().length, contextLength, memory, tokenizer);
@@ -96,6 +94,12 @@ public final class ContinuousEngine implements Engine {
         this.speculation = guesses ? limits.speculation() : Speculation.NONE;
         this.drafter =
                 guesses && draft != null ? new Drafter(backend, draft, decoder, limits, draftBytes, mostPages) : null;
+    }
+
+    /** Whether tokens are guessed ahead: only pages can be written anew, a recurrent state behind a wrong guess would be lost. */
+    public static boolean guesses(Decoder decoder, Limits limits) {
+        return limits.speculation().tokens() > 0
+                && StateCost.of(decoder.states(), limits.kvType()).perSequence() == 0;
     }
 
     /** Without a draft model. */
@@ -291,14 +295,17 @@ public final class ContinuousEngine implements Engine {
         int[] targets = readings.stream()
                 .mapToInt(r -> r.position + 1 < r.sequence.known ? r.sequence.tokens[r.position + 1] : -1)
                 .toArray();
-        Picks picks = Picks.of(rows.length);
-        backend.pick(picks, logits, targets);
         int[][] drawn = sampler.draw(readings, targets, logits);
-        Picks judged = sampler.judge(drawn, logits);
+        int[] judged = targets.clone();
+        for (int i = 0; i < rows.length; i++) {
+            judged[i] = drawn[i].length > 0 ? drawn[i][0] : targets[i];
+        }
+        Picks picks = Picks.of(rows.length);
+        backend.pick(picks, logits, judged);
         for (int i = 0; i < rows.length; i++) {
             Reading reading = readings.get(i);
             Sequence s = reading.sequence;
-            Choice choice = new Choice(logits, i, drawn[i].length == 0 ? picks : judged, drawn[i]);
+            Choice choice = new Choice(logits, i, picks, drawn[i]);
             if (targets[i] >= 0) {
                 TokenScores scores = s.index < 0 ? s.job.promptScores : s.scores;
                 record(scores, picks.logprobs()[i], picks.ranks()[i], topCount(s), logits, i);
@@ -314,7 +321,7 @@ public final class ContinuousEngine implements Engine {
     /**
      * What may follow a row of logits.
      *
-     * @param picks the likeliest tokens of all rows, or the first ones drawn
+     * @param picks of all rows: the first token drawn, or the likeliest
      * @param drawn a token for each output that begins or goes on here; empty if it is the likeliest
      */
     private record Choice(Tensor logits, int row, Picks picks, int[] drawn) {}

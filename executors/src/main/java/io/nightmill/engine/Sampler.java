@@ -4,7 +4,6 @@ import io.nightmill.engine.ContinuousEngine.Reading;
 import io.nightmill.engine.Request.Ask;
 import io.nightmill.kernels.Backend;
 import io.nightmill.kernels.Backend.Draw;
-import io.nightmill.kernels.Backend.Picks;
 import io.nightmill.layers.Scratch;
 import io.nightmill.tensor.Tensor;
 import java.util.ArrayList;
@@ -93,20 +92,6 @@ final class Sampler {
             backend.upload(edited.rows(i, 1), row);
         }
         return edited;
-    }
-
-    /** Judges the first token that was drawn from each row. */
-    Picks judge(int[][] drawn, Tensor logits) {
-        Picks judged = Picks.of(drawn.length);
-        if (Arrays.stream(drawn).anyMatch(tokens -> tokens.length > 0)) {
-            backend.pick(
-                    judged,
-                    logits,
-                    Arrays.stream(drawn)
-                            .mapToInt(tokens -> tokens.length > 0 ? tokens[0] : -1)
-                            .toArray());
-        }
-        return judged;
     }
 
     /**

@@ -74,9 +74,10 @@ public final class ExecutorRuntime implements AutoCloseable {
         Backend backend = onDevice == null ? backend(spec.precision(), spec.threads()) : onDevice;
         this.model = ModelLoader.load(localize.apply(spec.path()), text, backend);
         Limits limits = spec.limits();
-        Model drafting = limits.speculation() instanceof DraftModel named
-                ? ModelLoader.load(localize.apply(named.path()), backend)
-                : null;
+        Model drafting =
+                limits.speculation() instanceof DraftModel named && ContinuousEngine.guesses(model.decoder(), limits)
+                        ? ModelLoader.load(localize.apply(named.path()), backend)
+                        : null;
         Draft draft = drafting == null
                 ? null
                 : new Draft(drafting.decoder(), drafting.text().contextLength());

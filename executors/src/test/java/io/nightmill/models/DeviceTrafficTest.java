@@ -5,11 +5,14 @@ import static org.assertj.core.api.Assertions.assertThat;
 import io.nightmill.engine.ContinuousEngine;
 import io.nightmill.engine.Limits;
 import io.nightmill.engine.Request;
+import io.nightmill.engine.Sampling;
 import io.nightmill.engine.TestSampling;
 import io.nightmill.kernels.gpu.Device;
 import io.nightmill.kernels.gpu.GpuBackend;
 import io.nightmill.kernels.gpu.OpenClDevice;
+import io.nightmill.runtime.SamplingJson;
 import java.util.Set;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
@@ -21,14 +24,28 @@ class DeviceTrafficTest {
     @ParameterizedTest
     @ValueSource(strings = {"qwen3", "qwen3_moe", "mamba2", "granitemoehybrid", "deepseek_v3", "qwen3_next"})
     void aStepMovesTokensOnly(String fixture) {
+        check(fixture, TestSampling.greedy(40, null), 0, 0);
+    }
+
+    /** Four numbers of a rule and two of a draw go there, and a token more comes back. */
+    @Test
+    void sampledTokensAreDrawnThere() {
+        check(
+                "qwen3",
+                SamplingJson.parse("{\"max_tokens\":40,\"temperature\":1,\"top_p\":0.9,\"top_k\":20}", null),
+                6,
+                1);
+    }
+
+    /** @param more numbers per row and step, to the device and from it */
+    private static void check(String fixture, Sampling sampling, int moreWritten, int moreRead) {
         GpuBackend backend = new GpuBackend(OpenClDevice.open(0));
         Model model = ModelLoader.load(Golden.root().resolve(fixture), backend);
         Limits limits = new Limits(1 << 22, ROWS, 64);
         try (ContinuousEngine engine = new ContinuousEngine(
                 backend, model.decoder(), null, Set.of(), model.text().contextLength(), limits)) {
             for (int i = 0; i < ROWS; i++) {
-                engine.submit(new Request(
-                        "row " + i, new int[] {3, 4 + i}, new Request.Ask.Generate(TestSampling.greedy(40, null))));
+                engine.submit(new Request("row " + i, new int[] {3, 4 + i}, new Request.Ask.Generate(sampling)));
             }
             engine.step();
             engine.step();
@@ -42,11 +59,11 @@ class DeviceTrafficTest {
             int rotary = model.decoder().ropes().stream()
                     .mapToInt(rope -> rope.rotary())
                     .sum();
-            int written = 4 * (1 + 2 + 5 + 4 + 1 + 1 + rotary);
+            int written = 4 * (1 + 2 + 5 + 4 + 1 + 1 + rotary + moreWritten);
             assertThat((after.written() - before.written()) / (STEPS * ROWS)).isLessThanOrEqualTo(written);
             assertThat(after.read() - before.read())
                     .as("a token, its log-probability, its rank")
-                    .isEqualTo(12L * STEPS * ROWS);
+                    .isEqualTo((12L + 4L * moreRead) * STEPS * ROWS);
         }
     }
 }

@@ -56,6 +56,7 @@ final class SampleKernels extends DeviceKernel {
         int bound = lowest;
         int last = width;
         if (topK > 0 && topK < width) {
+            // The largest key that so many reach, bit by bit from the highest.
             int found = 0;
             for (int bit = 31; bit >= 0; bit--) {
                 int tried = (found | 1 << bit) ^ lowest;
@@ -63,13 +64,7 @@ final class SampleKernels extends DeviceKernel {
                 for (int d = lane; d < width; d += GROUP) {
                     mine = key(x[at + d]) >= tried ? mine + 1 : mine;
                 }
-                counts[lane] = mine;
-                localBarrier();
-                int all = 0;
-                for (int i = 0; i < GROUP; i++) {
-                    all = all + counts[i];
-                }
-                localBarrier();
+                int all = countOf(mine);
                 found = all >= topK ? found | 1 << bit : found;
             }
             bound = found ^ lowest;
@@ -77,43 +72,14 @@ final class SampleKernels extends DeviceKernel {
             for (int d = lane; d < width; d += GROUP) {
                 above = key(x[at + d]) > bound ? above + 1 : above;
             }
-            counts[lane] = above;
-            localBarrier();
-            int wanted = topK;
-            for (int i = 0; i < GROUP; i++) {
-                wanted = wanted - counts[i];
-            }
-            localBarrier();
-            last = 0;
-            for (int bit = 30; bit >= 0; bit--) {
-                int tried = last | 1 << bit;
-                int mine = 0;
-                for (int d = lane; d < width; d += GROUP) {
-                    mine = key(x[at + d]) == bound && d < tried ? mine + 1 : mine;
-                }
-                counts[lane] = mine;
-                localBarrier();
-                int all = 0;
-                for (int i = 0; i < GROUP; i++) {
-                    all = all + counts[i];
-                }
-                localBarrier();
-                last = all < wanted ? tried : last;
-            }
+            last = idOf(at, bound, topK - countOf(above));
         }
         if (topP < 1) {
             float part = 0;
             for (int d = lane; d < width; d += GROUP) {
                 part = part + weight(x[at + d], d, most, inverse, minP, bound, last);
             }
-            sums[lane] = part;
-            localBarrier();
-            float goal = 0;
-            for (int i = 0; i < GROUP; i++) {
-                goal = goal + sums[i];
-            }
-            goal = goal * topP;
-            localBarrier();
+            float goal = topP * sumOf(part);
             int found = 0;
             for (int bit = 31; bit >= 0; bit--) {
                 int tried = (found | 1 << bit) ^ lowest;
@@ -122,13 +88,7 @@ final class SampleKernels extends DeviceKernel {
                     float w = weight(x[at + d], d, most, inverse, minP, bound, last);
                     mine = key(x[at + d]) >= tried ? mine + w : mine;
                 }
-                sums[lane] = mine;
-                localBarrier();
-                float all = 0;
-                for (int i = 0; i < GROUP; i++) {
-                    all = all + sums[i];
-                }
-                localBarrier();
+                float all = sumOf(mine);
                 found = all >= goal ? found | 1 << bit : found;
             }
             int edge = found ^ lowest;
@@ -137,32 +97,11 @@ final class SampleKernels extends DeviceKernel {
                 float w = weight(x[at + d], d, most, inverse, minP, bound, last);
                 mine = key(x[at + d]) > edge ? mine + w : mine;
             }
-            sums[lane] = mine;
-            localBarrier();
-            float above = 0;
-            for (int i = 0; i < GROUP; i++) {
-                above = above + sums[i];
-            }
-            localBarrier();
+            float above = sumOf(mine);
             // Equal logits have equal weights: so many of them reach the goal.
             float each = exp((asFloat(edge ^ edge >> 31 & 0x7fffffff) - most) * inverse);
             int wanted = each > 0 ? max(1, (int) ceil((goal - above) / each)) : 1;
-            int until = 0;
-            for (int bit = 30; bit >= 0; bit--) {
-                int tried = until | 1 << bit;
-                int equal = 0;
-                for (int d = lane; d < width; d += GROUP) {
-                    equal = key(x[at + d]) == edge && d < tried ? equal + 1 : equal;
-                }
-                counts[lane] = equal;
-                localBarrier();
-                int all = 0;
-                for (int i = 0; i < GROUP; i++) {
-                    all = all + counts[i];
-                }
-                localBarrier();
-                until = all < wanted ? tried : until;
-            }
+            int until = idOf(at, edge, wanted);
             last = edge > bound ? until : min(until, last);
             bound = edge;
         }
@@ -198,6 +137,45 @@ final class SampleKernels extends DeviceKernel {
             }
             results[draw] = temperature > 0 ? chosen : best;
         }
+    }
+
+    /** The {@code wanted}th token, by id, of those with a key: the largest id before which there are fewer. */
+    int idOf(int at, int edge, int wanted) {
+        int id = 0;
+        for (int bit = 30; bit >= 0; bit--) {
+            int tried = id | 1 << bit;
+            int mine = 0;
+            for (int d = getLocalId(0); d < width; d += GROUP) {
+                mine = key(x[at + d]) == edge && d < tried ? mine + 1 : mine;
+            }
+            int all = countOf(mine);
+            id = all < wanted ? tried : id;
+        }
+        return id;
+    }
+
+    /** Of all lanes, which all ask at once. */
+    int countOf(int mine) {
+        counts[getLocalId(0)] = mine;
+        localBarrier();
+        int all = 0;
+        for (int i = 0; i < GROUP; i++) {
+            all = all + counts[i];
+        }
+        localBarrier();
+        return all;
+    }
+
+    /** In the order of the lanes. */
+    float sumOf(float mine) {
+        sums[getLocalId(0)] = mine;
+        localBarrier();
+        float all = 0;
+        for (int i = 0; i < GROUP; i++) {
+            all = all + sums[i];
+        }
+        localBarrier();
+        return all;
     }
 
     /** Larger for larger values. */
