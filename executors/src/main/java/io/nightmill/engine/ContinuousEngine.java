@@ -296,10 +296,8 @@ public final class ContinuousEngine implements Engine {
                 .mapToInt(r -> r.position + 1 < r.sequence.known ? r.sequence.tokens[r.position + 1] : -1)
                 .toArray();
         int[][] drawn = sampler.draw(readings, targets, logits);
-        int[] judged = targets.clone();
-        for (int i = 0; i < rows.length; i++) {
-            judged[i] = drawn[i].length > 0 ? drawn[i][0] : targets[i];
-        }
+        int[] judged = new int[rows.length];
+        Arrays.setAll(judged, i -> drawn[i].length > 0 ? drawn[i][0] : targets[i]);
         Picks picks = Picks.of(rows.length);
         backend.pick(picks, logits, judged);
         for (int i = 0; i < rows.length; i++) {

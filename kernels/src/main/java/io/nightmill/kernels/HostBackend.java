@@ -631,12 +631,7 @@ public final class HostBackend implements Backend {
         workers.run(targets.length, i -> {
             float[] x = values(logits);
             int from = offset(logits) + i * n;
-            int best = 0;
-            for (int d = 1; d < n; d++) {
-                if (x[from + d] > x[from + best]) {
-                    best = d;
-                }
-            }
+            int best = best(x, from, n);
             int token = targets[i] < 0 ? best : targets[i];
             float[] copy = scratch(1, n);
             System.arraycopy(x, from, copy, 0, n);
@@ -656,6 +651,17 @@ public final class HostBackend implements Backend {
             int from = offset(logits) + draw.row() * n;
             tokens[i] = HostSampler.draw(values(logits), from, n, draw, scratch(1, n), lanes);
         });
+    }
+
+    /** The place of the largest of {@code n} values; of equal ones the first. */
+    static int best(float[] x, int from, int n) {
+        int best = 0;
+        for (int d = 1; d < n; d++) {
+            if (x[from + d] > x[from + best]) {
+                best = d;
+            }
+        }
+        return best;
     }
 
     static int rank(float[] x, int from, int n, int token) {

@@ -15,10 +15,7 @@ final class HostSampler {
      * @param weights room for {@code n}
      */
     static int draw(float[] x, int at, int n, Draw draw, float[] weights, Lanes lanes) {
-        int best = 0;
-        for (int id = 1; id < n; id++) {
-            best = x[at + id] > x[at + best] ? id : best;
-        }
+        int best = HostBackend.best(x, at, n);
         if (draw.temperature() == 0) {
             return best;
         }
@@ -29,7 +26,7 @@ final class HostSampler {
         }
         lanes.activate(Activation.EXP, weights, 0, weights, 0, n);
         boolean cuts = draw.topK() > 0 && draw.topK() < n;
-        long least = cuts ? largest(x, at, n, draw.topK())[draw.topK() - 1] : Long.MIN_VALUE;
+        long least = cuts ? largest(x, at, n, draw.topK())[0] : Long.MIN_VALUE;
         double total = 0;
         for (int id = 0; id < n; id++) {
             if (weights[id] < draw.minP() || cuts && key(x[at + id], id) < least) {
@@ -61,10 +58,10 @@ final class HostSampler {
         for (int count = Math.min(n, NUCLEUS); ; count = (int) Math.min(n, 8L * count)) {
             long[] keys = largest(x, at, n, count);
             double sum = 0;
-            for (long key : keys) {
-                sum += weights[(int) ~key];
+            for (int i = count - 1; i >= 0; i--) {
+                sum += weights[(int) ~keys[i]];
                 if (sum >= goal) {
-                    return key;
+                    return keys[i];
                 }
             }
             if (count == n) {
@@ -80,7 +77,7 @@ final class HostSampler {
         return (long) (bits ^ bits >> 31 & 0x7fffffff) << 32 | ~id & 0xffffffffL;
     }
 
-    /** The {@code count} largest keys, largest first. */
+    /** The {@code count} largest keys, ascending. */
     private static long[] largest(float[] x, int at, int n, int count) {
         long[] heap = new long[count];
         for (int id = 0; id < count; id++) {
@@ -99,11 +96,6 @@ final class HostSampler {
             }
         }
         Arrays.sort(heap);
-        for (int i = 0; i < count / 2; i++) {
-            long key = heap[i];
-            heap[i] = heap[count - 1 - i];
-            heap[count - 1 - i] = key;
-        }
         return heap;
     }
 

@@ -38,6 +38,14 @@ class DeviceIT {
         return Jobs.args("generate", model, input, output, args.toArray(new String[0]));
     }
 
+    private static Path prompts(String file, int count, String text) throws IOException {
+        List<ObjectNode> rows = new ArrayList<>();
+        for (int i = 0; i < count; i++) {
+            rows.add(Jobs.row().put("id", "story-" + i).put("prompt", text + i));
+        }
+        return Jobs.jsonl(temp.resolve(file), rows);
+    }
+
     @Test
     void devicesAreListedAndTried() {
         PrintStream out = System.out;
@@ -66,11 +74,7 @@ class DeviceIT {
     /** A device that may hold half of the weights: layers and experts come through the host, and the answers are the same. */
     @Test
     void weightsThatDoNotFitADeviceAreBroughtAndCounted() throws IOException {
-        List<ObjectNode> rows = new ArrayList<>();
-        for (int i = 0; i < 6; i++) {
-            rows.add(Jobs.row().put("id", "story-" + i).put("prompt", "There was a dog " + i));
-        }
-        Path input = Jobs.jsonl(temp.resolve("dogs.jsonl"), rows);
+        Path input = prompts("dogs.jsonl", 6, "There was a dog ");
         Path all = temp.resolve("all");
         Path few = temp.resolve("few");
         Jobs.run(stories(input, all, "--device", "opencl").toArray(new String[0]));
@@ -101,11 +105,7 @@ class DeviceIT {
 
     @Test
     void executorsRunOnTheDevicesThatSparkGives() throws IOException, InterruptedException {
-        List<ObjectNode> rows = new ArrayList<>();
-        for (int i = 0; i < 40; i++) {
-            rows.add(Jobs.row().put("id", "story-" + i).put("prompt", "Once upon a time there were " + i));
-        }
-        Path input = Jobs.jsonl(temp.resolve("stories.jsonl"), rows);
+        Path input = prompts("stories.jsonl", 40, "Once upon a time there were ");
         Path one = temp.resolve("one");
         Path many = temp.resolve("many");
         try (Cluster cluster = Cluster.withDevices(temp)) {

@@ -41,14 +41,10 @@ final class DeviceWeights {
     /**
      * Weights that are brought.
      *
-     * @param parts all of them, cut by outputs
-     * @param experts each of them by itself; empty where there is one
+     * @param blocks all of them, cut by outputs, or each expert by itself
+     * @param scales without parts
      */
-    private record Streamed(
-            List<StreamedWeights.Block> parts,
-            List<StreamedWeights.Block> experts,
-            Device.@Nullable View scales,
-            int scalesEach) {}
+    private record Streamed(List<StreamedWeights.Block> blocks, Uploaded scales) {}
 
     /** Weights are the same if they are the same objects. */
     private record Key(List<Matrix> weights) {
@@ -128,18 +124,17 @@ final class DeviceWeights {
         boolean byExpert = chosen != null && weights.size() > 1;
         Streamed group = (byExpert ? streamedExperts : streamed)
                 .computeIfAbsent(new Key(weights), key -> pack(weights, byExpert, through));
-        Uploaded scales = new Uploaded(List.of(), group.scales, group.scalesEach);
         if (byExpert) {
             int outs = weights.get(0).out();
             through.experts(
-                    group.experts,
+                    group.blocks,
                     Arrays.stream(chosen.get()).distinct().sorted().toArray(),
-                    (experts, placeOf) -> use.run(new Part(experts, 0, outs, placeOf), scales));
+                    (experts, placeOf) -> use.run(new Part(experts, 0, outs, placeOf), group.scales));
             return;
         }
-        for (StreamedWeights.Block block : group.parts) {
+        for (StreamedWeights.Block block : group.blocks) {
             Device.View words = through.bring(block);
-            use.run(new Part(words, block.firstOutput, block.outs, null), scales);
+            use.run(new Part(words, block.firstOutput, block.outs, null), group.scales);
             through.used(block);
         }
     }
@@ -227,18 +222,17 @@ final class DeviceWeights {
 
     private Streamed pack(List<Matrix> weights, boolean byExpert, StreamedWeights through) {
         requireAlike(weights);
-        List<StreamedWeights.Block> parts = new ArrayList<>();
-        List<StreamedWeights.Block> experts = new ArrayList<>();
+        List<StreamedWeights.Block> blocks = new ArrayList<>();
         if (byExpert) {
             panelsAtOnce(weights.subList(0, 1), Integer.MAX_VALUE);
-            weights.forEach(w -> experts.add(block(List.of(w), 0, panels(w), through)));
+            weights.forEach(w -> blocks.add(block(List.of(w), 0, panels(w), through)));
         } else {
             int atOnce = panelsAtOnce(weights, MOST_STREAMED);
             for (int from = 0; from < panels(weights.get(0)); from += atOnce) {
-                parts.add(block(weights, from, Math.min(atOnce, panels(weights.get(0)) - from), through));
+                blocks.add(block(weights, from, Math.min(atOnce, panels(weights.get(0)) - from), through));
             }
         }
-        return new Streamed(parts, experts, scales(weights), scalesEach(weights));
+        return new Streamed(blocks, new Uploaded(List.of(), scales(weights), scalesEach(weights)));
     }
 
     /** Panels of weights as they will lie on the device. */
