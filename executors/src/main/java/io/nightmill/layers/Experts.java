@@ -4,6 +4,7 @@ import io.nightmill.kernels.Backend;
 import io.nightmill.kernels.Backend.Glu;
 import io.nightmill.kernels.Backend.Product;
 import io.nightmill.kernels.Backend.Routes;
+import io.nightmill.kernels.ExpertWeights;
 import io.nightmill.tensor.Matrix;
 import io.nightmill.tensor.Tensor;
 import io.nightmill.weights.Weights;
@@ -11,17 +12,18 @@ import java.util.ArrayList;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 
-/**
- * The weights of a layer's experts.
- *
- * <p>Without a gate, {@code projections} is one list of {@code [inner, hidden]}, and the activation of {@code glu} is all there is.
- *
- * @param projections one list of {@code [inner, hidden]} per expert for gate and for up, or one of {@code [2 inner, hidden]}
- * @param biases {@code [experts, out]} for each projection, or empty
- * @param down {@code [hidden, inner]} per expert
- */
-public record Experts(
-        List<List<Matrix>> projections, List<Tensor> biases, List<Matrix> down, @Nullable Tensor downBias, Glu glu) {
+/** The experts of a layer. */
+public record Experts(ExpertWeights weights) {
+
+    /** See {@link ExpertWeights}. */
+    public Experts(
+            List<List<Matrix>> projections,
+            List<Tensor> biases,
+            List<Matrix> down,
+            @Nullable Tensor downBias,
+            Glu glu) {
+        this(new ExpertWeights(projections, biases, down, downBias, glu));
+    }
 
     /** Experts named {@code gate, up, down} (their leaf names), one scope each or stacked in one tensor. */
     public static Experts from(
@@ -49,42 +51,35 @@ public record Experts(
     /** Values of all experts' weights. */
     long values() {
         long values = 0;
-        for (List<Matrix> list : projections) {
+        for (List<Matrix> list : weights.projections()) {
             values += list.stream().mapToLong(Experts::values).sum();
         }
-        return values + down.stream().mapToLong(Experts::values).sum();
+        return values + weights.down().stream().mapToLong(Experts::values).sum();
     }
 
     private static long values(Matrix weight) {
         return (long) weight.out() * weight.in();
     }
 
-    int inner() {
-        return down.get(0).in();
-    }
-
     /**
-     * @param out {@code [rows, hidden]}
-     * @param x {@code [rows, hidden]}, sorted by expert
+     * @param out {@code [rows * topK, hidden]}, sorted by expert
+     * @param x {@code [rows, hidden]}
      */
     void apply(Tensor out, Tensor x, Routes routes, Step step) {
         Backend backend = step.backend();
-        int width = projections.stream().mapToInt(list -> list.get(0).out()).sum();
-        Tensor both = step.scratch().tensor(x.rows(), width);
-        List<Product> products = new ArrayList<>();
-        int column = 0;
-        for (int i = 0; i < projections.size(); i++) {
-            Tensor bias = biases.isEmpty() ? null : biases.get(i);
-            products.add(new Product(both, column, projections.get(i), bias));
-            column += projections.get(i).get(0).out();
+        if (backend.experts(out, x, routes, weights)) {
+            return;
         }
-        backend.matmul(x, routes, products);
-        Tensor h = step.scratch().tensor(x.rows(), inner());
-        if (width == inner()) {
-            backend.activate(h, both, glu.activation());
+        Tensor sorted = step.scratch().tensor(out.rows(), x.width());
+        backend.dispatch(sorted, x, routes);
+        Tensor both = step.scratch().tensor(out.rows(), weights.width());
+        backend.matmul(sorted, routes, weights.into(both));
+        Tensor h = step.scratch().tensor(out.rows(), weights.inner());
+        if (weights.hasGate()) {
+            backend.glu(h, both, weights.glu());
         } else {
-            backend.glu(h, both, glu);
+            backend.activate(h, both, weights.glu().activation());
         }
-        backend.matmul(h, routes, List.of(new Product(out, 0, down, downBias)));
+        backend.matmul(h, routes, List.of(new Product(out, 0, weights.down(), weights.downBias())));
     }
 }

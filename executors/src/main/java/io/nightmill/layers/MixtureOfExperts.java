@@ -40,10 +40,8 @@ public record MixtureOfExperts(
         gate.apply(backend, logits, x);
         Routes routes = backend.route(logits, choiceBias, router);
         step.countChoices(routes);
-        Tensor sorted = step.scratch().tensor(x.rows() * router.topK(), x.width());
-        backend.dispatch(sorted, x, routes);
-        Tensor results = step.scratch().tensor(sorted.rows(), x.width());
-        experts.apply(results, sorted, routes, step);
+        Tensor results = step.scratch().tensor(x.rows() * router.topK(), x.width());
+        experts.apply(results, x, routes, step);
         backend.combine(out, results, routes);
 
         if (shared != null) {

@@ -9,6 +9,7 @@ import io.nightmill.kernels.Recurrence;
 import io.nightmill.kernels.ReferenceBackend;
 import io.nightmill.kernels.Update;
 import io.nightmill.tensor.Batch;
+import io.nightmill.tensor.KvType;
 import io.nightmill.tensor.State;
 import io.nightmill.tensor.Tensor;
 import io.nightmill.weights.ConfigNode;
@@ -55,7 +56,7 @@ class OperatorFixturesTest {
         }
 
         State state(int width) {
-            return new State(new State.Spec.Fixed(width), upload(1, new float[width]));
+            return backend.allocate(new State.Spec.Fixed(width), 1, KvType.F32);
         }
 
         Batch batch() {

@@ -99,7 +99,7 @@ final class KernelBench {
     }
 
     private State state(int rows, int width) {
-        return new State(new State.Spec.Fixed(width), rows(rows, width));
+        return backend.allocate(new State.Spec.Fixed(width), rows, KvType.F32);
     }
 
     private void report(String kernel, String work, double flops, double bytes, Runnable body) {

@@ -231,6 +231,17 @@ public interface Backend extends AutoCloseable {
     void dispatch(Tensor out, Tensor x, Routes routes);
 
     /**
+     * All of a layer's experts in one operation, where a backend has one.
+     *
+     * @param out {@code [tokens * topK, hidden]}, as {@link #dispatch} would have sorted it
+     * @param x {@code [tokens, hidden]}
+     * @return false where nothing was done: {@link #dispatch}, products and the activation give the same bits
+     */
+    default boolean experts(Tensor out, Tensor x, Routes routes, ExpertWeights experts) {
+        return false;
+    }
+
+    /**
      * Sums each token's expert outputs in the order of its choices, with their weights.
      *
      * @param x {@code [tokens * topK, width]}, as {@link #dispatch} has sorted it

@@ -32,6 +32,7 @@ public final class HostBackend implements Backend {
     private final HostRecurrences recurrences;
     private final HostAttention attention;
     private final @Nullable NativeMatmul products;
+    private final @Nullable NativeExperts fused;
     private final ThreadLocal<float[][]> scratch = ThreadLocal.withInitial(() -> new float[3][0]);
     private final PackedWeights packed;
     private final String name;
@@ -48,6 +49,7 @@ public final class HostBackend implements Backend {
     private HostBackend(int threads, Lanes lanes, Products arithmetic, @Nullable NativeMatmul products) {
         this.lanes = lanes;
         this.products = products;
+        this.fused = products == null ? null : new NativeExperts(products, lanes);
         this.packed = new PackedWeights(arithmetic == Products.INT4);
         this.name = "host-" + lanes.name()
                 + (arithmetic == Products.INT4 ? "+int4" : products == null ? "" : "+" + products.name());
@@ -92,7 +94,7 @@ public final class HostBackend implements Backend {
     public State allocate(State.Spec spec, int rows, KvType type) {
         Buffer pool = spec instanceof State.Spec.Paged paged
                 ? new HostPages(paged, rows, type)
-                : allocate((long) rows * spec.width());
+                : new HostSlots(spec.width(), rows);
         return new State(spec, new Tensor(pool, 0, rows, spec.width()));
     }
 
@@ -144,9 +146,9 @@ public final class HostBackend implements Backend {
             }
             return;
         }
-        int width = pool.width();
-        float[] v = values(pool);
-        System.arraycopy(v, offset(pool) + from * width, v, offset(pool) + to * width, count * width);
+        for (int i = 0; i < count; i++) {
+            ((HostSlots) pool.buffer()).copy(from + i, to + i);
+        }
     }
 
     @Override
@@ -181,17 +183,14 @@ public final class HostBackend implements Backend {
     /** Output columns {@code first .. last} of {@code x w^T}, whole panels where the weight is packed. */
     private void product(Rows x, Matrix w, int first, int last, float[] out, int oo, int os) {
         Panel[] panels = packed.of(w);
-        for (int block = 0; block < x.count; block += ROW_BLOCK) {
+        for (int column = first; panels != null && column < last; column += Panel.COLUMNS) {
+            int n = Math.min(Panel.COLUMNS, last - column);
+            panelProduct(x, panels[column / Panel.COLUMNS], out, oo + column, os, n);
+        }
+        for (int block = 0; panels == null && block < x.count; block += ROW_BLOCK) {
             int m = Math.min(ROW_BLOCK, x.count - block);
             int xo = x.offset + block * x.stride;
             int at = oo + block * os;
-            if (panels != null) {
-                for (int column = first; column < last; column += Panel.COLUMNS) {
-                    int n = Math.min(Panel.COLUMNS, last - column);
-                    panelProduct(x.values, xo, x.stride, m, panels[column / Panel.COLUMNS], out, at + column, os, n);
-                }
-                continue;
-            }
             for (int row = first; row < last; ) {
                 int n = Math.min(4, Math.min(last, (row / w.panelRows() + 1) * w.panelRows()) - row);
                 float[] unpacked = scratch(0, 4 * w.in());
@@ -205,23 +204,24 @@ public final class HostBackend implements Backend {
     }
 
     /** A panel's outputs, of which the first {@code n} are there. Many rows meet it widened to float32 once. */
-    private void panelProduct(float[] x, int xo, int xs, int m, Panel panel, float[] out, int oo, int os, int n) {
+    private void panelProduct(Rows x, Panel panel, float[] out, int oo, int os, int n) {
         boolean whole = n == Panel.COLUMNS;
-        float[] all = whole ? out : scratch(0, m * Panel.COLUMNS);
+        float[] all = whole ? out : scratch(0, x.count * Panel.COLUMNS);
         int to = whole ? oo : 0;
         int stride = whole ? os : Panel.COLUMNS;
-        if (m < (panel.layout().grouped() ? MANY_GROUPED : MANY)) {
-            for (int i = 0; i < m; i++) {
-                lanes.panelDots(x, xo + i * xs, panel, all, to + i * stride);
+        if (x.count < (panel.layout().grouped() ? MANY_GROUPED : MANY)) {
+            for (int i = 0; i < x.count; i++) {
+                lanes.panelDots(x.values, x.offset + i * x.stride, panel, all, to + i * stride);
             }
         } else {
             int in = panel.in();
             float[] wide = scratch(2, Panel.COLUMNS * in);
+            float[][] blocks = {wide, wide, wide, wide};
             lanes.widenPanel(panel, wide);
             int[] at = {0, 16 * in, 32 * in, 48 * in};
-            lanes.blockDots(x, xo, xs, m, new float[][] {wide, wide, wide, wide}, at, in, all, to, stride);
+            lanes.blockDots(x.values, x.offset, x.stride, x.count, blocks, at, in, all, to, stride);
         }
-        for (int i = 0; !whole && i < m; i++) {
+        for (int i = 0; !whole && i < x.count; i++) {
             System.arraycopy(all, i * Panel.COLUMNS, out, oo + i * os, n);
         }
     }
@@ -483,29 +483,29 @@ public final class HostBackend implements Backend {
     public void glu(Tensor out, Tensor x, Glu glu) {
         int n = out.width();
         eachRow(out.rows(), n, i -> {
-            float[] in = values(x);
-            float[] o = values(out);
             int from = offset(x) + i * 2 * n;
-            int to = offset(out) + i * n;
-            if (glu.limit() > 0) {
-                int step = glu.interleaved() ? 2 : 1;
-                int up = glu.interleaved() ? 1 : n;
-                for (int d = 0; d < n; d++) {
-                    float g = Math.min(in[from + d * step], glu.limit());
-                    float u = Math.max(-glu.limit(), Math.min(in[from + d * step + up], glu.limit()));
-                    o[to + d] = (u + 1) * g * ScalarLanes.sigmoid(glu.alpha() * g);
-                }
-            } else if (glu.interleaved()) {
-                for (int d = 0; d < n; d++) {
-                    o[to + d] = ScalarLanes.apply(glu.activation(), in[from + 2 * d]) * in[from + 2 * d + 1];
-                }
-            } else {
-                lanes.activate(glu.activation(), in, from, o, to, n);
-                for (int d = 0; d < n; d++) {
-                    o[to + d] *= in[from + n + d];
-                }
-            }
+            glu(glu, values(x), from, values(out), offset(out) + i * n, n, lanes);
         });
+    }
+
+    /** A row of {@code n} outputs. */
+    static void glu(Glu glu, float[] in, int from, float[] out, int to, int n, Lanes lanes) {
+        if (glu.limit() > 0) {
+            int step = glu.interleaved() ? 2 : 1;
+            int up = glu.interleaved() ? 1 : n;
+            for (int d = 0; d < n; d++) {
+                float g = Math.min(in[from + d * step], glu.limit());
+                float u = Math.max(-glu.limit(), Math.min(in[from + d * step + up], glu.limit()));
+                out[to + d] = (u + 1) * g * ScalarLanes.sigmoid(glu.alpha() * g);
+            }
+        } else if (glu.interleaved()) {
+            for (int d = 0; d < n; d++) {
+                out[to + d] = ScalarLanes.apply(glu.activation(), in[from + 2 * d]) * in[from + 2 * d + 1];
+            }
+        } else {
+            lanes.activate(glu.activation(), in, from, out, to, n);
+            lanes.multiply(out, to, in, from + n, n);
+        }
     }
 
     @Override
@@ -682,6 +682,11 @@ public final class HostBackend implements Backend {
     @Override
     public void dispatch(Tensor out, Tensor x, Routes routes) {
         gather(out, x, ((HostRoutes) routes).token());
+    }
+
+    @Override
+    public boolean experts(Tensor out, Tensor x, Routes routes, ExpertWeights experts) {
+        return fused != null && fused.apply(out, x, (HostRoutes) routes, experts, workers);
     }
 
     @Override

@@ -16,7 +16,7 @@ import java.util.Arrays;
  * time: what has been written stays where it is.
  */
 final class HostPages implements Buffer {
-    /** So many rows meet bfloat16 keys in registers; for more, they are widened to the first-level cache once. */
+    /** So many rows meet narrow keys in registers; for more, they are widened to the first-level cache once. */
     private static final int FEW = 4;
     /** Words of an array, at most, unless a page has more. */
     private static final int ARRAY = 1 << 16;
@@ -114,6 +114,14 @@ final class HostPages implements Buffer {
         return (page % perArray * spec.heads() + head) * PAGE_TOKENS * groups();
     }
 
+    private int[] factorPlaces(int[] page, int head) {
+        int[] at = new int[4];
+        for (int p = 0; p < 4; p++) {
+            at[p] = factorsAt(page[Math.min(p, page.length - 1)], head);
+        }
+        return at;
+    }
+
     /** Writes a token's row to place {@code slot} of a page; the first one empties the page. */
     void append(int page, int slot, float[] row, int ro) {
         int array = page / perArray;
@@ -184,11 +192,12 @@ final class HostPages implements Buffer {
         private float[] pages = new float[0];
         private float[] turned = new float[0];
 
-        private void reserve(int values) {
+        private float[] reserve(int values) {
             if (pages.length < values) {
                 pages = new float[values];
                 turned = new float[values];
             }
+            return pages;
         }
     }
 
@@ -204,6 +213,20 @@ final class HostPages implements Buffer {
             lanes.blockDots(query, qo, width, count, arrays(floats, page), places(page, head), width, scores, 0, 64);
         } else if (across && type == KvType.BF16 && count <= FEW) {
             lanes.pairDots(query, qo, width, count, arrays(words, page), places(page, head), width, scores, 0, 64);
+        } else if (across && type == KvType.INT8 && count <= FEW) {
+            lanes.quadDots(
+                    query,
+                    qo,
+                    width,
+                    count,
+                    arrays(words, page),
+                    places(page, head),
+                    arrays(factors, page),
+                    factorPlaces(page, head),
+                    width,
+                    scores,
+                    0,
+                    64);
         } else {
             int[] at = new int[4];
             int values = packed * size;
@@ -241,15 +264,54 @@ final class HostPages implements Buffer {
             lanes.pairWeighted(weights, 0, 64, count, arrays(words, page), places(page, head), width, sums, so, width);
             return;
         }
-        widened.reserve(packed * size);
         for (int p = 0; p * PAGE_TOKENS < n; p++) {
-            int tokens = Math.min(PAGE_TOKENS, n - p * PAGE_TOKENS);
-            float[] from = type == KvType.F32 ? floats[page[p] / perArray] : widened.pages;
-            int at = type == KvType.F32 ? at(page[p], head) : 0;
-            if (type != KvType.F32) {
-                widen(page[p], head, lanes, from, 0);
+            int from = p * PAGE_TOKENS;
+            int at = at(page[p], head);
+            if (type == KvType.INT8) {
+                bytesWeighted(page[p], head, weights, from, count, sums, so, width, lanes, widened);
+                continue;
             }
-            lanes.weighted(weights, p * PAGE_TOKENS, 64, count, from, at, columns, tokens, width, sums, so, width);
+            float[] rows = type == KvType.F32 ? floats[page[p] / perArray] : widened.reserve(packed * size);
+            if (type == KvType.BF16) {
+                widen(page[p], head, lanes, rows, 0);
+                at = 0;
+            }
+            int tokens = Math.min(PAGE_TOKENS, n - from);
+            lanes.weighted(weights, from, 64, count, rows, at, columns, tokens, width, sums, so, width);
+        }
+    }
+
+    /** A page's bytes by weights that have taken the factors of a group in, a group of columns after the other. */
+    private void bytesWeighted(
+            int page,
+            int head,
+            float[] weights,
+            int from,
+            int count,
+            float[] sums,
+            int so,
+            int width,
+            Lanes lanes,
+            Widened widened) {
+        float[] scaled = widened.reserve(PAGE_TOKENS * count);
+        for (int d = 0; d < width; d += KvType.GROUP) {
+            int group = factorsAt(page, head) + d / KvType.GROUP * PAGE_TOKENS;
+            for (int i = 0; i < count; i++) {
+                System.arraycopy(weights, from + i * 64, scaled, i * PAGE_TOKENS, PAGE_TOKENS);
+                lanes.multiply(scaled, i * PAGE_TOKENS, factors[page / perArray], group, PAGE_TOKENS);
+            }
+            lanes.quadWeighted(
+                    scaled,
+                    0,
+                    PAGE_TOKENS,
+                    count,
+                    words[page / perArray],
+                    at(page, head) + d,
+                    columns,
+                    Math.min(KvType.GROUP, width - d),
+                    sums,
+                    so + d,
+                    width);
         }
     }
 

@@ -49,19 +49,15 @@ final class HostRecurrences {
         });
     }
 
-    private static int slot(State state, Batch.Span span) {
-        return offset(state.pool()) + span.slot() * state.pool().width();
-    }
-
     void causalConv(Tensor out, Tensor x, Tensor weight, @Nullable Tensor bias, State tail, Batch batch) {
         int width = x.width();
         int kernel = weight.width();
+        HostSlots.reserve(tail, batch);
         eachColumns(batch, width, (span, first, last) -> {
             float[] in = values(x);
             float[] o = values(out);
             float[] w = values(weight);
-            float[] kept = values(tail.pool());
-            int keptAt = slot(tail, span);
+            float[] kept = HostSlots.of(tail, span);
             int n = last - first;
             // Filters by place, so that the inner loop runs along columns.
             float[] filter = scratch(kernel * n);
@@ -83,17 +79,17 @@ final class HostRecurrences {
                     if (from >= 0) {
                         lanes.multiplyAdd(filter, j * n, in, base + from * width, o, to, n);
                     } else if (span.past() > 0) {
-                        lanes.multiplyAdd(filter, j * n, kept, keptAt + (from + kernel - 1) * width + first, o, to, n);
+                        lanes.multiplyAdd(filter, j * n, kept, (from + kernel - 1) * width + first, o, to, n);
                     }
                 }
             }
             for (int j = 0; j < kernel - 1; j++) {
                 int from = span.count() - kernel + 1 + j;
-                int to = keptAt + j * width + first;
+                int to = j * width + first;
                 if (from >= 0) {
                     System.arraycopy(in, base + from * width, kept, to, n);
                 } else if (span.past() > 0) {
-                    System.arraycopy(kept, keptAt + (from + kernel - 1) * width + first, kept, to, n);
+                    System.arraycopy(kept, (from + kernel - 1) * width + first, kept, to, n);
                 } else {
                     Arrays.fill(kept, to, to + n, 0);
                 }
@@ -103,26 +99,28 @@ final class HostRecurrences {
 
     void shift(Tensor out, Tensor x, State last, Batch batch) {
         int width = x.width();
+        HostSlots.reserve(last, batch);
         workers.run(batch.spans().size(), s -> {
             Batch.Span span = batch.spans().get(s);
             int from = offset(x) + span.first() * width;
             int to = offset(out) + span.first() * width;
-            float[] kept = values(last.pool());
+            float[] kept = HostSlots.of(last, span);
             if (span.past() == 0) {
                 Arrays.fill(values(out), to, to + width, 0);
             } else {
-                System.arraycopy(kept, slot(last, span), values(out), to, width);
+                System.arraycopy(kept, 0, values(out), to, width);
             }
             System.arraycopy(values(x), from, values(out), to + width, (span.count() - 1) * width);
-            System.arraycopy(values(x), from + (span.count() - 1) * width, kept, slot(last, span), width);
+            System.arraycopy(values(x), from + (span.count() - 1) * width, kept, 0, width);
         });
     }
 
     void scan(Tensor out, Tensor decay, Tensor x, State state, Batch batch) {
         int width = x.width();
+        HostSlots.reserve(state, batch);
         eachColumns(batch, width, (span, first, last) -> {
-            float[] h = values(state.pool());
-            int at = slot(state, span) + first;
+            float[] h = HostSlots.of(state, span);
+            int at = first;
             int n = last - first;
             if (span.past() == 0) {
                 Arrays.fill(h, at, at + n, 0);
@@ -141,9 +139,10 @@ final class HostRecurrences {
 
     void selectiveScan(Tensor out, Tensor x, Tensor dt, Tensor a, Tensor b, Tensor c, State state, Batch batch) {
         int width = x.width();
+        HostSlots.reserve(state, batch);
         eachColumns(batch, width, (span, first, last) -> {
-            float[] h = values(state.pool());
-            int at = slot(state, span) + first;
+            float[] h = HostSlots.of(state, span);
+            int at = first;
             int n = last - first;
             float[] work = scratch(n);
             if (span.past() == 0) {
@@ -183,6 +182,7 @@ final class HostRecurrences {
 
     void recur(Tensor out, Update update, Recurrence r, State state, Batch batch) {
         List<Batch.Span> spans = batch.spans();
+        HostSlots.reserve(state, batch);
         workers.run(spans.size() * r.heads(), task -> {
             Batch.Span span = spans.get(task / r.heads());
             new Head(out, update, r, state, span, task % r.heads()).run();
@@ -198,11 +198,12 @@ final class HostRecurrences {
     /** Keeps the undecayed keys of the chunk that the span ends in. */
     private static void keepKeys(Tensor key, Recurrence r, State state, Batch.Span span, int keyHead) {
         int end = span.past() + span.count();
-        int keys = slot(state, span) + r.keys(keyHead);
+        float[] s = HostSlots.of(state, span);
+        int keys = r.keys(keyHead);
         for (int position = Math.max(span.past(), end - end % r.chunk()); position < end; position++) {
             int row = span.first() + position - span.past();
             int from = offset(key) + row * key.width() + keyHead * r.keyDim();
-            putColumn(values(key), from, r.keyDim(), values(state.pool()), keys + position % r.chunk(), r.pairs());
+            putColumn(values(key), from, r.keyDim(), s, keys + position % r.chunk(), r.pairs());
         }
     }
 
@@ -256,13 +257,12 @@ final class HostRecurrences {
             chunk = r.chunk();
             writes = r.writes();
             pairs = r.pairs();
-            s = values(state.pool());
-            int slot = slot(state, span);
+            s = HostSlots.of(state, span);
             int keyHead = head / (r.heads() / r.keyHeads());
-            matrix = slot + r.matrix(head);
-            storedKeys = slot + r.keys(keyHead);
-            pairValues = slot + r.values(head);
-            chunkDecay = slot + r.decays(head);
+            matrix = r.matrix(head);
+            storedKeys = r.keys(keyHead);
+            pairValues = r.values(head);
+            chunkDecay = r.decays(head);
             pairDecays = chunkDecay + r.decayWidth();
             queryColumn = head / (r.heads() / r.queryHeads()) * keyDim;
             keyColumn = keyHead * keyDim;
@@ -564,10 +564,11 @@ final class HostRecurrences {
     /** A task for each head of each sequence. */
     private void eachHead(Batch batch, int heads, State state, HeadBody body) {
         List<Batch.Span> spans = batch.spans();
+        HostSlots.reserve(state, batch);
         workers.run(spans.size() * heads, task -> {
             Batch.Span span = spans.get(task / heads);
             int head = task % heads;
-            body.run(span, head, slot(state, span) + head * (state.pool().width() / heads));
+            body.run(span, head, head * (state.pool().width() / heads));
         });
     }
 
@@ -575,7 +576,7 @@ final class HostRecurrences {
         int levels = weights.width() / r.heads();
         int size = r.keyDim() * r.valueDim();
         eachHead(batch, r.heads(), state, (span, head, at) -> {
-            float[] s = values(state.pool());
+            float[] s = HostSlots.of(state, span);
             int queryColumn = head / (r.heads() / r.queryHeads()) * r.keyDim();
             int keyColumn = head / (r.heads() / r.keyHeads()) * r.keyDim();
             float[] read = scratch(r.keyDim());
@@ -653,7 +654,7 @@ final class HostRecurrences {
         int keyDim = ridge.width();
         int valueDim = u.value().width() / heads;
         eachHead(batch, heads, state, (span, head, at) -> {
-            float[] s = values(state.pool());
+            float[] s = HostSlots.of(state, span);
             int moments = at + keyDim * keyDim;
             if (span.past() == 0) {
                 Arrays.fill(s, at, moments + keyDim * valueDim, 0);
@@ -698,12 +699,12 @@ final class HostRecurrences {
                 System.arraycopy(
                         values(m.initial()),
                         offset(m.initial()) + head * m.weightWidth(),
-                        values(state.pool()),
+                        HostSlots.of(state, span),
                         at,
                         m.weightWidth());
             }
             float[] work = scratch(HostFastModel.workWidth(m));
-            HostFastModel model = new HostFastModel(lanes, m, head, values(state.pool()), at, work);
+            HostFastModel model = new HostFastModel(lanes, m, head, HostSlots.of(state, span), at, work);
             for (int t = 0; t < span.count(); ) {
                 int place = (span.past() + t) % m.miniBatch();
                 int n = Math.min(m.miniBatch() - place, span.count() - t);

@@ -1,5 +1,6 @@
 package io.nightmill.kernels;
 
+import io.nightmill.tensor.KvType;
 import java.nio.ByteBuffer;
 import java.util.Optional;
 import org.slf4j.Logger;
@@ -85,6 +86,37 @@ interface Lanes {
         blockDots(x, xo, xs, m, new float[][] {wide, wide, wide, wide}, places, k, out, oo, os);
     }
 
+    /**
+     * {@link #blockDots} over signed bytes, four rows to a word, each times the factor of its column in its group of
+     * {@link KvType#GROUP} rows. The additions are those of rows that are widened first.
+     *
+     * @param factors {@code [groups, 16]} of each block, from {@code fo} on
+     */
+    default void quadDots(
+            float[] x,
+            int xo,
+            int xs,
+            int m,
+            int[][] words,
+            int[] at,
+            float[][] factors,
+            int[] fo,
+            int k,
+            float[] out,
+            int oo,
+            int os) {
+        int rows = (k + 3) / 4;
+        float[] wide = new float[4 * 64 * rows];
+        int[] places = {0, 64 * rows, 128 * rows, 192 * rows};
+        for (int c = 0; c < 4; c++) {
+            widenQuads(words[c], at[c], rows, 16, wide, places[c]);
+            for (int d = 0; d < k; d++) {
+                multiply(wide, places[c] + 16 * d, factors[c], fo[c] + d / KvType.GROUP * 16, 16);
+            }
+        }
+        blockDots(x, xo, xs, m, new float[][] {wide, wide, wide, wide}, places, k, out, oo, os);
+    }
+
     /** A panel as four blocks {@code [k, 16]} for {@link #blockDots}. */
     default void widenPanel(Panel panel, float[] out) {
         for (int column = 0; column < Panel.COLUMNS; column++) {
@@ -160,6 +192,24 @@ interface Lanes {
             int to = oo + i / columns * 4 * columns + i % columns;
             for (int q = 0; q < 4; q++) {
                 out[to + q * columns] = words[at + i] << 24 - 8 * q >> 24;
+            }
+        }
+    }
+
+    /**
+     * {@link #weighted} over sixteen rows of signed bytes: word {@code [r, d]} of rows {@code ws} words apart holds the values of
+     * the rows {@code 4 r .. 4 r + 3}.
+     */
+    default void quadWeighted(
+            float[] p, int po, int ps, int m, int[] words, int at, int ws, int width, float[] out, int oo, int os) {
+        for (int i = 0; i < m; i++) {
+            for (int d = 0; d < width; d++) {
+                float sum = out[oo + i * os + d];
+                for (int j = 0; j < 16; j++) {
+                    int value = words[at + j / 4 * ws + d] << 24 - 8 * (j % 4) >> 24;
+                    sum = Math.fma(p[po + i * ps + j], (float) value, sum);
+                }
+                out[oo + i * os + d] = sum;
             }
         }
     }

@@ -13,6 +13,7 @@ import static org.bytedeco.dnnl.global.dnnl.dnnl_primitive_execute;
 import io.nightmill.kernels.Backend.Product;
 import io.nightmill.tensor.Format;
 import io.nightmill.tensor.Matrix;
+import io.nightmill.tensor.Tensor;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.ArrayList;
@@ -29,6 +30,7 @@ import org.bytedeco.dnnl.memory;
 import org.bytedeco.dnnl.reorder;
 import org.bytedeco.dnnl.stream;
 import org.bytedeco.javacpp.BytePointer;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Products through oneDNN, which uses the CPU's matrix or dot-product instructions. Weights are rounded and brought into the
@@ -56,9 +58,7 @@ final class NativeMatmul {
     private final boolean bytes;
     private final Lanes lanes;
     private final Map<Matrix, Weight> prepared = new IdentityHashMap<>();
-    private ByteBuffer source = direct(0);
-    private BytePointer sourcePointer = new BytePointer(source);
-    private float[] factors = new float[0];
+    private final Source source = new Source();
     /** Where a thread copies stored weights, and rounds them before they are brought into the library's layout. */
     private final ThreadLocal<ByteBuffer> stored = ThreadLocal.withInitial(() -> direct(0));
 
@@ -69,10 +69,35 @@ final class NativeMatmul {
      *
      * @param factors of each output's bytes, or empty
      */
-    private record Weight(List<Chunk> chunks, float[] factors) {}
+    record Weight(List<Chunk> chunks, float[] factors) {}
+
+    /** Activations in the library's form: rows of {@code in} bfloat16, or of {@code in} high bytes and as many low ones. */
+    static final class Source {
+        private ByteBuffer values = direct(0);
+        private BytePointer pointer = new BytePointer(values);
+        /** Of rows of bytes. */
+        private float[] factors = new float[0];
+
+        /** With room behind the rows for those that a call may be padded with. */
+        void reserve(int rows, int in) {
+            int needed = Math.multiplyExact(rows + NativeShape.ROWS, 2 * in);
+            if (values.capacity() < needed) {
+                values = direct(needed);
+                pointer = new BytePointer(values);
+            }
+            if (factors.length < rows) {
+                factors = new float[rows];
+            }
+        }
+
+        void copy(int to, Source from, int row, int in) {
+            values.put(2 * to * in, from.values, 2 * row * in, 2 * in);
+            factors[to] = from.factors[row];
+        }
+    }
 
     /** Some outputs of a weight. */
-    private record Chunk(int first, NativeShape shape, memory values, dnnl_memory handle) {}
+    record Chunk(int first, NativeShape shape, memory values, dnnl_memory handle) {}
 
     /** What one call of the library works on: a thread's own memory for each primitive. */
     static final class Context {
@@ -178,79 +203,88 @@ final class NativeMatmul {
                 }
             }
         }
-        int rows = starts[starts.length - 1];
         int in = products.get(0).weights().get(0).in();
-        bring(x, xo, xs, rows, in, workers);
-        workers.run(tasks.size(), t -> run(tasks.get(t), 2L * in));
+        bring(x, xo, xs, starts[starts.length - 1], in, workers);
+        workers.run(tasks.size(), t -> run(tasks.get(t)));
     }
 
-    /** Brings rows into the library's form, with room behind them for the rows that a call may be padded with. */
-    private void bring(float[] x, int xo, int xs, int rows, int in, Workers workers) {
-        int needed = Math.multiplyExact(rows + NativeShape.ROWS, 2 * in);
-        if (source.capacity() < needed) {
-            source = direct(needed);
-            sourcePointer = new BytePointer(source);
-        }
-        if (factors.length < rows) {
-            factors = new float[rows];
-        }
+    /** Rows in the library's form, until the next call. */
+    Source bring(float[] x, int xo, int xs, int rows, int in, Workers workers) {
+        source.reserve(rows, in);
         int perTask = Math.max(1, 16384 / in);
         workers.run((rows + perTask - 1) / perTask, task -> {
             for (int i = task * perTask; i < Math.min(rows, (task + 1) * perTask); i++) {
-                if (bytes) {
-                    factors[i] = lanes.toIntegers(x, xo + i * xs, in, source, 2 * i * in);
-                } else {
-                    lanes.toBf16(x, xo + i * xs, in, source, 2 * i * in);
-                }
+                bring(source, i, x, xo + i * xs, in);
             }
         });
+        return source;
     }
 
-    private void run(Task task, long rowBytes) {
-        Chunk chunk = task.chunk;
-        NativeShape shape = chunk.shape;
+    void bring(Source to, int row, float[] x, int xo, int in) {
+        if (bytes) {
+            to.factors[row] = lanes.toIntegers(x, xo, in, to.values, 2 * row * in);
+        } else {
+            lanes.toBf16(x, xo, in, to.values, 2 * row * in);
+        }
+    }
+
+    private void run(Task task) {
         Product product = task.product;
         float[] out = HostBuffer.values(product.out());
         int os = product.out().width();
         for (int from = task.from; from < task.to; from += NativeShape.ROWS) {
             int count = Math.min(NativeShape.ROWS, task.to - from);
-            ByteBuffer result =
-                    CONTEXTS.get().run(shape, shape.of(count), sourcePointer, from * rowBytes, chunk.handle);
-            int at = HostBuffer.offset(product.out()) + from * os + product.column() + chunk.first;
-            for (int i = 0; i < count; i++) {
-                int to = at + i * os;
-                if (bytes) {
-                    int high = 2 * i * shape.columns * 4;
-                    int low = high + shape.columns * 4;
-                    lanes.fromIntegers(
-                            result,
-                            high,
-                            low,
-                            factors[from + i],
-                            task.weight.factors,
-                            chunk.first,
-                            shape.columns,
-                            out,
-                            to);
-                } else {
-                    result.slice(4 * i * shape.columns, 4 * shape.columns)
-                            .order(ByteOrder.nativeOrder())
-                            .asFloatBuffer()
-                            .get(out, to, shape.columns);
-                }
-                if (product.biases() != null) {
-                    float[] bias = HostBuffer.values(product.biases());
-                    int bo = HostBuffer.offset(product.biases())
-                            + task.group * product.biases().width();
-                    for (int n = 0; n < shape.columns; n++) {
-                        out[to + n] += bias[bo + chunk.first + n];
-                    }
-                }
+            int at = HostBuffer.offset(product.out()) + from * os + product.column();
+            multiply(source, from, count, task.weight, task.chunk, out, at, os);
+            addBias(product.biases(), task.group, task.chunk, out, at, os, count);
+        }
+    }
+
+    /** {@code out[i, first + n] = rows[from + i] . weight[first + n]} for a chunk's outputs and up to 64 rows. */
+    private void multiply(Source rows, int from, int count, Weight weight, Chunk chunk, float[] out, int oo, int os) {
+        NativeShape shape = chunk.shape;
+        ByteBuffer result =
+                CONTEXTS.get().run(shape, shape.of(count), rows.pointer, 2L * from * shape.in, chunk.handle);
+        for (int i = 0; i < count; i++) {
+            int to = oo + i * os + chunk.first;
+            if (bytes) {
+                int high = 2 * i * shape.columns * 4;
+                int low = high + shape.columns * 4;
+                float factor = rows.factors[from + i];
+                lanes.fromIntegers(result, high, low, factor, weight.factors, chunk.first, shape.columns, out, to);
+            } else {
+                result.slice(4 * i * shape.columns, 4 * shape.columns)
+                        .order(ByteOrder.nativeOrder())
+                        .asFloatBuffer()
+                        .get(out, to, shape.columns);
             }
         }
     }
 
-    private Weight weight(Matrix w, Workers workers) {
+    private static void addBias(
+            @Nullable Tensor biases, int group, Chunk chunk, float[] out, int oo, int os, int rows) {
+        if (biases == null) {
+            return;
+        }
+        float[] bias = HostBuffer.values(biases);
+        int bo = HostBuffer.offset(biases) + group * biases.width() + chunk.first;
+        for (int i = 0; i < rows; i++) {
+            for (int n = 0; n < chunk.shape.columns; n++) {
+                out[oo + i * os + chunk.first + n] += bias[bo + n];
+            }
+        }
+    }
+
+    /** All outputs of a weight that has been used before, for up to 64 rows. */
+    void multiply(Source rows, int count, Matrix w, @Nullable Tensor biases, int group, float[] out, int oo, int os) {
+        Weight weight = prepared.get(w);
+        for (Chunk chunk : weight.chunks) {
+            multiply(rows, 0, count, weight, chunk, out, oo, os);
+            addBias(biases, group, chunk, out, oo, os, count);
+        }
+    }
+
+    Weight weight(Matrix w, Workers workers) {
         Weight found = prepared.get(w);
         if (found == null) {
             found = prepare(w, workers);

@@ -1,5 +1,6 @@
 package io.nightmill.kernels;
 
+import io.nightmill.tensor.KvType;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.Optional;
@@ -683,6 +684,210 @@ final class VectorLanes implements Lanes {
                 signed(quads).intoArray(out, to + 3 * columns + c);
             }
         }
+    }
+
+    @Override
+    public void quadDots(
+            float[] x,
+            int xo,
+            int xs,
+            int m,
+            int[][] words,
+            int[] at,
+            float[][] factors,
+            int[] fo,
+            int k,
+            float[] out,
+            int oo,
+            int os) {
+        if (k % 4 != 0) {
+            Lanes.super.quadDots(x, xo, xs, m, words, at, factors, fo, k, out, oo, os);
+            return;
+        }
+        for (int column = 0; column < 64; column += 2 * L) {
+            int c0 = column / 16;
+            int c1 = (column + L) / 16;
+            int w0 = at[c0] + column % 16;
+            int w1 = at[c1] + (column + L) % 16;
+            int f0 = fo[c0] + column % 16;
+            int f1 = fo[c1] + (column + L) % 16;
+            for (int i = 0; i < m; i += 2) {
+                // A last row alone is its own neighbour.
+                int next = i + 1 < m ? 1 : 0;
+                int to = oo + i * os + column;
+                quad2x2(
+                        x,
+                        xo + i * xs,
+                        next * xs,
+                        words[c0],
+                        w0,
+                        factors[c0],
+                        f0,
+                        words[c1],
+                        w1,
+                        factors[c1],
+                        f1,
+                        k,
+                        out,
+                        to,
+                        next * os);
+            }
+        }
+    }
+
+    private static void quad2x2(
+            float[] x,
+            int xo,
+            int xs,
+            int[] u0,
+            int w0,
+            float[] s0,
+            int f0,
+            int[] u1,
+            int w1,
+            float[] s1,
+            int f1,
+            int k,
+            float[] out,
+            int oo,
+            int os) {
+        FloatVector z = FloatVector.zero(F);
+        FloatVector a0 = z, a1 = z, b0 = z, b1 = z;
+        for (int d = 0; d < k; d += 4) {
+            FloatVector e0 = FloatVector.fromArray(F, s0, f0 + d / KvType.GROUP * 16);
+            FloatVector e1 = FloatVector.fromArray(F, s1, f1 + d / KvType.GROUP * 16);
+            IntVector v = IntVector.fromArray(I, u0, w0 + 4 * d);
+            IntVector w = IntVector.fromArray(I, u1, w1 + 4 * d);
+            FloatVector p, q, y;
+            p = FloatVector.broadcast(F, x[xo + d]);
+            q = FloatVector.broadcast(F, x[xo + xs + d]);
+            y = ((FloatVector) v.lanewise(VectorOperators.LSHL, 24)
+                            .lanewise(VectorOperators.ASHR, 24)
+                            .castShape(F, 0))
+                    .mul(e0);
+            a0 = p.fma(y, a0);
+            b0 = q.fma(y, b0);
+            y = ((FloatVector) w.lanewise(VectorOperators.LSHL, 24)
+                            .lanewise(VectorOperators.ASHR, 24)
+                            .castShape(F, 0))
+                    .mul(e1);
+            a1 = p.fma(y, a1);
+            b1 = q.fma(y, b1);
+            p = FloatVector.broadcast(F, x[xo + d + 1]);
+            q = FloatVector.broadcast(F, x[xo + xs + d + 1]);
+            y = ((FloatVector) v.lanewise(VectorOperators.LSHL, 16)
+                            .lanewise(VectorOperators.ASHR, 24)
+                            .castShape(F, 0))
+                    .mul(e0);
+            a0 = p.fma(y, a0);
+            b0 = q.fma(y, b0);
+            y = ((FloatVector) w.lanewise(VectorOperators.LSHL, 16)
+                            .lanewise(VectorOperators.ASHR, 24)
+                            .castShape(F, 0))
+                    .mul(e1);
+            a1 = p.fma(y, a1);
+            b1 = q.fma(y, b1);
+            p = FloatVector.broadcast(F, x[xo + d + 2]);
+            q = FloatVector.broadcast(F, x[xo + xs + d + 2]);
+            y = ((FloatVector) v.lanewise(VectorOperators.LSHL, 8)
+                            .lanewise(VectorOperators.ASHR, 24)
+                            .castShape(F, 0))
+                    .mul(e0);
+            a0 = p.fma(y, a0);
+            b0 = q.fma(y, b0);
+            y = ((FloatVector) w.lanewise(VectorOperators.LSHL, 8)
+                            .lanewise(VectorOperators.ASHR, 24)
+                            .castShape(F, 0))
+                    .mul(e1);
+            a1 = p.fma(y, a1);
+            b1 = q.fma(y, b1);
+            p = FloatVector.broadcast(F, x[xo + d + 3]);
+            q = FloatVector.broadcast(F, x[xo + xs + d + 3]);
+            y = ((FloatVector) v.lanewise(VectorOperators.ASHR, 24).castShape(F, 0)).mul(e0);
+            a0 = p.fma(y, a0);
+            b0 = q.fma(y, b0);
+            y = ((FloatVector) w.lanewise(VectorOperators.ASHR, 24).castShape(F, 0)).mul(e1);
+            a1 = p.fma(y, a1);
+            b1 = q.fma(y, b1);
+        }
+        a0.intoArray(out, oo);
+        a1.intoArray(out, oo + L);
+        b0.intoArray(out, oo + os);
+        b1.intoArray(out, oo + os + L);
+    }
+
+    @Override
+    public void quadWeighted(
+            float[] p, int po, int ps, int m, int[] words, int at, int ws, int width, float[] out, int oo, int os) {
+        int whole = width - width % (2 * L);
+        for (int d = 0; d < whole; d += 2 * L) {
+            for (int i = 0; i < m; i += 2) {
+                int next = i + 1 < m ? 1 : 0;
+                quadWeighted2x2(p, po + i * ps, next * ps, words, at + d, ws, out, oo + i * os + d, next * os);
+            }
+        }
+        Lanes.super.quadWeighted(p, po, ps, m, words, at + whole, ws, width - whole, out, oo + whole, os);
+    }
+
+    private static void quadWeighted2x2(
+            float[] weights, int po, int ps, int[] words, int at, int ws, float[] out, int oo, int os) {
+        FloatVector a0 = FloatVector.fromArray(F, out, oo);
+        FloatVector a1 = FloatVector.fromArray(F, out, oo + L);
+        FloatVector b0 = FloatVector.fromArray(F, out, oo + os);
+        FloatVector b1 = FloatVector.fromArray(F, out, oo + os + L);
+        for (int j = 0; j < 16; j += 4) {
+            IntVector v = IntVector.fromArray(I, words, at + j / 4 * ws);
+            IntVector w = IntVector.fromArray(I, words, at + j / 4 * ws + L);
+            FloatVector p, q, y;
+            p = FloatVector.broadcast(F, weights[po + j]);
+            q = FloatVector.broadcast(F, weights[po + ps + j]);
+            y = (FloatVector) v.lanewise(VectorOperators.LSHL, 24)
+                    .lanewise(VectorOperators.ASHR, 24)
+                    .castShape(F, 0);
+            a0 = p.fma(y, a0);
+            b0 = q.fma(y, b0);
+            y = (FloatVector) w.lanewise(VectorOperators.LSHL, 24)
+                    .lanewise(VectorOperators.ASHR, 24)
+                    .castShape(F, 0);
+            a1 = p.fma(y, a1);
+            b1 = q.fma(y, b1);
+            p = FloatVector.broadcast(F, weights[po + j + 1]);
+            q = FloatVector.broadcast(F, weights[po + ps + j + 1]);
+            y = (FloatVector) v.lanewise(VectorOperators.LSHL, 16)
+                    .lanewise(VectorOperators.ASHR, 24)
+                    .castShape(F, 0);
+            a0 = p.fma(y, a0);
+            b0 = q.fma(y, b0);
+            y = (FloatVector) w.lanewise(VectorOperators.LSHL, 16)
+                    .lanewise(VectorOperators.ASHR, 24)
+                    .castShape(F, 0);
+            a1 = p.fma(y, a1);
+            b1 = q.fma(y, b1);
+            p = FloatVector.broadcast(F, weights[po + j + 2]);
+            q = FloatVector.broadcast(F, weights[po + ps + j + 2]);
+            y = (FloatVector) v.lanewise(VectorOperators.LSHL, 8)
+                    .lanewise(VectorOperators.ASHR, 24)
+                    .castShape(F, 0);
+            a0 = p.fma(y, a0);
+            b0 = q.fma(y, b0);
+            y = (FloatVector) w.lanewise(VectorOperators.LSHL, 8)
+                    .lanewise(VectorOperators.ASHR, 24)
+                    .castShape(F, 0);
+            a1 = p.fma(y, a1);
+            b1 = q.fma(y, b1);
+            p = FloatVector.broadcast(F, weights[po + j + 3]);
+            q = FloatVector.broadcast(F, weights[po + ps + j + 3]);
+            y = (FloatVector) v.lanewise(VectorOperators.ASHR, 24).castShape(F, 0);
+            a0 = p.fma(y, a0);
+            b0 = q.fma(y, b0);
+            y = (FloatVector) w.lanewise(VectorOperators.ASHR, 24).castShape(F, 0);
+            a1 = p.fma(y, a1);
+            b1 = q.fma(y, b1);
+        }
+        a0.intoArray(out, oo);
+        a1.intoArray(out, oo + L);
+        b0.intoArray(out, oo + os);
+        b1.intoArray(out, oo + os + L);
     }
 
     /** The signed byte at the top of each lane. */

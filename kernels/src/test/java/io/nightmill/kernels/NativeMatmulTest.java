@@ -3,6 +3,7 @@ package io.nightmill.kernels;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.within;
 
+import io.nightmill.kernels.Backend.Glu;
 import io.nightmill.kernels.Backend.Product;
 import io.nightmill.kernels.Backend.Routes;
 import io.nightmill.tensor.Format;
@@ -10,6 +11,7 @@ import io.nightmill.tensor.Matrix;
 import io.nightmill.tensor.Tensor;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Random;
@@ -138,5 +140,97 @@ class NativeMatmulTest {
                 assertThat(actual[row * OUT + n]).isEqualTo(alone[5 + n] + (expert * OUT + n));
             }
         }
+    }
+
+    private Tensor tensor(Backend on, int rows, int width) {
+        float[] values = new float[rows * width];
+        for (int i = 0; i < values.length; i++) {
+            values[i] = (float) random.nextGaussian();
+        }
+        Tensor tensor = new Tensor(on.allocate(values.length), 0, rows, width);
+        on.upload(tensor, values);
+        return tensor;
+    }
+
+    private List<Matrix> experts(int out, int in) {
+        List<Matrix> experts = new ArrayList<>();
+        for (int e = 0; e < 6; e++) {
+            float[] values = new float[out * in];
+            for (int i = 0; i < values.length; i++) {
+                values[i] = (float) random.nextGaussian() / 20;
+            }
+            experts.add(Matrix.of(out, in, values));
+        }
+        return experts;
+    }
+
+    private static float[] download(Backend on, Tensor tensor) {
+        float[] values = new float[tensor.rows() * tensor.width()];
+        on.download(tensor, values);
+        return values;
+    }
+
+    /** Experts in one operation give the bits of the single ones: a gate beside up, both in one weight, none at all. */
+    @ParameterizedTest
+    @EnumSource(names = {"BF16", "INT8"})
+    void expertsAtOnceGiveTheBitsOfSingleOperations(Products products) {
+        HostBackend backend = backend(products, 2);
+        int hidden = 272;
+        int inner = 250;
+        Glu silu = Glu.of(Activation.SILU);
+        List<ExpertWeights> forms = List.of(
+                new ExpertWeights(
+                        List.of(experts(inner, hidden), experts(inner, hidden)),
+                        List.of(),
+                        experts(hidden, inner),
+                        null,
+                        silu),
+                new ExpertWeights(
+                        List.of(experts(2 * inner, hidden)),
+                        List.of(tensor(backend, 6, 2 * inner)),
+                        experts(hidden, inner),
+                        tensor(backend, 6, hidden),
+                        new Glu(Activation.SILU, true, 7, 1.702f)),
+                new ExpertWeights(List.of(experts(inner, hidden)), List.of(), experts(hidden, inner), null, silu));
+        int[] choices = new int[100];
+        for (int i = 0; i < choices.length; i++) {
+            choices[i] = i < 70 ? 1 : random.nextInt(6);
+        }
+        Routes routes = BackendSuite.routes(backend, 6, choices);
+        Tensor x = tensor(backend, choices.length, hidden);
+        for (ExpertWeights form : forms) {
+            Tensor sorted = tensor(backend, choices.length, hidden);
+            backend.dispatch(sorted, x, routes);
+            Tensor both = tensor(backend, choices.length, form.width());
+            backend.matmul(sorted, routes, form.into(both));
+            Tensor h = tensor(backend, choices.length, inner);
+            if (form.hasGate()) {
+                backend.glu(h, both, form.glu());
+            } else {
+                backend.activate(h, both, form.glu().activation());
+            }
+            Tensor expected = tensor(backend, choices.length, hidden);
+            backend.matmul(h, routes, List.of(new Product(expected, 0, form.down(), form.downBias())));
+            Tensor actual = tensor(backend, choices.length, hidden);
+            assertThat(backend.experts(actual, x, routes, form)).isTrue();
+            assertThat(download(backend, actual)).containsExactly(download(backend, expected));
+        }
+    }
+
+    @ParameterizedTest
+    @EnumSource(names = {"BF16", "INT8"})
+    void fewSharesOrSmallWeightsAreLeftToSingleOperations(Products products) {
+        HostBackend backend = backend(products, 2);
+        Glu silu = Glu.of(Activation.SILU);
+        ExpertWeights large = new ExpertWeights(List.of(experts(250, 272)), List.of(), experts(272, 250), null, silu);
+        ExpertWeights small = new ExpertWeights(List.of(experts(16, 272)), List.of(), experts(272, 16), null, silu);
+        Tensor x = tensor(backend, 6, 272);
+        Tensor out = tensor(backend, 6, 272);
+        assertThat(backend.experts(out, x, BackendSuite.routes(backend, 6, 0, 0, 0, 1, 2, 2), large))
+                .isFalse();
+        assertThat(backend.experts(out, x, BackendSuite.routes(backend, 6, 0, 1, 2, 3, 4, 5), large))
+                .isTrue();
+        assertThat(backend.experts(out, x, BackendSuite.routes(backend, 6, 0, 1, 2, 3, 4, 5), small))
+                .isFalse();
     }
 }

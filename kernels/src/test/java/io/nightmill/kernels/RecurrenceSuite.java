@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import io.nightmill.kernels.Recurrence.Decay;
 import io.nightmill.kernels.Recurrence.Rule;
 import io.nightmill.tensor.Batch;
+import io.nightmill.tensor.KvType;
 import io.nightmill.tensor.State;
 import io.nightmill.tensor.Tensor;
 import java.util.ArrayList;
@@ -99,9 +100,11 @@ abstract class RecurrenceSuite {
             List<Tensor> fixed,
             int[] lengths,
             int longest) {
-        Tensor pool = tensor(on, SLOTS, stateWidth, nan(SLOTS * stateWidth));
-        State state = new State(new State.Spec.Fixed(stateWidth), pool);
+        State state = on.allocate(new State.Spec.Fixed(stateWidth), SLOTS, KvType.F32);
         int[] slots = {4, 1, 6};
+        for (int slot : slots) {
+            poison(on, operation, outWidth, inputs, fixed, state, slot);
+        }
         int[] past = new int[lengths.length];
         float[][] results = new float[lengths.length][];
         for (int s = 0; s < lengths.length; s++) {
@@ -152,6 +155,23 @@ abstract class RecurrenceSuite {
             }
         }
         return results;
+    }
+
+    /** Leaves in a slot what a sequence of nothing but NaN leaves there. */
+    private static void poison(
+            Backend on,
+            Operation operation,
+            int outWidth,
+            List<Input> inputs,
+            List<Tensor> fixed,
+            State state,
+            int slot) {
+        int tokens = 40;
+        List<Tensor> in = inputs.stream()
+                .map(input -> tensor(on, tokens, input.width, nan(tokens * input.width)))
+                .toList();
+        Batch batch = new Batch(new int[tokens], List.of(new Batch.Span(0, tokens, 0, tokens, new int[0], slot)));
+        operation.run(on, tensor(on, tokens, outWidth, nan(tokens * outWidth)), in, fixed, state, batch);
     }
 
     private void check(
