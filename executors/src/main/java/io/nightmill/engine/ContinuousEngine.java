@@ -49,7 +49,6 @@ public final class ContinuousEngine implements Engine {
     private final ExpertLoad load;
     private final Map<Request, Job> jobs = new IdentityHashMap<>();
     private final List<Completion> done = new ArrayList<>();
-    private float[] row = new float[0];
     private long steps;
     private long promptTokens;
     private long cachedTokens;
@@ -344,28 +343,15 @@ public final class ContinuousEngine implements Engine {
         return count == null ? 0 : count;
     }
 
-    private float[] download(Tensor logits, int i) {
-        if (row.length != logits.width()) {
-            row = new float[logits.width()];
-        }
-        backend.download(logits.rows(i, 1), row);
-        return row;
-    }
-
     /** @param top alternatives to note; -1 is the whole vocabulary */
     private void record(TokenScores scores, float logprob, int rank, int top, Tensor logits, int i) {
         if (top == 0) {
             scores.add(logprob, rank);
             return;
         }
-        float[] all = download(logits, i);
-        int[] ids = Sampler.top(all, top < 0 ? all.length : top);
-        Picks best = Picks.of(1);
-        backend.pick(best, logits.rows(i, 1), new int[] {ids[0]});
+        int[] ids = new int[top < 0 ? logits.width() : Math.min(top, logits.width())];
         float[] logprobs = new float[ids.length];
-        for (int j = 0; j < ids.length; j++) {
-            logprobs[j] = best.logprobs()[0] + (all[ids[j]] - all[ids[0]]);
-        }
+        backend.top(ids, logprobs, logits.rows(i, 1));
         scores.add(logprob, rank, new TokenScores.Top(ids, logprobs));
     }
 

@@ -4,16 +4,16 @@ import io.nightmill.engine.ContinuousEngine.Reading;
 import io.nightmill.engine.Request.Ask;
 import io.nightmill.kernels.Backend;
 import io.nightmill.kernels.Backend.Draw;
+import io.nightmill.kernels.Backend.Edit;
 import io.nightmill.layers.Scratch;
 import io.nightmill.tensor.Tensor;
 import java.util.ArrayList;
-import java.util.Arrays;
-import java.util.Comparator;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.PriorityQueue;
 import java.util.Set;
+import java.util.SortedMap;
+import java.util.TreeMap;
 import java.util.stream.IntStream;
 
 /** Draws tokens from what requests make of their logits, in vLLM's order: bans and biases, penalties, then {@link Backend#sample}. */
@@ -81,36 +81,93 @@ final class Sampler {
      */
     private Tensor edit(List<Reading> readings, List<Integer> rows, Tensor logits) {
         Tensor edited = scratch.tensor(rows.size(), logits.width());
-        float[] row = new float[logits.width()];
-        for (int i = 0; i < rows.size(); i++) {
-            Reading reading = readings.get(rows.get(i));
+        List<Edit> edits = new ArrayList<>();
+        for (int row : rows) {
+            Reading reading = readings.get(row);
             Sequence s = reading.sequence();
-            backend.download(logits.rows(rows.get(i), 1), row);
             Sampling sampling = ((Ask.Generate) s.job.request.ask()).sampling();
             int count = reading.position() + 1;
-            edit(row, sampling, s.tokens, count, s.promptLength, s.job.ends, s.job.banned);
-            backend.upload(edited.rows(i, 1), row);
+            edits.add(edit(row, logits.width(), sampling, s.tokens, count, s.promptLength, s.job.ends, s.job.banned));
         }
+        backend.edit(edited, logits, edits);
         return edited;
     }
 
     /**
-     * @param logits of the whole vocabulary; changed in place
+     * What a request makes of a row of logits.
+     *
+     * @param vocabulary ids from here on have no logit: what a model puts before every prompt, for one
      * @param tokens prompt and output so far
      * @param promptLength how many of them are the prompt
      * @param ends tokens that may not come before {@code min_tokens}
      * @param banned token sequences that may not be completed
      */
-    static void edit(
-            float[] logits,
+    static Edit edit(
+            int row,
+            int vocabulary,
             Sampling s,
             int[] tokens,
             int count,
             int promptLength,
             Set<Integer> ends,
             List<int[]> banned) {
-        restrict(logits, s, tokens, count, promptLength, ends, banned);
-        penalize(logits, s, tokens, count, promptLength);
+        Rules rules = new Rules();
+        s.allowedTokenIds().forEach(rules::of);
+        s.logitBias().forEach((id, bias) -> rules.of(id)[SHIFT] = bias.floatValue());
+        for (int[] words : banned) {
+            if (endsWith(tokens, count, promptLength, words)) {
+                rules.of(words[words.length - 1])[SHIFT] = Float.NEGATIVE_INFINITY;
+            }
+        }
+        if (count - promptLength < s.minTokens()) {
+            ends.forEach(id -> rules.of(id)[SHIFT] = Float.NEGATIVE_INFINITY);
+        }
+        if (s.repetitionPenalty() != 1) {
+            IntStream.range(0, count)
+                    .map(i -> tokens[i])
+                    .forEach(id -> rules.of(id)[PENALTY] = (float) s.repetitionPenalty());
+        }
+        if (s.frequencyPenalty() != 0 || s.presencePenalty() != 0) {
+            Map<Integer, Integer> counts = new HashMap<>();
+            for (int i = promptLength; i < count; i++) {
+                counts.merge(tokens[i], 1, Integer::sum);
+            }
+            counts.forEach((id, times) -> {
+                rules.of(id)[LESS] = (float) (s.frequencyPenalty() * times);
+                rules.of(id)[MORE] = (float) s.presencePenalty();
+            });
+        }
+        boolean only = !s.allowedTokenIds().isEmpty();
+        if (only) {
+            rules.byId.keySet().retainAll(s.allowedTokenIds());
+        }
+        return rules.edit(row, only, vocabulary);
+    }
+
+    private static final int SHIFT = 0;
+    private static final int PENALTY = 1;
+    private static final int LESS = 2;
+    private static final int MORE = 3;
+
+    /** An edit as it is put together. */
+    private static final class Rules {
+        final TreeMap<Integer, float[]> byId = new TreeMap<>();
+
+        float[] of(int id) {
+            return byId.computeIfAbsent(id, key -> new float[] {0, 1, 0, 0});
+        }
+
+        Edit edit(int row, boolean only, int vocabulary) {
+            SortedMap<Integer, float[]> known = byId.headMap(vocabulary);
+            int[] ids = new int[known.size()];
+            float[] all = new float[4 * ids.length];
+            int i = 0;
+            for (Map.Entry<Integer, float[]> rule : known.entrySet()) {
+                ids[i] = rule.getKey();
+                System.arraycopy(rule.getValue(), 0, all, 4 * i++, 4);
+            }
+            return new Edit(row, only, ids, all);
+        }
     }
 
     /** How the token at a place of an output is drawn from a row of logits. */
@@ -119,82 +176,11 @@ final class Sampler {
         return new Draw(row, s.temperature(), s.topK(), s.topP(), s.minP(), uniform);
     }
 
-    private static void restrict(
-            float[] logits,
-            Sampling s,
-            int[] tokens,
-            int count,
-            int promptLength,
-            Set<Integer> ends,
-            List<int[]> banned) {
-        if (!s.allowedTokenIds().isEmpty()) {
-            float[] kept = new float[logits.length];
-            Arrays.fill(kept, Float.NEGATIVE_INFINITY);
-            for (int id : s.allowedTokenIds()) {
-                kept[id] = logits[id];
-            }
-            System.arraycopy(kept, 0, logits, 0, logits.length);
-        }
-        for (int[] words : banned) {
-            if (endsWith(tokens, count, promptLength, words)) {
-                logits[words[words.length - 1]] = Float.NEGATIVE_INFINITY;
-            }
-        }
-        if (count - promptLength < s.minTokens()) {
-            ends.forEach(id -> logits[id] = Float.NEGATIVE_INFINITY);
-        }
-        s.logitBias().forEach((id, bias) -> logits[id] += bias.floatValue());
-    }
-
     /** Whether the output ends with all of {@code words} but the last. */
     private static boolean endsWith(int[] tokens, int count, int promptLength, int[] words) {
         int length = words.length - 1;
         return count - length >= promptLength
                 && IntStream.range(0, length).allMatch(i -> tokens[count - length + i] == words[i]);
-    }
-
-    private static void penalize(float[] logits, Sampling s, int[] tokens, int count, int promptLength) {
-        if (s.repetitionPenalty() != 1) {
-            float penalty = (float) s.repetitionPenalty();
-            // What a model puts before every prompt has no logit.
-            IntStream.range(0, count)
-                    .map(i -> tokens[i])
-                    .filter(id -> id < logits.length)
-                    .distinct()
-                    .forEach(id -> {
-                        logits[id] = logits[id] > 0 ? logits[id] / penalty : logits[id] * penalty;
-                    });
-        }
-        if (s.frequencyPenalty() != 0 || s.presencePenalty() != 0) {
-            Map<Integer, Integer> counts = new HashMap<>();
-            for (int i = promptLength; i < count; i++) {
-                counts.merge(tokens[i], 1, Integer::sum);
-            }
-            counts.forEach((id, times) -> {
-                logits[id] -= (float) (s.frequencyPenalty() * times);
-                logits[id] -= (float) s.presencePenalty();
-            });
-        }
-    }
-
-    /** The {@code k} most likely tokens, best first; equal ones by id. */
-    static int[] top(float[] logits, int k) {
-        Comparator<Integer> worstFirst =
-                Comparator.<Integer>comparingDouble(id -> logits[id]).thenComparing(Comparator.reverseOrder());
-        PriorityQueue<Integer> heap = new PriorityQueue<>(worstFirst);
-        for (int id = 0; id < logits.length; id++) {
-            if (heap.size() < k) {
-                heap.add(id);
-            } else if (logits[id] > logits[heap.peek()]) {
-                heap.poll();
-                heap.add(id);
-            }
-        }
-        int[] top = new int[heap.size()];
-        for (int i = top.length - 1; i >= 0; i--) {
-            top[i] = heap.poll();
-        }
-        return top;
     }
 
     /** A number in [0, 1) that depends on nothing but its arguments (SplitMix64's finalizer over each in turn). */

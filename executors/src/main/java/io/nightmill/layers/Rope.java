@@ -1,5 +1,9 @@
 package io.nightmill.layers;
 
+import io.nightmill.kernels.Backend;
+import io.nightmill.tensor.Batch;
+import io.nightmill.tensor.Tensor;
+import java.util.List;
 import java.util.function.IntFunction;
 import java.util.function.IntToDoubleFunction;
 import java.util.function.IntUnaryOperator;
@@ -42,20 +46,19 @@ public record Rope(
         return new Rope(rotary, interleaved, frequencies, regime, scale, tokens);
     }
 
-    /** Cosines and sines of the positions {@code from .. from + count} in a sequence of {@code length} tokens. */
-    void write(int from, int count, int length, float[] out, int at) {
-        int current = regime.applyAsInt(length);
-        float[] inverse = frequencies.apply(current);
-        float factor = (float) scale.applyAsDouble(current);
-        for (int t = 0; t < count; t++) {
-            int row = at + t * rotary;
-            int position = period == 0 ? from + t : (from + t) % period;
-            for (int i = 0; i < inverse.length; i++) {
-                // The reference multiplies in float32.
-                float angle = inverse[i] * position;
-                out[row + i] = (float) Math.cos(angle) * factor;
-                out[row + inverse.length + i] = (float) Math.sin(angle) * factor;
+    /** Cosines and sines of the positions of a batch's tokens, {@code [tokens, rotary]}. */
+    void fill(Tensor table, Batch batch, Backend backend) {
+        List<Batch.Span> spans = batch.spans();
+        for (int s = 0; s < spans.size(); ) {
+            int current = regime.applyAsInt(spans.get(s).length());
+            int next = s + 1;
+            while (next < spans.size() && regime.applyAsInt(spans.get(next).length()) == current) {
+                next++;
             }
+            int to = spans.get(next - 1).first() + spans.get(next - 1).count();
+            float factor = (float) scale.applyAsDouble(current);
+            backend.rotary(table, batch, spans.get(s).first(), to, frequencies.apply(current), factor, period);
+            s = next;
         }
     }
 }

@@ -5,7 +5,6 @@ import io.nightmill.kernels.Backend.Routes;
 import io.nightmill.tensor.Batch;
 import io.nightmill.tensor.State;
 import io.nightmill.tensor.Tensor;
-import java.util.Arrays;
 import java.util.HashMap;
 import java.util.IdentityHashMap;
 import java.util.List;
@@ -22,7 +21,6 @@ public final class Step {
     private final Map<SequenceMixer, List<State>> held = new IdentityHashMap<>();
     private int layer;
     private @Nullable Tensor carried;
-    private @Nullable Tensor started;
 
     public Step(Backend backend, Batch batch, Scratch scratch, ExpertLoad load) {
         this.load = load;
@@ -70,21 +68,11 @@ public final class Step {
     void carry(Tensor embedded) {
         carried = rows(embedded.width());
         backend.copyColumns(carried, 0, embedded, 0, embedded.width());
-        started = rows(1);
-        float[] values = new float[batch.size()];
-        Arrays.fill(values, 1);
-        batch.spans().stream().filter(span -> span.past() == 0).forEach(span -> values[span.first()] = 0);
-        backend.upload(started, values);
     }
 
     /** {@code [tokens, hidden]}: the embedded rows, until a layer leaves other rows here for those after it. */
     public Tensor carried() {
         return carried;
-    }
-
-    /** {@code [tokens, 1]}: 0 for the first token of a sequence, 1 for the others. */
-    public Tensor started() {
-        return started;
     }
 
     /** Makes the tables of a rope for the step's tokens; called before the first branch, so that they outlive it. */
@@ -93,11 +81,7 @@ public final class Step {
             return;
         }
         Tensor table = rows(rope.rotary());
-        float[] values = new float[batch.size() * rope.rotary()];
-        for (Batch.Span span : batch.spans()) {
-            rope.write(span.past(), span.count(), span.length(), values, span.first() * rope.rotary());
-        }
-        backend.upload(table, values);
+        rope.fill(table, batch, backend);
         tables.put(rope, table);
     }
 

@@ -47,7 +47,9 @@ public record RealGatedLru(
         backend.multiply(decay, decay, rate);
         backend.activate(decay, decay, Activation.EXP);
         // The first token enters whole: nothing is kept from before it.
-        backend.multiply(decay, decay, step.started());
+        Tensor started = step.rows(1);
+        backend.started(started, step.batch());
+        backend.multiply(decay, decay, started);
         Tensor share = step.rows(decay.width());
         backend.activate(share, decay, Activation.COMPLEMENT);
         backend.multiply(mixed, mixed, open);

@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.within;
 
 import io.nightmill.kernels.Backend;
 import io.nightmill.kernels.Backend.Draw;
+import io.nightmill.kernels.Backend.Edit;
 import io.nightmill.kernels.ReferenceBackend;
 import io.nightmill.runtime.SamplingJson;
 import io.nightmill.tensor.Tensor;
@@ -19,8 +20,14 @@ class SamplerTest {
     private static int sample(
             String parameters, int[] tokens, int prompt, double uniform, Set<Integer> ends, List<int[]> banned) {
         Sampling sampling = SamplingJson.parse(parameters, null);
-        float[] logits = LOGITS.clone();
-        Sampler.edit(logits, sampling, tokens, tokens.length, prompt, ends, banned);
+        Backend backend = new ReferenceBackend();
+        Tensor plain = new Tensor(backend.allocate(2 * LOGITS.length), 0, 2, LOGITS.length);
+        backend.upload(plain.rows(1, 1), LOGITS);
+        Tensor edited = new Tensor(backend.allocate(LOGITS.length), 0, 1, LOGITS.length);
+        Edit edit = Sampler.edit(1, LOGITS.length, sampling, tokens, tokens.length, prompt, ends, banned);
+        backend.edit(edited, plain, List.of(edit));
+        float[] logits = new float[LOGITS.length];
+        backend.download(edited, logits);
         return draw(logits, sampling, uniform);
     }
 

@@ -30,11 +30,23 @@ class DeviceTrafficTest {
     /** Four numbers of a rule and two of a draw go there, and a token more comes back. */
     @Test
     void sampledTokensAreDrawnThere() {
-        check(
-                "qwen3",
-                SamplingJson.parse("{\"max_tokens\":40,\"temperature\":1,\"top_p\":0.9,\"top_k\":20}", null),
-                6,
-                1);
+        check("qwen3", "{\"max_tokens\":40,\"temperature\":1,\"top_p\":0.9,\"top_k\":20}", 6, 1);
+    }
+
+    /** Besides a draw, seven numbers of each token that a penalty names, and two of the row. */
+    @Test
+    void penalizedLogitsStayThere() {
+        check("qwen3", "{\"max_tokens\":40,\"presence_penalty\":0.5}", 6 + 2 + 7 * (STEPS + 3), 1);
+    }
+
+    /** A token and its log-probability for each alternative. */
+    @Test
+    void alternativesAreFoundThere() {
+        check("qwen3", "{\"max_tokens\":40,\"logprobs\":3}", 0, 6);
+    }
+
+    private static void check(String fixture, String parameters, int moreWritten, int moreRead) {
+        check(fixture, SamplingJson.parse(parameters, "{\"ignore_eos\":true}"), moreWritten, moreRead);
     }
 
     /** @param more numbers per row and step, to the device and from it */
@@ -55,15 +67,18 @@ class DeviceTrafficTest {
             }
             Device.Traffic after = backend.traffic();
             // Per row: its id, two numbers of its token, five of its sequence, a few pages, the row of its logits, its
-            // target.
-            int rotary = model.decoder().ropes().stream()
-                    .mapToInt(rope -> rope.rotary())
+            // target. Per step, the frequencies of its rotary tables.
+            int frequencies = model.decoder().ropes().stream()
+                    .mapToInt(rope -> rope.rotary() / 2)
                     .sum();
-            int written = 4 * (1 + 2 + 5 + 4 + 1 + 1 + rotary + moreWritten);
-            assertThat((after.written() - before.written()) / (STEPS * ROWS)).isLessThanOrEqualTo(written);
+            int written = 4 * ROWS * (1 + 2 + 5 + 4 + 1 + 1 + moreWritten) + 4 * frequencies;
+            assertThat((after.written() - before.written()) / STEPS).isLessThanOrEqualTo(written);
             assertThat(after.read() - before.read())
                     .as("a token, its log-probability, its rank")
                     .isEqualTo((12L + 4L * moreRead) * STEPS * ROWS);
+            assertThat(after.parameters() - before.parameters())
+                    .as("a step like the last repeats its launches as they were recorded")
+                    .isLessThan((after.launches() - before.launches()) / 4);
         }
     }
 }

@@ -108,6 +108,18 @@ public interface Backend extends AutoCloseable {
     void softcap(Tensor x, float cap);
 
     /**
+     * Rotary tables: {@code table[t] = [cos(frequency * position) * factor, sin(frequency * position) * factor]} for the tokens
+     * {@code from .. to}, angles in float32.
+     *
+     * @param table {@code [tokens, 2 * frequencies]}
+     * @param period positions begin anew after so many tokens; 0 is never
+     */
+    void rotary(Tensor table, Batch batch, int from, int to, float[] frequencies, float factor, int period);
+
+    /** {@code out [tokens, 1]}: 0 for the first token of a sequence, 1 for the others. */
+    void started(Tensor out, Batch batch);
+
+    /**
      * Rotates the first {@code table.width} values of every head (Su et al. 2021, arXiv 2104.09864).
      *
      * @param x {@code [tokens, heads * stride]}, rotated in place from value {@code offset} of each head on
@@ -220,6 +232,16 @@ public interface Backend extends AutoCloseable {
      */
     void sample(int[] tokens, Tensor logits, List<Draw> draws);
 
+    /** A row of {@code out} for each edit: a row of the logits as the edit changes it. */
+    void edit(Tensor out, Tensor logits, List<Edit> edits);
+
+    /**
+     * The likeliest tokens of a row of logits, best first and equal ones by id, and their log-probabilities.
+     *
+     * @param tokens as many as are wanted
+     */
+    void top(int[] tokens, float[] logprobs, Tensor row);
+
     /**
      * Chooses each row's experts from its router logits {@code [tokens, experts]}.
      *
@@ -320,6 +342,25 @@ public interface Backend extends AutoCloseable {
      * @param uniform in [0, 1)
      */
     record Draw(int row, double temperature, int topK, double topP, double minP, double uniform) {}
+
+    /**
+     * What a request makes of a row of logits before a token is drawn. A named token's logit becomes, step by step, {@code l + shift};
+     * {@code l / penalty} where it is positive, else {@code l * penalty}; {@code l - less}; {@code l - more}.
+     *
+     * @param row of the logits
+     * @param only whether tokens that are not named are ruled out
+     * @param ids of the named tokens, each once
+     * @param rules {@code [ids, 4]}: shift (negative infinity rules a token out), penalty (1 is none), less, more
+     */
+    record Edit(int row, boolean only, int[] ids, float[] rules) {
+        /** The logit of the {@code i}th named token. */
+        float changed(float logit, int i) {
+            float shifted = logit + rules[4 * i];
+            float penalty = rules[4 * i + 1];
+            float held = penalty == 1 ? shifted : shifted > 0 ? shifted / penalty : shifted * penalty;
+            return held - rules[4 * i + 2] - rules[4 * i + 3];
+        }
+    }
 
     /** The judged tokens of each row. */
     record Picks(int[] tokens, float[] logprobs, int[] ranks) {

@@ -528,6 +528,29 @@ public final class HostBackend implements Backend {
     }
 
     @Override
+    public void rotary(Tensor table, Batch batch, int from, int to, float[] frequencies, float factor, int period) {
+        int half = frequencies.length;
+        int[] positions = batch.positions();
+        eachRow(to - from, 2 * half, i -> {
+            int position = period == 0 ? positions[from + i] : positions[from + i] % period;
+            int at = offset(table) + (from + i) * table.width();
+            for (int d = 0; d < half; d++) {
+                float angle = frequencies[d] * position;
+                values(table)[at + d] = (float) Math.cos(angle) * factor;
+                values(table)[at + half + d] = (float) Math.sin(angle) * factor;
+            }
+        });
+    }
+
+    @Override
+    public void started(Tensor out, Batch batch) {
+        Arrays.fill(values(out), offset(out), offset(out) + batch.size(), 1);
+        batch.spans().stream()
+                .filter(span -> span.past() == 0)
+                .forEach(span -> values(out)[offset(out) + span.first()] = 0);
+    }
+
+    @Override
     public void rope(Tensor x, Tensor table, int stride, int offset, boolean interleaved) {
         eachRow(x.rows(), x.width(), i -> {
             for (int head = 0; head < x.width(); head += stride) {
@@ -555,21 +578,28 @@ public final class HostBackend implements Backend {
     @Override
     public void append(State state, Tensor rows, Batch batch) {
         HostPages pages = (HostPages) state.pool().buffer();
+        List<Filled> filled = new ArrayList<>();
         for (Batch.Span span : batch.spans()) {
-            for (int at = span.past(); at < span.past() + span.count(); at++) {
-                pages.reserve(span.pages()[at / PAGE_TOKENS]);
+            int end = span.past() + span.count();
+            for (int from = span.past(); from < end; ) {
+                int to = Math.min(end, (from / PAGE_TOKENS + 1) * PAGE_TOKENS);
+                pages.reserve(span.pages()[from / PAGE_TOKENS]);
+                filled.add(new Filled(span, from, to));
+                from = to;
             }
         }
-        int perSpan = batch.size() / Math.max(1, batch.spans().size());
-        eachRow(batch.spans().size(), rows.width() * perSpan, s -> {
-            Batch.Span span = batch.spans().get(s);
-            for (int i = 0; i < span.count(); i++) {
-                int position = span.past() + i;
-                int from = offset(rows) + (span.first() + i) * rows.width();
+        int each = batch.size() / Math.max(1, filled.size());
+        eachRow(filled.size(), rows.width() * each, f -> {
+            Batch.Span span = filled.get(f).span;
+            for (int position = filled.get(f).from; position < filled.get(f).to; position++) {
+                int from = offset(rows) + (span.first() + position - span.past()) * rows.width();
                 pages.append(span.pages()[position / PAGE_TOKENS], position % PAGE_TOKENS, values(rows), from);
             }
         });
     }
+
+    /** Positions of a sequence that are in one page: tokens of a page may share words. */
+    private record Filled(Batch.Span span, int from, int to) {}
 
     @Override
     public void attend(Tensor out, Tensor query, State keys, State values, Attention a, Batch batch) {
@@ -651,6 +681,32 @@ public final class HostBackend implements Backend {
             int from = offset(logits) + draw.row() * n;
             tokens[i] = HostSampler.draw(values(logits), from, n, draw, scratch(1, n), lanes);
         });
+    }
+
+    @Override
+    public void edit(Tensor out, Tensor logits, List<Edit> edits) {
+        int n = logits.width();
+        workers.run(edits.size(), i -> {
+            Edit edit = edits.get(i);
+            float[] from = values(logits);
+            int at = offset(logits) + edit.row() * n;
+            float[] to = values(out);
+            int row = offset(out) + i * n;
+            if (edit.only()) {
+                Arrays.fill(to, row, row + n, Float.NEGATIVE_INFINITY);
+            } else {
+                System.arraycopy(from, at, to, row, n);
+            }
+            for (int k = 0; k < edit.ids().length; k++) {
+                int id = edit.ids()[k];
+                to[row + id] = edit.changed(from[at + id], k);
+            }
+        });
+    }
+
+    @Override
+    public void top(int[] tokens, float[] logprobs, Tensor row) {
+        HostSampler.top(this, row, values(row), offset(row), tokens, logprobs);
     }
 
     /** The place of the largest of {@code n} values; of equal ones the first. */

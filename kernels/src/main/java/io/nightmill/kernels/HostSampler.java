@@ -1,10 +1,12 @@
 package io.nightmill.kernels;
 
 import io.nightmill.kernels.Backend.Draw;
+import io.nightmill.kernels.Backend.Picks;
+import io.nightmill.tensor.Tensor;
 import java.util.Arrays;
 
-/** {@link Backend#sample} of one row, without sorting the vocabulary. */
-final class HostSampler {
+/** {@link Backend#sample} and {@link Backend#top} of one row, without sorting the vocabulary. */
+public final class HostSampler {
     /** Likeliest tokens that are looked at first for those that have top-p of the sum. */
     private static final int NUCLEUS = 256;
 
@@ -51,6 +53,23 @@ final class HostSampler {
             }
         }
         return chosen;
+    }
+
+    /**
+     * {@link Backend#top} of a row that is in {@code x} from {@code at} on, too.
+     *
+     * @param on judges the likeliest token
+     */
+    public static void top(Backend on, Tensor row, float[] x, int at, int[] tokens, float[] logprobs) {
+        long[] keys = largest(x, at, row.width(), tokens.length);
+        for (int i = 0; i < tokens.length; i++) {
+            tokens[i] = (int) ~keys[tokens.length - 1 - i];
+        }
+        Picks best = Picks.of(1);
+        on.pick(best, row, new int[] {tokens[0]});
+        for (int i = 0; i < tokens.length; i++) {
+            logprobs[i] = best.logprobs()[0] + (x[at + tokens[i]] - x[at + tokens[0]]);
+        }
     }
 
     /** The key of the last token, from the likeliest on, that it takes to reach a sum. */

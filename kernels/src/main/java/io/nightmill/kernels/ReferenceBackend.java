@@ -301,6 +301,27 @@ public final class ReferenceBackend implements Backend {
     }
 
     @Override
+    public void rotary(Tensor table, Batch batch, int from, int to, float[] frequencies, float factor, int period) {
+        int[] positions = batch.positions();
+        for (int t = from; t < to; t++) {
+            int position = period == 0 ? positions[t] : positions[t] % period;
+            for (int d = 0; d < frequencies.length; d++) {
+                float angle = frequencies[d] * position;
+                set(table, t, d, Math.cos(angle) * factor);
+                set(table, t, frequencies.length + d, Math.sin(angle) * factor);
+            }
+        }
+    }
+
+    @Override
+    public void started(Tensor out, Batch batch) {
+        int[] positions = batch.positions();
+        for (int t = 0; t < positions.length; t++) {
+            set(out, t, 0, positions[t] == 0 ? 0 : 1);
+        }
+    }
+
+    @Override
     public void rope(Tensor x, Tensor table, int stride, int offset, boolean interleaved) {
         for (int i = 0; i < x.rows(); i++) {
             for (int head = 0; head < x.width(); head += stride) {
@@ -788,12 +809,43 @@ public final class ReferenceBackend implements Backend {
         }
     }
 
+    @Override
+    public void edit(Tensor out, Tensor logits, List<Edit> edits) {
+        for (int i = 0; i < edits.size(); i++) {
+            Edit edit = edits.get(i);
+            for (int id = 0; id < logits.width(); id++) {
+                set(out, i, id, edit.only() ? Double.NEGATIVE_INFINITY : get(logits, edit.row(), id));
+            }
+            for (int k = 0; k < edit.ids().length; k++) {
+                set(out, i, edit.ids()[k], edit.changed(get(logits, edit.row(), edit.ids()[k]), k));
+            }
+        }
+    }
+
+    @Override
+    public void top(int[] tokens, float[] logprobs, Tensor row) {
+        List<Integer> order = order(row, 0);
+        double sum = 0;
+        for (int id = 0; id < row.width(); id++) {
+            sum += Math.exp(get(row, 0, id) - get(row, 0, order.get(0)));
+        }
+        for (int i = 0; i < tokens.length; i++) {
+            tokens[i] = order.get(i);
+            logprobs[i] = (float) (get(row, 0, tokens[i]) - get(row, 0, order.get(0)) - Math.log(sum));
+        }
+    }
+
+    /** Tokens from the likeliest on. */
+    private static List<Integer> order(Tensor logits, int row) {
+        return IntStream.range(0, logits.width())
+                .boxed()
+                .sorted(Comparator.comparingDouble(id -> -(get(logits, row, id) + 0.0)))
+                .toList();
+    }
+
     private static int sample(Tensor logits, Draw draw) {
         int n = logits.width();
-        List<Integer> order = IntStream.range(0, n)
-                .boxed()
-                .sorted(Comparator.comparingDouble(id -> -(get(logits, draw.row(), id) + 0.0)))
-                .toList();
+        List<Integer> order = order(logits, draw.row());
         double most = get(logits, draw.row(), order.get(0));
         if (draw.temperature() == 0) {
             return order.get(0);

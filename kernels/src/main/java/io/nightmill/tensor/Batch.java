@@ -27,4 +27,15 @@ public record Batch(int[] tokens, List<Span> spans) {
     public int size() {
         return tokens.length;
     }
+
+    /** Each token's position in its sequence. */
+    public int[] positions() {
+        int[] positions = new int[tokens.length];
+        for (Span span : spans) {
+            for (int i = 0; i < span.count; i++) {
+                positions[span.first + i] = span.past + i;
+            }
+        }
+        return positions;
+    }
 }

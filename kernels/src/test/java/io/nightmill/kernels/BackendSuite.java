@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import io.nightmill.kernels.Backend.Attention;
 import io.nightmill.kernels.Backend.Draw;
+import io.nightmill.kernels.Backend.Edit;
 import io.nightmill.kernels.Backend.Glu;
 import io.nightmill.kernels.Backend.Picks;
 import io.nightmill.kernels.Backend.Product;
@@ -285,6 +286,30 @@ abstract class BackendSuite {
     }
 
     @Test
+    void placesAndStarts() {
+        Batch batch = new Batch(
+                new int[11],
+                List.of(
+                        new Batch.Span(0, 4, 0, 4, new int[0], 0),
+                        new Batch.Span(4, 6, 70_000, 70_006, new int[0], 1),
+                        new Batch.Span(10, 1, 9, 10, new int[0], 2)));
+        float[] frequencies = {1, 0.3f, 0.01f};
+        for (int period : new int[] {0, 4}) {
+            assertSame(
+                    "rotary tables of period " + period,
+                    11,
+                    6,
+                    (on, out, x) -> {
+                        on.rotary(out, batch, 0, 4, frequencies, 1, period);
+                        on.rotary(out, batch, 4, 11, new float[] {0.5f, 0.25f, 0.125f}, 1.5f, period);
+                    },
+                    new float[0][],
+                    new int[0]);
+        }
+        assertSame("starts", 11, 1, (on, out, x) -> on.started(out, batch), new float[0][], new int[0]);
+    }
+
+    @Test
     void attendsOverPagesWithWindowsCapsAndSinks() {
         for (int keyDim : new int[] {8, 20, 64}) {
             for (int window : new int[] {0, 5, 40}) {
@@ -499,6 +524,64 @@ abstract class BackendSuite {
             reference.sample(expected, tensor(reference, 3, width, logits), draws);
             backend.sample(actual, tensor(backend, 3, width, logits), draws);
             assertThat(actual).as("of %d", width).containsExactly(expected);
+        }
+    }
+
+    @Test
+    void editsLogits() {
+        float[] rules = {
+            0.5f,
+            1,
+            0,
+            0, //
+            0,
+            1.7f,
+            0,
+            0, //
+            -3,
+            1.7f,
+            0.25f,
+            0.5f, //
+            Float.NEGATIVE_INFINITY,
+            1.2f,
+            1,
+            1
+        };
+        List<Edit> edits = List.of(
+                new Edit(2, false, new int[] {0, 69, 7, 8}, rules),
+                new Edit(0, true, new int[] {3, 4, 5, 6}, rules),
+                new Edit(2, false, new int[0], new float[0]));
+        float[] logits = random(3 * 70);
+        Tensor expected = tensor(reference, 3, 70, new float[3 * 70]);
+        Tensor actual = tensor(backend, 3, 70, new float[3 * 70]);
+        reference.edit(expected, tensor(reference, 3, 70, logits), edits);
+        backend.edit(actual, tensor(backend, 3, 70, logits), edits);
+        assertThat(download(backend, actual)).containsExactly(download(reference, expected));
+        backend.edit(actual.rows(0, 1), tensor(backend, 3, 70, logits), edits.subList(2, 3));
+        assertThat(download(backend, actual.rows(0, 1))).containsExactly(Arrays.copyOfRange(logits, 140, 210));
+    }
+
+    @Test
+    void findsTheLikeliestTokens() {
+        for (int width : new int[] {5, 64, 700}) {
+            float[] logits = new float[2 * width];
+            for (int i = 0; i < logits.length; i++) {
+                logits[i] = Math.round(12 * random.nextGaussian()) / 4f;
+            }
+            for (int wanted : new int[] {1, 5, Math.min(width, 70)}) {
+                int[] expected = new int[wanted];
+                int[] actual = new int[wanted];
+                float[] expectedLogs = new float[wanted];
+                float[] actualLogs = new float[wanted];
+                reference.top(
+                        expected,
+                        expectedLogs,
+                        tensor(reference, 2, width, logits).rows(1, 1));
+                backend.top(
+                        actual, actualLogs, tensor(backend, 2, width, logits).rows(1, 1));
+                assertThat(actual).as("of %d", width).containsExactly(expected);
+                assertClose("log-probabilities of " + width, actualLogs, expectedLogs);
+            }
         }
     }
 

@@ -12,8 +12,17 @@ public interface Device extends AutoCloseable {
     /** Platform, device and driver, for people and reports. */
     String describe();
 
-    /** Whether its lanes are a CPU's, which prefers few of them with vectors. */
-    boolean isCpu();
+    /** What products are made for. */
+    enum Forms {
+        /** The kernels' Java, and nothing else. */
+        JAVA,
+        /** Few lanes, with vectors. */
+        CPU,
+        /** Many lanes, and tiles in local memory. */
+        GPU
+    }
+
+    Forms forms();
 
     /** Bytes of the device's memory. */
     long memoryBytes();
@@ -87,6 +96,6 @@ public interface Device extends AutoCloseable {
      */
     record KernelTime(String kernel, long launches, double seconds, double flops, double bytes) {}
 
-    /** Bytes to the device and from it, and kernels launched. */
-    record Traffic(long written, long read, long launches) {}
+    /** Bytes to the device and from it, kernels launched, and parameters that they had to be told. */
+    record Traffic(long written, long read, long launches, long parameters) {}
 }

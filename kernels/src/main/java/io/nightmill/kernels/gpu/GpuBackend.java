@@ -3,6 +3,7 @@ package io.nightmill.kernels.gpu;
 import io.nightmill.kernels.Activation;
 import io.nightmill.kernels.Backend;
 import io.nightmill.kernels.FastWeights;
+import io.nightmill.kernels.HostSampler;
 import io.nightmill.kernels.Recurrence;
 import io.nightmill.kernels.Unpack;
 import io.nightmill.kernels.Update;
@@ -29,8 +30,16 @@ public final class GpuBackend implements Backend {
     private static final int SLICE = 256;
 
     private static final int MOST_SLICES = 32;
+    /** So many rows fill half a tile of productTile.cl. */
+    private static final int MANY = 64;
+
+    private static final int TILE_ROWS = 128;
+    /** Each of the likeliest tokens takes a pass over the row. */
+    private static final int MOST_TOP = 256;
 
     private final Device device;
+    private final Device.Forms forms;
+
     private final DeviceWeights weights;
     /** Memory for what a call needs on the device beside its tensors, by purpose; it grows. */
     private final Map<String, Device.Memory> pools = new HashMap<>();
@@ -38,7 +47,13 @@ public final class GpuBackend implements Backend {
     private @Nullable DeviceBatch batch;
 
     public GpuBackend(Device device) {
+        this(device, device.forms());
+    }
+
+    /** @param forms which may be another device's, to be tried */
+    public GpuBackend(Device device, Device.Forms forms) {
         this.device = device;
+        this.forms = forms;
         this.weights = new DeviceWeights(device);
     }
 
@@ -297,6 +312,10 @@ public final class GpuBackend implements Backend {
     private void multiply(
             Launch launch, Tensor out, Tensor x, List<Matrix> list, int tiles, @Nullable Supplier<int[]> chosen) {
         Matrix w = list.get(0);
+        boolean tiled = list.size() == 1
+                && chosen == null
+                && x.rows() >= MANY
+                && w.format().ordinal() <= Format.BF16.ordinal();
         int slice = Math.max(SLICE, (w.in() / MOST_SLICES + SLICE - 1) / SLICE * SLICE);
         launch.set("x", view(x))
                 .set("xWidth", x.width())
@@ -306,8 +325,10 @@ public final class GpuBackend implements Backend {
         weights.each(list, chosen, (part, uploaded) -> {
             int panels = (part.outs() + DeviceKernel.GROUP - 1) / DeviceKernel.GROUP;
             part(launch, uploaded, part).groups(panels, tiles, ProductKernels.SLOTS);
-            if (device.isCpu() && (w.format() == Format.F32 || w.format() == Format.BF16)) {
-                launch.wide(4);
+            if (forms == Device.Forms.CPU && (w.format() == Format.F32 || w.format() == Format.BF16)) {
+                launch.tuned("Wide", 4, 1);
+            } else if (forms == Device.Forms.GPU && tiled && part.placeOf() == null) {
+                launch.groups(panels, (x.rows() + TILE_ROWS - 1) / TILE_ROWS, 1).tuned("Tile", 16, 16);
             }
             // Rows are of one weight or another; few rows meet few weights. Experts that are brought in turns count
             // once.
@@ -411,6 +432,27 @@ public final class GpuBackend implements Backend {
     @Override
     public void softcap(Tensor x, float cap) {
         device.run(rows("softcap", x, x).set("scale", cap));
+    }
+
+    @Override
+    public void rotary(Tensor table, Batch batch, int from, int to, float[] frequencies, float factor, int period) {
+        device.run(on(batch)
+                .in(new Launch(SequenceKernels.class, "rotary"))
+                .set("out", view(table))
+                .set("x", floats("frequencies", frequencies))
+                .set("width", frequencies.length)
+                .set("from", from)
+                .set("period", period)
+                .set("scale", factor)
+                .eachOf((to - from) * frequencies.length));
+    }
+
+    @Override
+    public void started(Tensor out, Batch batch) {
+        device.run(on(batch)
+                .in(new Launch(SequenceKernels.class, "started"))
+                .set("out", view(out))
+                .eachOf(batch.size()));
     }
 
     @Override
@@ -693,6 +735,64 @@ public final class GpuBackend implements Backend {
                 .set("results", results)
                 .groups(tokens.length, 1, 1));
         read(results).asIntBuffer().get(tokens);
+    }
+
+    @Override
+    public void edit(Tensor out, Tensor logits, List<Edit> edits) {
+        int named = edits.stream().mapToInt(edit -> edit.ids().length).sum();
+        int[] sources = new int[2 * edits.size()];
+        int[] places = new int[3 * named];
+        float[] changes = new float[4 * named];
+        int at = 0;
+        for (int i = 0; i < edits.size(); i++) {
+            Edit edit = edits.get(i);
+            sources[2 * i] = edit.row();
+            sources[2 * i + 1] = edit.only() ? 1 : 0;
+            System.arraycopy(edit.rules(), 0, changes, 4 * at, edit.rules().length);
+            for (int id : edit.ids()) {
+                places[3 * at] = i;
+                places[3 * at + 1] = edit.row();
+                places[3 * at++ + 2] = id;
+            }
+        }
+        Launch copy = new Launch(SampleKernels.class, "copyForEdit")
+                .set("out", view(out))
+                .set("x", view(logits))
+                .set("width", logits.width())
+                .set("draws", ints("edits", sources))
+                .set("least", Float.NEGATIVE_INFINITY);
+        device.run(copy.eachOf(Math.multiplyExact(edits.size(), logits.width())));
+        if (named > 0) {
+            device.run(new Launch(SampleKernels.class, "edit")
+                    .set("out", view(out))
+                    .set("x", view(logits))
+                    .set("width", logits.width())
+                    .set("draws", ints("edited", places))
+                    .set("rules", floats("changes", changes))
+                    .eachOf(named));
+        }
+    }
+
+    @Override
+    public void top(int[] tokens, float[] logprobs, Tensor row) {
+        if (tokens.length > MOST_TOP) {
+            float[] logits = new float[row.width()];
+            download(row, logits);
+            HostSampler.top(this, row, logits, 0, tokens, logprobs);
+            return;
+        }
+        Device.View results = pool("top", 8L * tokens.length);
+        device.run(new Launch(SampleKernels.class, "top")
+                .set("x", view(row))
+                .set("width", row.width())
+                .set("size", tokens.length)
+                .set("results", results)
+                .groups(1, 1, 1));
+        ByteBuffer bytes = read(results);
+        for (int i = 0; i < tokens.length; i++) {
+            tokens[i] = bytes.getInt(8 * i);
+            logprobs[i] = bytes.getFloat(8 * i + 4);
+        }
     }
 
     private static Launch choices(String entry, DeviceRoutes routes) {

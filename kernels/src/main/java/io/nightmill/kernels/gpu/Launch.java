@@ -13,7 +13,7 @@ final class Launch {
     private int groupsY = 1;
     private int width = DeviceKernel.GROUP;
     private int depth = 1;
-    private boolean tuned;
+    private String form = "";
     private double flops;
     private double bytes;
 
@@ -61,11 +61,11 @@ final class Launch {
         return this;
     }
 
-    /** In place of the Java kernel, OpenCL C of the same parameters, for CPUs: {@code <entry>Wide.cl}, with groups of its own width. */
-    Launch wide(int lanes) {
-        tuned = true;
-        width = lanes;
-        depth = 1;
+    /** In place of the Java kernel, OpenCL C of the same parameters, {@code <entry><form>.cl}, with groups of its own size. */
+    Launch tuned(String form, int width, int depth) {
+        this.form = form;
+        this.width = width;
+        this.depth = depth;
         return this;
     }
 
@@ -84,8 +84,9 @@ final class Launch {
         return bytes;
     }
 
-    boolean tuned() {
-        return tuned;
+    /** Of the OpenCL C, or empty for the translated Java. */
+    String form() {
+        return form;
     }
 
     Class<? extends DeviceKernel> family() {
@@ -123,6 +124,6 @@ final class Launch {
 
     @Override
     public String toString() {
-        return family.getSimpleName() + "." + entry + (tuned ? "Wide" : "");
+        return family.getSimpleName() + "." + entry + form;
     }
 }

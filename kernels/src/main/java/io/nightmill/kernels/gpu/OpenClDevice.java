@@ -7,6 +7,7 @@ import java.lang.ref.Cleaner;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Comparator;
 import java.util.HashMap;
 import java.util.List;
@@ -52,6 +53,11 @@ public final class OpenClDevice implements Device {
     private static final int COLLECTIONS = 5;
     private static final long COLLECTION_NANOS = 50_000_000L;
 
+    /** Launches of a kernel in a step that are recorded; later ones share the last record. */
+    private static final int RECORDED = 2048;
+    /** No parameter is this. */
+    private static final long UNSET = Long.MIN_VALUE;
+
     private static final String OPTIONS = "-cl-std=CL1.2";
 
     /**
@@ -87,10 +93,13 @@ public final class OpenClDevice implements Device {
     private static final class Held implements Memory {
         final _cl_mem handle;
         final long bytes;
+        /** Handles come again, numbers do not. */
+        final long number;
 
-        Held(_cl_mem handle, long bytes) {
+        Held(_cl_mem handle, long bytes, long number) {
             this.handle = handle;
             this.bytes = bytes;
+            this.number = number;
         }
 
         @Override
@@ -138,7 +147,34 @@ public final class OpenClDevice implements Device {
     /** A launch that is being timed. */
     private record Pending(_cl_event event, Times times) {}
 
-    private record Built(_cl_kernel kernel, List<Translator.Parameter> parameters) {}
+    /** A kernel as the driver has built it, and its launches of one step after another. */
+    private static final class Built {
+        final _cl_program program;
+        final Translator.Source source;
+        final List<Recorded> tape = new ArrayList<>();
+        /** Launches since the step began. */
+        int next;
+
+        Built(_cl_program program, Translator.Source source) {
+            this.program = program;
+            this.source = source;
+        }
+    }
+
+    /**
+     * A launch at its place in a step, with a kernel object of its own, which remembers its parameters: where a step is like the one
+     * before it, nothing but the launch itself is said again.
+     *
+     * @param values of the parameters, two of an array
+     */
+    private record Recorded(_cl_kernel kernel, long[] values) {
+        /** Whether a parameter is another than before. */
+        boolean changes(int place, long value) {
+            boolean changed = values[place] != value;
+            values[place] = value;
+            return changed;
+        }
+    }
 
     private final Info info;
     private final _cl_device_id device;
@@ -153,6 +189,8 @@ public final class OpenClDevice implements Device {
     private final Map<String, Times> times = new ConcurrentHashMap<>();
     private final List<Pending> pending = new ArrayList<>();
     private long allocated;
+    private long allocations;
+    private long parameters;
     private final BytePointer staging = new BytePointer(STAGING);
     private final BytePointer argument = new BytePointer(8);
     private final PointerPointer<Pointer> handle = new PointerPointer<>(1);
@@ -290,8 +328,8 @@ public final class OpenClDevice implements Device {
     }
 
     @Override
-    public boolean isCpu() {
-        return info.type.equals("cpu");
+    public Forms forms() {
+        return info.type.equals("cpu") ? Forms.CPU : Forms.GPU;
     }
 
     @Override
@@ -328,7 +366,7 @@ public final class OpenClDevice implements Device {
                     false);
         }
         allocated += bytes;
-        Held held = new Held(memory, bytes);
+        Held held = new Held(memory, bytes, ++allocations);
         CLEANER.register(held, orphan(orphans, new Orphan(memory, bytes)));
         return held;
     }
@@ -391,6 +429,8 @@ public final class OpenClDevice implements Device {
         staged = 0;
         read += count;
         takeTimes();
+        // What comes next is another step.
+        built.values().forEach(kernel -> kernel.next = 0);
     }
 
     /** Everything that was queued has been done. */
@@ -479,36 +519,34 @@ public final class OpenClDevice implements Device {
             return;
         }
         Built kernel = built.computeIfAbsent(launch.toString(), key -> build(source(launch)));
+        Recorded recorded = recorded(kernel);
         int place = 0;
-        for (Translator.Parameter parameter : kernel.parameters) {
+        for (Translator.Parameter parameter : kernel.source.parameters()) {
             switch (parameter.kind()) {
-                case INT -> {
-                    argument.putInt((Integer) launch.value(parameter.name()));
-                    set(kernel, place++, 4, argument);
-                }
-                case FLOAT -> {
-                    argument.putFloat((Float) launch.value(parameter.name()));
-                    set(kernel, place++, 4, argument);
-                }
+                case INT -> setInt(recorded, place++, (Integer) launch.value(parameter.name()));
+                case FLOAT -> setInt(
+                        recorded, place++, Float.floatToRawIntBits((Float) launch.value(parameter.name())));
                 case ARRAY -> {
                     View view = (View) launch.value(parameter.name());
-                    handle.put(0, view == null ? null : ((Held) view.memory()).handle);
-                    set(kernel, place++, 8, handle);
-                    argument.putLong(view == null ? 0 : view.at() / parameter.elementBytes());
-                    set(kernel, place++, 8, argument);
+                    setArray(recorded, place, view, parameter.elementBytes());
+                    place += 2;
                 }
-                case LOCAL -> set(kernel, place++, parameter.localBytes(), null);
+                case LOCAL -> {
+                    if (recorded.changes(place, parameter.localBytes())) {
+                        set(recorded, place, parameter.localBytes(), null);
+                    }
+                    place++;
+                }
             }
         }
-        argument.putInt(0);
-        set(kernel, place, 4, argument);
+        setInt(recorded, place, 0);
         global.put(0, (long) launch.groupsX() * launch.width()).put(1, (long) launch.groupsY() * launch.depth());
         local.put(0, launch.width()).put(1, launch.depth());
         Times mine = times.computeIfAbsent(launch.toString(), key -> new Times());
         PointerPointer<?> event = mine.add(launch) ? handle : null;
         check(
                 clEnqueueNDRangeKernel(
-                        queue, kernel.kernel, 2, null, global, local, 0, (PointerPointer<?>) null, event),
+                        queue, recorded.kernel, 2, null, global, local, 0, (PointerPointer<?>) null, event),
                 "run " + launch);
         if (event != null) {
             pending.add(new Pending(new _cl_event(handle.get(0)), mine));
@@ -517,17 +555,49 @@ public final class OpenClDevice implements Device {
     }
 
     private static Translator.Source source(Launch launch) {
-        return launch.tuned()
-                ? Translator.tuned(launch.family(), launch.entry())
-                : Translator.translate(launch.family(), launch.entry());
+        return launch.form().isEmpty()
+                ? Translator.translate(launch.family(), launch.entry())
+                : Translator.tuned(launch.family(), launch.entry(), launch.form());
     }
 
-    private void set(Built kernel, int place, int bytes, @Nullable Pointer value) {
-        check(clSetKernelArg(kernel.kernel, place, bytes, value), "set parameter " + place);
+    /** The record of the launch that comes now. */
+    private Recorded recorded(Built kernel) {
+        int place = Math.min(kernel.next++, RECORDED - 1);
+        if (place == kernel.tape.size()) {
+            int[] error = new int[1];
+            _cl_kernel made = clCreateKernel(kernel.program, kernel.source.name(), error);
+            check(error[0], "make the kernel " + kernel.source.name());
+            long[] values = new long[2 * kernel.source.parameters().size() + 1];
+            Arrays.fill(values, UNSET);
+            kernel.tape.add(new Recorded(made, values));
+        }
+        return kernel.tape.get(place);
+    }
+
+    private void setInt(Recorded launch, int place, int bits) {
+        if (launch.changes(place, bits)) {
+            set(launch, place, 4, argument.putInt(bits));
+        }
+    }
+
+    private void setArray(Recorded launch, int place, @Nullable View view, int elementBytes) {
+        Held held = view == null ? null : (Held) view.memory();
+        if (launch.changes(place, held == null ? 0 : held.number)) {
+            handle.put(0, held == null ? null : held.handle);
+            set(launch, place, 8, handle);
+        }
+        long at = view == null ? 0 : view.at() / elementBytes;
+        if (launch.changes(place + 1, at)) {
+            set(launch, place + 1, 8, argument.putLong(at));
+        }
+    }
+
+    private void set(Recorded launch, int place, int bytes, @Nullable Pointer value) {
+        check(clSetKernelArg(launch.kernel, place, bytes, value), "set parameter " + place);
+        parameters++;
     }
 
     private Built build(Translator.Source source) {
-        int[] error = new int[1];
         byte[] text = source.text().getBytes(StandardCharsets.US_ASCII);
         _cl_program program;
         try (IntPointer created = new IntPointer(1)) {
@@ -555,9 +625,7 @@ public final class OpenClDevice implements Device {
                             .formatted(source.name(), info, name(result), log(program)),
                     false);
         }
-        _cl_kernel kernel = clCreateKernel(program, source.name(), error);
-        check(error[0], "make the kernel " + source.name());
-        return new Built(kernel, source.parameters());
+        return new Built(program, source);
     }
 
     /** The first lines of what the device's compiler said. */
@@ -599,7 +667,7 @@ public final class OpenClDevice implements Device {
 
     @Override
     public Traffic traffic() {
-        return new Traffic(written, read, launches);
+        return new Traffic(written, read, launches, parameters);
     }
 
     @Override
@@ -611,7 +679,7 @@ public final class OpenClDevice implements Device {
         clFinish(transfers);
         clFinish(queue);
         release();
-        built.values().forEach(kernel -> clReleaseKernel(kernel.kernel));
+        built.values().forEach(kernel -> kernel.tape.forEach(launch -> clReleaseKernel(launch.kernel)));
         programs.forEach(program -> clReleaseProgram(program));
         clReleaseCommandQueue(transfers);
         clReleaseCommandQueue(queue);

@@ -8,13 +8,16 @@ final class SampleKernels extends DeviceKernel {
     private static final float LEAST = -3.4028235E38f;
 
     float[] x;
-    /** Of each draw: temperature, topP, minP, uniform. */
+    float[] out;
+    /** Of each draw: temperature, topP, minP, uniform. Of each edited token: shift, penalty, less, more. */
     float[] rules;
-    /** Of each draw: row, topK. */
+    /** Of each draw: row, topK. Of each edit: row, only. Of each edited token: edit, row, token. */
     int[] draws;
 
     int[] results;
     int width;
+    int size;
+    float least;
 
     @Local
     float[] sums = new float[GROUP];
@@ -136,6 +139,75 @@ final class SampleKernels extends DeviceKernel {
                 }
             }
             results[draw] = temperature > 0 ? chosen : best;
+        }
+    }
+
+    /** Rows as they are, or ruled out where only named tokens stay. */
+    public void copyForEdit() {
+        int i = getGlobalId(0);
+        if (i < size) {
+            int edit = i / width;
+            out[i] = draws[2 * edit + 1] != 0 ? least : x[draws[2 * edit] * width + i % width];
+        }
+    }
+
+    /** A lane per named token. */
+    public void edit() {
+        int i = getGlobalId(0);
+        if (i < size) {
+            int id = draws[3 * i + 2];
+            float penalty = rules[4 * i + 1];
+            float logit = x[draws[3 * i + 1] * width + id] + rules[4 * i];
+            float held = logit > 0 ? logit / penalty : logit * penalty;
+            out[draws[3 * i] * width + id] = held - rules[4 * i + 2] - rules[4 * i + 3];
+        }
+    }
+
+    /** One group: the {@code size} likeliest tokens, one after the other, and the bits of their log-probabilities. */
+    public void top() {
+        int lane = getLocalId(0);
+        float most = 0;
+        float first = 0;
+        int best = -1;
+        for (int place = 0; place < size; place++) {
+            float value = LEAST;
+            int id = width;
+            for (int d = lane; d < width; d += GROUP) {
+                float v = x[d];
+                boolean left = place == 0 || v < most || v == most && d > best;
+                if (left && (v > value || id == width)) {
+                    value = v;
+                    id = d;
+                }
+            }
+            sums[lane] = value;
+            counts[lane] = id;
+            localBarrier();
+            best = width;
+            for (int i = 0; i < GROUP; i++) {
+                boolean better =
+                        counts[i] < width && (best == width || sums[i] > most || sums[i] == most && counts[i] < best);
+                if (better) {
+                    most = sums[i];
+                    best = counts[i];
+                }
+            }
+            localBarrier();
+            first = place == 0 ? most : first;
+            if (lane == 0) {
+                results[2 * place] = best;
+                results[2 * place + 1] = asInt(most - first);
+            }
+        }
+        float part = 0;
+        for (int d = lane; d < width; d += GROUP) {
+            part = part + exp(x[d] - first);
+        }
+        float logSum = log(sumOf(part));
+        if (lane == 0) {
+            for (int place = 0; place < size; place++) {
+                results[2 * place + 1] = asInt(asFloat(results[2 * place + 1]) - logSum);
+            }
         }
     }
 

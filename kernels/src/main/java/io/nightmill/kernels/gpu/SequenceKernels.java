@@ -25,6 +25,9 @@ final class SequenceKernels extends DeviceKernel {
     int[] batch;
     int spansAt;
     int spans;
+    int size;
+    int from;
+    int period;
     int width;
     int stateWidth;
     int taps;
@@ -60,6 +63,27 @@ final class SequenceKernels extends DeviceKernel {
     /** Where the sequence's state begins. */
     int slot(int span) {
         return batch[spansAt + 5 * span + 3] * stateWidth;
+    }
+
+    /** {@code x} are the frequencies. */
+    public void rotary() {
+        int i = getGlobalId(0);
+        if (i < size) {
+            int t = from + i / width;
+            int d = i % width;
+            int position = batch[2 * t + 1];
+            position = period > 0 ? position % period : position;
+            float angle = x[d] * position;
+            out[2 * width * t + d] = cos(angle) * scale;
+            out[2 * width * t + width + d] = sin(angle) * scale;
+        }
+    }
+
+    public void started() {
+        int t = getGlobalId(0);
+        if (t < size) {
+            out[t] = batch[2 * t + 1] == 0 ? 0 : 1;
+        }
     }
 
     public void causalConv() {

@@ -73,9 +73,9 @@ final class Translator {
     }
 
     /** OpenCL C that is written by hand, with the parameters of the kernel in whose place it runs. */
-    static Source tuned(Class<? extends DeviceKernel> family, String entry) {
+    static Source tuned(Class<? extends DeviceKernel> family, String entry, String form) {
         Source translated = translate(family, entry);
-        String name = entry + "Wide";
+        String name = entry + form;
         StringBuilder declared = new StringBuilder();
         for (Parameter parameter : translated.parameters) {
             String c = parameter.kind == Kind.INT || parameter.elementBytes == 4 && isInt(family, parameter.name)

@@ -42,8 +42,8 @@ public final class JavaDevice implements Device {
     }
 
     @Override
-    public boolean isCpu() {
-        return false;
+    public Forms forms() {
+        return Forms.JAVA;
     }
 
     @Override
@@ -104,7 +104,7 @@ public final class JavaDevice implements Device {
 
     @Override
     public Traffic traffic() {
-        return new Traffic(0, 0, launches);
+        return new Traffic(0, 0, launches, 0);
     }
 
     @Override
