@@ -9,6 +9,7 @@ import io.nightmill.layers.Scratch;
 import io.nightmill.tensor.Tensor;
 import java.util.ArrayList;
 import java.util.HashMap;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
@@ -18,6 +19,13 @@ import java.util.stream.IntStream;
 
 /** Draws tokens from what requests make of their logits, in vLLM's order: bans and biases, penalties, then {@link Backend#sample}. */
 final class Sampler {
+    /** Places in a token's rule; see {@link Edit}. */
+    private static final int SHIFT = 0;
+
+    private static final int PENALTY = 1;
+    private static final int LESS = 2;
+    private static final int MORE = 3;
+
     private final Backend backend;
     private final Scratch scratch;
 
@@ -28,6 +36,27 @@ final class Sampler {
 
     /** What is drawn for an output that begins or goes on at a reading. */
     private record Asked(int reading, int output, Draw draw) {}
+
+    /** An edit as it is put together. */
+    private static final class Rules {
+        final TreeMap<Integer, float[]> byId = new TreeMap<>();
+
+        float[] of(int id) {
+            return byId.computeIfAbsent(id, key -> new float[] {0, 1, 0, 0});
+        }
+
+        Edit edit(int row, boolean only, int vocabulary) {
+            SortedMap<Integer, float[]> known = byId.headMap(vocabulary);
+            int[] ids = new int[known.size()];
+            float[] all = new float[4 * ids.length];
+            int i = 0;
+            for (Map.Entry<Integer, float[]> rule : known.entrySet()) {
+                ids[i] = rule.getKey();
+                System.arraycopy(rule.getValue(), 0, all, 4 * i++, 4);
+            }
+            return new Edit(row, only, ids, all);
+        }
+    }
 
     /**
      * Draws a token for each output that does not simply take the likeliest.
@@ -139,35 +168,9 @@ final class Sampler {
         }
         boolean only = !s.allowedTokenIds().isEmpty();
         if (only) {
-            rules.byId.keySet().retainAll(s.allowedTokenIds());
+            rules.byId.keySet().retainAll(new HashSet<>(s.allowedTokenIds()));
         }
         return rules.edit(row, only, vocabulary);
-    }
-
-    private static final int SHIFT = 0;
-    private static final int PENALTY = 1;
-    private static final int LESS = 2;
-    private static final int MORE = 3;
-
-    /** An edit as it is put together. */
-    private static final class Rules {
-        final TreeMap<Integer, float[]> byId = new TreeMap<>();
-
-        float[] of(int id) {
-            return byId.computeIfAbsent(id, key -> new float[] {0, 1, 0, 0});
-        }
-
-        Edit edit(int row, boolean only, int vocabulary) {
-            SortedMap<Integer, float[]> known = byId.headMap(vocabulary);
-            int[] ids = new int[known.size()];
-            float[] all = new float[4 * ids.length];
-            int i = 0;
-            for (Map.Entry<Integer, float[]> rule : known.entrySet()) {
-                ids[i] = rule.getKey();
-                System.arraycopy(rule.getValue(), 0, all, 4 * i++, 4);
-            }
-            return new Edit(row, only, ids, all);
-        }
     }
 
     /** How the token at a place of an output is drawn from a row of logits. */

@@ -34,6 +34,9 @@ record ModelBench(
         int decodeSteps,
         List<Integer> batches) {
     private static final int PROMPTS = 8;
+    /** Tokens of prompts that are read, at least: once for weights to be packed and kernels compiled, and once to be measured. */
+    private static final int READ = 2048;
+
     /** Decoding short rows until the compiler has seen the kernels of so many. */
     private static final long WARM_NANOS = 3_000_000_000L;
 
@@ -63,8 +66,9 @@ record ModelBench(
         try (ContinuousEngine engine =
                 new ContinuousEngine(backend, built.decoder(), null, Set.of(), context, limits)) {
             int vocabulary = built.decoder().vocabulary();
-            prefill(engine, vocabulary, 2, promptTokens);
-            double prefill = PROMPTS * promptTokens / prefill(engine, vocabulary, PROMPTS, promptTokens);
+            int prompts = Math.max(PROMPTS, READ / promptTokens);
+            prefill(engine, vocabulary, Math.max(2, READ / promptTokens), promptTokens);
+            double prefill = prompts * promptTokens / prefill(engine, vocabulary, prompts, promptTokens);
             for (int batch : batches) {
                 double decode = batch * decodeSteps / decode(engine, vocabulary, batch);
                 double read = decode / batch * built.bytesRead(batch, precision);

@@ -8,6 +8,7 @@ package io.nightmill.kernels.gpu;
  */
 final class AttentionKernels extends DeviceKernel {
     static final int PAGE = 16;
+    static final int ROWS = 8;
     static final int MOST_KEYS = 640;
     static final int MOST_VALUES = 512;
     private static final float LEAST = -3.4028235E38f;
@@ -16,6 +17,9 @@ final class AttentionKernels extends DeviceKernel {
     float[] x;
     float[] sinks;
     int[] batch;
+    /** Of each tile: its sequence, and the first of its rows. */
+    int[] tiles;
+
     float[] keys;
     short[] shortKeys;
     byte[] byteKeys;
@@ -43,13 +47,19 @@ final class AttentionKernels extends DeviceKernel {
     float softcap;
 
     @Local
-    float[] query = new float[MOST_KEYS];
+    float[] query = new float[ROWS * MOST_KEYS];
 
     @Local
-    float[] sums = new float[MOST_VALUES];
+    float[] sums = new float[ROWS * MOST_VALUES];
 
     @Local
-    float[] scores = new float[GROUP];
+    float[] scores = new float[ROWS * GROUP];
+
+    @Local
+    float[] parts = new float[GROUP];
+
+    @Local
+    float[] rescale = new float[ROWS];
 
     /** Row of a pool in which a sequence's position lies. */
     int poolRow(int span, int position) {
@@ -123,73 +133,166 @@ final class AttentionKernels extends DeviceKernel {
         return r;
     }
 
-    /** A group per query row and head; tiles of 64 keys at absolute positions (Dao 2023, arXiv 2307.08691). */
+    /** The score of a key at {@code j} for a query at {@code position}. */
+    float seen(float dot, int position, int j) {
+        int low = window > 0 ? max(0, position - window + 1) : 0;
+        boolean visible = j <= position && (j >= low || j < lead);
+        float score = dot * scale;
+        score = softcap > 0 ? softcap * tanh(score / softcap) : score;
+        return visible ? score : LEAST;
+    }
+
+    /** Position of a row of a tile, -1 behind the last. */
+    int position(int past, int first, int row, int last) {
+        return first + row < last ? past + (first + row) / (heads / kvHeads) : -1;
+    }
+
+    /**
+     * A group takes up to {@value #ROWS} rows of a sequence, tokens times the heads that share a key head, and meets tiles of 64 keys at absolute
+     * positions (Dao 2023, arXiv 2307.08691). Keys that a row does not see change nothing of it, so it does not matter which rows are
+     * beside it.
+     */
     public void attend() {
         int lane = getLocalId(0);
-        int token = getGroupId(0);
-        int head = getGroupId(1);
-        int kvHead = head / (heads / kvHeads);
-        int span = batch[2 * token];
-        int position = batch[2 * token + 1];
-        int low = window > 0 ? max(0, position - window + 1) : 0;
-        int seen = min(lead, low);
-        int leadTiles = (seen + GROUP - 1) / GROUP;
+        int kvHead = getGroupId(1);
+        int group = heads / kvHeads;
+        int span = tiles[2 * getGroupId(0)];
+        int first = tiles[2 * getGroupId(0) + 1];
+        int at = spansAt + 5 * span;
+        int token = batch[at];
+        int past = batch[at + 2];
+        int all = batch[at + 1] * group;
+        int count = min(ROWS, all - first);
+        int newest = past + (first + count - 1) / group;
+        int oldest = past + first / group;
+        int low = window > 0 ? max(0, oldest - window + 1) : 0;
+        int leads = min(lead, window > 0 ? max(0, newest - window + 1) : 0);
+        int leadTiles = (leads + GROUP - 1) / GROUP;
         int firstTile = max(leadTiles, low / GROUP);
-        int tiles = leadTiles + position / GROUP + 1 - firstTile;
-        for (int d = lane; d < keyDim; d += GROUP) {
-            query[d] = x[(token * heads + head) * keyDim + d];
+        int rounds = leadTiles + max(0, newest / GROUP + 1 - firstTile);
+        for (int i = lane; i < ROWS * keyDim; i += GROUP) {
+            int row = first + min(i / keyDim, count - 1);
+            int head = kvHead * group + row % group;
+            query[i] = x[((token + row / group) * heads + head) * keyDim + i % keyDim];
         }
-        for (int d = lane; d < valueDim; d += GROUP) {
-            sums[d] = 0;
+        for (int i = lane; i < ROWS * valueDim; i += GROUP) {
+            sums[i] = 0;
         }
-        float most = has != 0 ? sinks[head] : LEAST;
-        float sum = has != 0 ? 1 : 0;
+        // Eight lanes look after each row.
+        int mine = lane / 8;
+        float most = has != 0 ? sinks[kvHead * group + (first + min(mine, count - 1)) % group] : LEAST;
+        float total = has != 0 ? 1 : 0;
         localBarrier();
-        for (int i = 0; i < tiles; i++) {
+        for (int i = 0; i < rounds; i++) {
             int from = (i < leadTiles ? i : firstTile + i - leadTiles) * GROUP;
             int j = from + lane;
-            float score = LEAST;
-            if (j <= position && (j >= low || j < lead)) {
+            float a0 = 0;
+            float a1 = 0;
+            float a2 = 0;
+            float a3 = 0;
+            float a4 = 0;
+            float a5 = 0;
+            float a6 = 0;
+            float a7 = 0;
+            if (j <= newest) {
                 int row = poolRow(span, j);
-                float dot = 0;
-                for (int d = 0; d < keyDim; d++) {
-                    dot = fma(query[d], key(row, kvHead, d), dot);
-                }
-                score = dot * scale;
-                if (softcap > 0) {
-                    score = softcap * tanh(score / softcap);
-                }
-            }
-            scores[lane] = score;
-            localBarrier();
-            float next = most;
-            for (int k = 0; k < GROUP; k++) {
-                next = max(next, scores[k]);
-            }
-            localBarrier();
-            scores[lane] = score == LEAST ? 0 : exp(score - next);
-            localBarrier();
-            float rescale = most == LEAST ? 0 : exp(most - next);
-            most = next;
-            sum = sum * rescale;
-            for (int k = 0; k < GROUP; k++) {
-                sum = sum + scores[k];
-            }
-            int end = min(GROUP, position + 1 - from);
-            for (int d = lane; d < valueDim; d += GROUP) {
-                float s = sums[d] * rescale;
-                for (int k = 0; k < end; k++) {
-                    float weight = scores[k];
-                    if (weight > 0) {
-                        s = fma(weight, value(poolRow(span, from + k), kvHead, d), s);
+                if (count == 1) {
+                    for (int d = 0; d < keyDim; d++) {
+                        a0 = fma(query[d], key(row, kvHead, d), a0);
+                    }
+                } else {
+                    for (int d = 0; d < keyDim; d++) {
+                        float k = key(row, kvHead, d);
+                        a0 = fma(query[d], k, a0);
+                        a1 = fma(query[keyDim + d], k, a1);
+                        a2 = fma(query[2 * keyDim + d], k, a2);
+                        a3 = fma(query[3 * keyDim + d], k, a3);
+                        a4 = fma(query[4 * keyDim + d], k, a4);
+                        a5 = fma(query[5 * keyDim + d], k, a5);
+                        a6 = fma(query[6 * keyDim + d], k, a6);
+                        a7 = fma(query[7 * keyDim + d], k, a7);
                     }
                 }
-                sums[d] = s;
+            }
+            scores[lane] = seen(a0, position(past, first, 0, all), j);
+            scores[GROUP + lane] = seen(a1, position(past, first, 1, all), j);
+            scores[2 * GROUP + lane] = seen(a2, position(past, first, 2, all), j);
+            scores[3 * GROUP + lane] = seen(a3, position(past, first, 3, all), j);
+            scores[4 * GROUP + lane] = seen(a4, position(past, first, 4, all), j);
+            scores[5 * GROUP + lane] = seen(a5, position(past, first, 5, all), j);
+            scores[6 * GROUP + lane] = seen(a6, position(past, first, 6, all), j);
+            scores[7 * GROUP + lane] = seen(a7, position(past, first, 7, all), j);
+            localBarrier();
+            float next = LEAST;
+            for (int k = 8 * lane; k < 8 * lane + 8; k++) {
+                next = max(next, scores[k]);
+            }
+            parts[lane] = next;
+            localBarrier();
+            next = most;
+            for (int k = 8 * mine; k < 8 * mine + 8; k++) {
+                next = max(next, parts[k]);
+            }
+            float part = 0;
+            for (int k = 8 * lane; k < 8 * lane + 8; k++) {
+                float weight = scores[k] == LEAST ? 0 : exp(scores[k] - next);
+                scores[k] = weight;
+                part = part + weight;
+            }
+            float kept = most == LEAST ? 0 : exp(most - next);
+            most = next;
+            localBarrier();
+            parts[lane] = part;
+            rescale[mine] = kept;
+            localBarrier();
+            total = total * kept;
+            for (int k = 8 * mine; k < 8 * mine + 8; k++) {
+                total = total + parts[k];
+            }
+            int end = min(GROUP, newest + 1 - from);
+            for (int d = lane; d < valueDim; d += GROUP) {
+                float s0 = sums[d] * rescale[0];
+                float s1 = sums[valueDim + d] * rescale[1];
+                float s2 = sums[2 * valueDim + d] * rescale[2];
+                float s3 = sums[3 * valueDim + d] * rescale[3];
+                float s4 = sums[4 * valueDim + d] * rescale[4];
+                float s5 = sums[5 * valueDim + d] * rescale[5];
+                float s6 = sums[6 * valueDim + d] * rescale[6];
+                float s7 = sums[7 * valueDim + d] * rescale[7];
+                if (count == 1) {
+                    for (int k = 0; k < end; k++) {
+                        s0 = fma(scores[k], value(poolRow(span, from + k), kvHead, d), s0);
+                    }
+                } else {
+                    for (int k = 0; k < end; k++) {
+                        float v = value(poolRow(span, from + k), kvHead, d);
+                        s0 = fma(scores[k], v, s0);
+                        s1 = fma(scores[GROUP + k], v, s1);
+                        s2 = fma(scores[2 * GROUP + k], v, s2);
+                        s3 = fma(scores[3 * GROUP + k], v, s3);
+                        s4 = fma(scores[4 * GROUP + k], v, s4);
+                        s5 = fma(scores[5 * GROUP + k], v, s5);
+                        s6 = fma(scores[6 * GROUP + k], v, s6);
+                        s7 = fma(scores[7 * GROUP + k], v, s7);
+                    }
+                }
+                sums[d] = s0;
+                sums[valueDim + d] = s1;
+                sums[2 * valueDim + d] = s2;
+                sums[3 * valueDim + d] = s3;
+                sums[4 * valueDim + d] = s4;
+                sums[5 * valueDim + d] = s5;
+                sums[6 * valueDim + d] = s6;
+                sums[7 * valueDim + d] = s7;
             }
             localBarrier();
         }
-        for (int d = lane; d < valueDim; d += GROUP) {
-            out[(token * heads + head) * valueDim + d] = sums[d] / sum;
+        rescale[mine] = total;
+        localBarrier();
+        for (int i = lane; i < count * valueDim; i += GROUP) {
+            int row = first + i / valueDim;
+            int head = kvHead * group + row % group;
+            out[((token + row / group) * heads + head) * valueDim + i % valueDim] = sums[i] / rescale[i / valueDim];
         }
     }
 }

@@ -1,12 +1,17 @@
 package io.nightmill.kernels.gpu;
 
 import io.nightmill.tensor.Batch;
+import java.util.HashMap;
+import java.util.Map;
+import java.util.stream.IntStream;
 
 /**
  * A step's sequences as kernels see them: {@code [span, position]} for each token, {@code [first, count, past, slot, its pages'
  * place]} for each span, then all pages.
+ *
+ * @param tiles of {@link #tiles(Batch, int)}, by group
  */
-record DeviceBatch(Batch batch, Device.View ints, int spansAt, int pagesAt) {
+record DeviceBatch(Batch batch, Device.View ints, int spansAt, int pagesAt, Map<Integer, Device.View> tiles) {
     static int[] ints(Batch batch) {
         int tokens = batch.size();
         int spans = batch.spans().size();
@@ -33,7 +38,18 @@ record DeviceBatch(Batch batch, Device.View ints, int spansAt, int pagesAt) {
 
     static DeviceBatch of(Batch batch, Device.View ints) {
         int spansAt = 2 * batch.size();
-        return new DeviceBatch(batch, ints, spansAt, spansAt + 5 * batch.spans().size());
+        return new DeviceBatch(batch, ints, spansAt, spansAt + 5 * batch.spans().size(), new HashMap<>());
+    }
+
+    /** Of each tile of attention's rows, {@code group} of them for a token: its span, and the first of its rows there. */
+    static int[] tiles(Batch batch, int group) {
+        IntStream.Builder tiles = IntStream.builder();
+        for (int s = 0; s < batch.spans().size(); s++) {
+            for (int row = 0; row < batch.spans().get(s).count() * group; row += AttentionKernels.ROWS) {
+                tiles.add(s).add(row);
+            }
+        }
+        return tiles.build().toArray();
     }
 
     Launch in(Launch launch) {

@@ -511,8 +511,12 @@ public final class GpuBackend implements Backend {
                             AttentionKernels.MOST_KEYS,
                             AttentionKernels.MOST_VALUES));
         }
-        Launch launch = on(batch).in(new Launch(AttentionKernels.class, "attend"));
+        DeviceBatch where = on(batch);
+        Launch launch = where.in(new Launch(AttentionKernels.class, "attend"));
         pages(launch, "values", values);
+        int group = a.heads() / a.kvHeads();
+        Device.View tiles =
+                where.tiles().computeIfAbsent(group, key -> ints("tiles of " + group, DeviceBatch.tiles(batch, group)));
         device.run(pages(launch, "keys", keys)
                 .set("out", view(out))
                 .set("x", view(query))
@@ -528,7 +532,10 @@ public final class GpuBackend implements Backend {
                 .set("lead", a.lead())
                 .set("scale", a.scale())
                 .set("softcap", a.softcap())
-                .groups(batch.size(), a.heads(), 1));
+                .set("tiles", tiles)
+                .room("query", AttentionKernels.ROWS * a.keyDim())
+                .room("sums", AttentionKernels.ROWS * a.valueDim())
+                .groups((int) (tiles.bytes() / 8), a.kvHeads(), 1));
     }
 
     private Launch sequences(String entry, Tensor out, State state, Batch batch) {

@@ -42,6 +42,18 @@ final class Launch {
         return this;
     }
 
+    /** Values that a group's array has room for, where all that it is declared with are not needed. */
+    Launch room(String field, int floats) {
+        values.put(field, floats);
+        return this;
+    }
+
+    /** Bytes of a group's array. */
+    int localBytes(Translator.Parameter parameter) {
+        Object floats = values.get(parameter.name());
+        return floats == null ? parameter.localBytes() : (Integer) floats * parameter.elementBytes();
+    }
+
     /** A lane for each of {@code size} values, which the kernel is told. */
     Launch eachOf(int size) {
         return set("size", size).lanes(size);

@@ -532,8 +532,9 @@ public final class OpenClDevice implements Device {
                     place += 2;
                 }
                 case LOCAL -> {
-                    if (recorded.changes(place, parameter.localBytes())) {
-                        set(recorded, place, parameter.localBytes(), null);
+                    int bytes = launch.localBytes(parameter);
+                    if (recorded.changes(place, bytes)) {
+                        set(recorded, place, bytes, null);
                     }
                     place++;
                 }
