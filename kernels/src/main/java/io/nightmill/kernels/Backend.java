@@ -357,7 +357,7 @@ public interface Backend extends AutoCloseable {
         float changed(float logit, int i) {
             float shifted = logit + rules[4 * i];
             float penalty = rules[4 * i + 1];
-            float held = penalty == 1 ? shifted : shifted > 0 ? shifted / penalty : shifted * penalty;
+            float held = shifted > 0 ? shifted / penalty : shifted * penalty;
             return held - rules[4 * i + 2] - rules[4 * i + 3];
         }
     }

@@ -183,11 +183,14 @@ public final class HostBackend implements Backend {
     /** Output columns {@code first .. last} of {@code x w^T}, whole panels where the weight is packed. */
     private void product(Rows x, Matrix w, int first, int last, float[] out, int oo, int os) {
         Panel[] panels = packed.of(w);
-        for (int column = first; panels != null && column < last; column += Panel.COLUMNS) {
-            int n = Math.min(Panel.COLUMNS, last - column);
-            panelProduct(x, panels[column / Panel.COLUMNS], out, oo + column, os, n);
+        if (panels != null) {
+            for (int column = first; column < last; column += Panel.COLUMNS) {
+                int n = Math.min(Panel.COLUMNS, last - column);
+                panelProduct(x, panels[column / Panel.COLUMNS], out, oo + column, os, n);
+            }
+            return;
         }
-        for (int block = 0; panels == null && block < x.count; block += ROW_BLOCK) {
+        for (int block = 0; block < x.count; block += ROW_BLOCK) {
             int m = Math.min(ROW_BLOCK, x.count - block);
             int xo = x.offset + block * x.stride;
             int at = oo + block * os;
@@ -226,7 +229,14 @@ public final class HostBackend implements Backend {
         }
     }
 
-    private static void addBias(float[] bias, int bo, int first, int last, int rows, float[] out, int oo, int os) {
+    /** Adds a group's biases, where there are any, to the outputs {@code first .. last} of some rows. */
+    static void addBias(
+            @Nullable Tensor biases, int group, int first, int last, int rows, float[] out, int oo, int os) {
+        if (biases == null) {
+            return;
+        }
+        float[] bias = values(biases);
+        int bo = offset(biases) + group * biases.width();
         for (int i = 0; i < rows; i++) {
             for (int n = first; n < last; n++) {
                 out[oo + i * os + n] += bias[bo + n];
@@ -283,7 +293,6 @@ public final class HostBackend implements Backend {
     private void addTasks(List<Runnable> tasks, Product product, int group, Rows rows, int from, int to, int columns) {
         Matrix w = product.weights().get(group);
         Tensor out = product.out();
-        Tensor biases = product.biases();
         Rows mine = new Rows(rows.values, rows.offset + from * rows.stride, rows.stride, to - from);
         int at = offset(out) + from * out.width() + product.column();
         for (int n = 0; n < w.out(); n += columns) {
@@ -291,10 +300,7 @@ public final class HostBackend implements Backend {
             int last = Math.min(w.out(), n + columns);
             tasks.add(() -> {
                 product(mine, w, first, last, values(out), at, out.width());
-                if (biases != null) {
-                    int bo = offset(biases) + group * biases.width();
-                    addBias(values(biases), bo, first, last, to - from, values(out), at, out.width());
-                }
+                addBias(product.biases(), group, first, last, to - from, values(out), at, out.width());
             });
         }
     }

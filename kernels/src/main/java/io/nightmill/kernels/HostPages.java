@@ -7,6 +7,7 @@ import io.nightmill.tensor.KvType;
 import io.nightmill.tensor.State.Spec.Paged;
 import io.nightmill.tensor.State.Spec.Role;
 import java.util.Arrays;
+import java.util.function.IntUnaryOperator;
 
 /**
  * The pages of one layer's keys or values. A head's part of a page lies together: keys as {@code [headWidth, 16]}, so that a
@@ -94,9 +95,13 @@ final class HostPages implements Buffer {
 
     /** The same of up to four pages; missing ones are taken to be the last. */
     private int[] places(int[] page, int head) {
+        return four(page, p -> at(p, head));
+    }
+
+    private static int[] four(int[] page, IntUnaryOperator place) {
         int[] at = new int[4];
         for (int p = 0; p < 4; p++) {
-            at[p] = at(page[Math.min(p, page.length - 1)], head);
+            at[p] = place.applyAsInt(page[Math.min(p, page.length - 1)]);
         }
         return at;
     }
@@ -115,11 +120,7 @@ final class HostPages implements Buffer {
     }
 
     private int[] factorPlaces(int[] page, int head) {
-        int[] at = new int[4];
-        for (int p = 0; p < 4; p++) {
-            at[p] = factorsAt(page[Math.min(p, page.length - 1)], head);
-        }
-        return at;
+        return four(page, p -> factorsAt(p, head));
     }
 
     /** Writes a token's row to place {@code slot} of a page; the first one empties the page. */

@@ -120,17 +120,16 @@ final class HostRecurrences {
         HostSlots.reserve(state, batch);
         eachColumns(batch, width, (span, first, last) -> {
             float[] h = HostSlots.of(state, span);
-            int at = first;
             int n = last - first;
             if (span.past() == 0) {
-                Arrays.fill(h, at, at + n, 0);
+                Arrays.fill(h, first, last, 0);
             }
             for (int t = span.first(); t < span.first() + span.count(); t++) {
                 int column = t * width + first;
                 for (int d = 0; d < n; d++) {
-                    float value =
-                            values(decay)[offset(decay) + column + d] * h[at + d] + values(x)[offset(x) + column + d];
-                    h[at + d] = value;
+                    float value = values(decay)[offset(decay) + column + d] * h[first + d]
+                            + values(x)[offset(x) + column + d];
+                    h[first + d] = value;
                     values(out)[offset(out) + column + d] = value;
                 }
             }
@@ -142,12 +141,11 @@ final class HostRecurrences {
         HostSlots.reserve(state, batch);
         eachColumns(batch, width, (span, first, last) -> {
             float[] h = HostSlots.of(state, span);
-            int at = first;
             int n = last - first;
             float[] work = scratch(n);
             if (span.past() == 0) {
                 for (int row = 0; row < a.rows(); row++) {
-                    Arrays.fill(h, at + row * width, at + row * width + n, 0);
+                    Arrays.fill(h, row * width + first, row * width + last, 0);
                 }
             }
             for (int t = span.first(); t < span.first() + span.count(); t++) {
@@ -163,7 +161,7 @@ final class HostRecurrences {
                     int rates = offset(a) + row * width + first;
                     lanes.selectiveStep(
                             h,
-                            at + row * width,
+                            row * width + first,
                             values(dt),
                             step,
                             values(a),

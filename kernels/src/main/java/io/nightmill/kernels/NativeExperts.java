@@ -45,6 +45,11 @@ final class NativeExperts {
 
     /** {@link Backend#experts}. Declines where there are too few shares for all threads, and weights that oneDNN does not serve. */
     boolean apply(Tensor out, Tensor x, HostRoutes routes, ExpertWeights experts, Workers workers) {
+        List<List<Matrix>> all = new ArrayList<>(experts.projections());
+        all.add(experts.down());
+        if (!all.stream().allMatch(list -> NativeMatmul.serves(list.get(0)))) {
+            return false;
+        }
         List<Share> shares = new ArrayList<>();
         int[] starts = routes.starts();
         for (int e = 0; e + 1 < starts.length; e++) {
@@ -52,9 +57,7 @@ final class NativeExperts {
                 shares.add(new Share(e, from, Math.min(starts[e + 1], from + NativeShape.ROWS)));
             }
         }
-        List<List<Matrix>> all = new ArrayList<>(experts.projections());
-        all.add(experts.down());
-        if (shares.size() < 2 * workers.threads() || !all.stream().allMatch(list -> NativeMatmul.serves(list.get(0)))) {
+        if (shares.size() < 2 * workers.threads()) {
             return false;
         }
         for (Share share : shares) {
@@ -71,6 +74,7 @@ final class NativeExperts {
         int count = share.to - share.from;
         int inner = experts.inner();
         int width = experts.width();
+        boolean hasGate = experts.hasGate();
         Work mine = work.get();
         mine.reserve(in, width, inner);
         for (int i = 0; i < count; i++) {
@@ -84,7 +88,7 @@ final class NativeExperts {
             column += w.out();
         }
         for (int i = 0; i < count; i++) {
-            if (experts.hasGate()) {
+            if (hasGate) {
                 HostBackend.glu(experts.glu(), mine.both, i * width, mine.h, i * inner, inner, lanes);
             } else {
                 lanes.activate(experts.glu().activation(), mine.both, i * width, mine.h, i * inner, inner);

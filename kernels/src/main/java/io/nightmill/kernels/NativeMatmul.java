@@ -97,7 +97,11 @@ final class NativeMatmul {
     }
 
     /** Some outputs of a weight. */
-    record Chunk(int first, NativeShape shape, memory values, dnnl_memory handle) {}
+    record Chunk(int first, NativeShape shape, memory values, dnnl_memory handle) {
+        int end() {
+            return first + shape.columns;
+        }
+    }
 
     /** What one call of the library works on: a thread's own memory for each primitive. */
     static final class Context {
@@ -236,7 +240,7 @@ final class NativeMatmul {
             int count = Math.min(NativeShape.ROWS, task.to - from);
             int at = HostBuffer.offset(product.out()) + from * os + product.column();
             multiply(source, from, count, task.weight, task.chunk, out, at, os);
-            addBias(product.biases(), task.group, task.chunk, out, at, os, count);
+            HostBackend.addBias(product.biases(), task.group, task.chunk.first, task.chunk.end(), count, out, at, os);
         }
     }
 
@@ -261,27 +265,13 @@ final class NativeMatmul {
         }
     }
 
-    private static void addBias(
-            @Nullable Tensor biases, int group, Chunk chunk, float[] out, int oo, int os, int rows) {
-        if (biases == null) {
-            return;
-        }
-        float[] bias = HostBuffer.values(biases);
-        int bo = HostBuffer.offset(biases) + group * biases.width() + chunk.first;
-        for (int i = 0; i < rows; i++) {
-            for (int n = 0; n < chunk.shape.columns; n++) {
-                out[oo + i * os + chunk.first + n] += bias[bo + n];
-            }
-        }
-    }
-
     /** All outputs of a weight that has been used before, for up to 64 rows. */
     void multiply(Source rows, int count, Matrix w, @Nullable Tensor biases, int group, float[] out, int oo, int os) {
         Weight weight = prepared.get(w);
         for (Chunk chunk : weight.chunks) {
             multiply(rows, 0, count, weight, chunk, out, oo, os);
-            addBias(biases, group, chunk, out, oo, os, count);
         }
+        HostBackend.addBias(biases, group, 0, w.out(), count, out, oo, os);
     }
 
     Weight weight(Matrix w, Workers workers) {

@@ -58,7 +58,7 @@ abstract class BackendSuite {
         void on(Backend backend, Tensor out, Tensor... in);
     }
 
-    private float[] random(int count) {
+    float[] random(int count) {
         float[] values = new float[count];
         for (int i = 0; i < count; i++) {
             values[i] = (float) random.nextGaussian();
@@ -66,13 +66,13 @@ abstract class BackendSuite {
         return values;
     }
 
-    private static Tensor tensor(Backend backend, int rows, int width, float[] values) {
+    static Tensor tensor(Backend backend, int rows, int width, float[] values) {
         Tensor tensor = new Tensor(backend.allocate(values.length + 3), 3, rows, width);
         backend.upload(tensor, values);
         return tensor;
     }
 
-    private static float[] download(Backend backend, Tensor tensor) {
+    static float[] download(Backend backend, Tensor tensor) {
         float[] values = new float[tensor.rows() * tensor.width()];
         backend.download(tensor, values);
         return values;
@@ -107,7 +107,7 @@ abstract class BackendSuite {
         }
     }
 
-    private Matrix matrix(Format format, int out, int in) {
+    Matrix matrix(Format format, int out, int in) {
         ByteBuffer bytes = ByteBuffer.allocateDirect((int) (out * format.rowBytes(in)));
         byte[] values = new byte[bytes.capacity()];
         random.nextBytes(values);

@@ -147,9 +147,7 @@ class NativeMatmulTest {
         for (int i = 0; i < values.length; i++) {
             values[i] = (float) random.nextGaussian();
         }
-        Tensor tensor = new Tensor(on.allocate(values.length), 0, rows, width);
-        on.upload(tensor, values);
-        return tensor;
+        return BackendSuite.tensor(on, rows, width, values);
     }
 
     private List<Matrix> experts(int out, int in) {
@@ -162,12 +160,6 @@ class NativeMatmulTest {
             experts.add(Matrix.of(out, in, values));
         }
         return experts;
-    }
-
-    private static float[] download(Backend on, Tensor tensor) {
-        float[] values = new float[tensor.rows() * tensor.width()];
-        on.download(tensor, values);
-        return values;
     }
 
     /** Experts in one operation give the bits of the single ones: a gate beside up, both in one weight, none at all. */
@@ -213,7 +205,8 @@ class NativeMatmulTest {
             backend.matmul(h, routes, List.of(new Product(expected, 0, form.down(), form.downBias())));
             Tensor actual = tensor(backend, choices.length, hidden);
             assertThat(backend.experts(actual, x, routes, form)).isTrue();
-            assertThat(download(backend, actual)).containsExactly(download(backend, expected));
+            assertThat(BackendSuite.download(backend, actual))
+                    .containsExactly(BackendSuite.download(backend, expected));
         }
     }
 

@@ -44,8 +44,7 @@ final class Launch {
 
     /** Values that a group's array has room for, where all that it is declared with are not needed. */
     Launch room(String field, int floats) {
-        values.put(field, floats);
-        return this;
+        return set(field, floats);
     }
 
     /** Bytes of a group's array. */

@@ -42,18 +42,8 @@ final class SampleKernels extends DeviceKernel {
                 best = d;
             }
         }
-        sums[lane] = most;
-        counts[lane] = best;
-        localBarrier();
-        for (int i = 0; i < GROUP; i++) {
-            boolean better =
-                    counts[i] < width && (best == width || sums[i] > most || sums[i] == most && counts[i] < best);
-            if (better) {
-                most = sums[i];
-                best = counts[i];
-            }
-        }
-        localBarrier();
+        best = likeliest(most, best);
+        most = x[at + best];
         float inverse = temperature > 0 ? 1 / temperature : 0;
         int lowest = 1 << 31;
         int bound = lowest;
@@ -180,19 +170,8 @@ final class SampleKernels extends DeviceKernel {
                     id = d;
                 }
             }
-            sums[lane] = value;
-            counts[lane] = id;
-            localBarrier();
-            best = width;
-            for (int i = 0; i < GROUP; i++) {
-                boolean better =
-                        counts[i] < width && (best == width || sums[i] > most || sums[i] == most && counts[i] < best);
-                if (better) {
-                    most = sums[i];
-                    best = counts[i];
-                }
-            }
-            localBarrier();
+            best = likeliest(value, id);
+            most = x[best];
             first = place == 0 ? most : first;
             if (lane == 0) {
                 results[2 * place] = best;
@@ -224,6 +203,25 @@ final class SampleKernels extends DeviceKernel {
             id = all < wanted ? tried : id;
         }
         return id;
+    }
+
+    /** Of all lanes' tokens, {@code width} where a lane has none: that of the largest logit, of equal ones the first. */
+    int likeliest(float logit, int id) {
+        sums[getLocalId(0)] = logit;
+        counts[getLocalId(0)] = id;
+        localBarrier();
+        float most = LEAST;
+        int best = width;
+        for (int i = 0; i < GROUP; i++) {
+            boolean better =
+                    counts[i] < width && (best == width || sums[i] > most || sums[i] == most && counts[i] < best);
+            if (better) {
+                most = sums[i];
+                best = counts[i];
+            }
+        }
+        localBarrier();
+        return best;
     }
 
     /** Of all lanes, which all ask at once. */
