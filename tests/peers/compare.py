@@ -80,7 +80,7 @@ def llama(work, path, batches, prompt):
     rows = [line.split("|") for line in out.splitlines() if re.match(r"\|\s+\d", line)]
     decode = {int(row[3]): float(row[8]) for row in rows}
     prefill = max(float(row[6]) for row in rows)
-    peak = int(re.search(r"Maximum resident set size \(kbytes\): (\d+)", err).group(1)) / 1e6
+    peak = 1024 * int(re.search(r"Maximum resident set size \(kbytes\): (\d+)", err).group(1)) / 1e9
     listed = run([*command[:-1], "llama-bench", "--list-devices"])
     backend = re.search(r"libggml-cpu-(\w+)\.so", listed[0] + listed[1])
     return decode, prefill, peak, backend.group(1) if backend else "not said"

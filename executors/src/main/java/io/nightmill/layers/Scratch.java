@@ -4,45 +4,49 @@ import io.nightmill.kernels.Backend;
 import io.nightmill.tensor.Buffer;
 import io.nightmill.tensor.Tensor;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 
-/** A bump allocator for the intermediate tensors of a step; its buffers live as long as the engine. */
+/** Memory for the intermediate tensors of a step, which lives as long as the engine. A tensor lies in the first chunk that has room. */
 public final class Scratch {
-    private static final long CHUNK = 1 << 22;
+    private static final long CHUNK = 1 << 20;
 
-    /** A place to return to: everything taken since is free again. */
-    public record Mark(int chunk, long used) {}
+    /**
+     * A place to return to: everything taken since is free again.
+     *
+     * @param used values of each chunk
+     */
+    public record Mark(long[] used) {}
 
     private final Backend backend;
     private final List<Buffer> chunks = new ArrayList<>();
-    private int chunk;
-    private long used;
+    private long[] used = new long[0];
 
     public Scratch(Backend backend) {
         this.backend = backend;
     }
 
     public Mark mark() {
-        return new Mark(chunk, used);
+        return new Mark(used.clone());
     }
 
     public void release(Mark mark) {
-        chunk = mark.chunk;
-        used = mark.used;
+        used = Arrays.copyOf(mark.used, chunks.size());
     }
 
     /** A tensor whose values are undefined. */
     public Tensor tensor(int rows, int width) {
         long size = (long) rows * width;
-        while (chunk < chunks.size() && used + size > chunks.get(chunk).size()) {
+        int chunk = 0;
+        while (chunk < chunks.size() && used[chunk] + size > chunks.get(chunk).size()) {
             chunk++;
-            used = 0;
         }
         if (chunk == chunks.size()) {
             chunks.add(backend.allocate(Math.max(CHUNK, size)));
+            used = Arrays.copyOf(used, chunks.size());
         }
-        Tensor tensor = new Tensor(chunks.get(chunk), used, rows, width);
-        used += size;
+        Tensor tensor = new Tensor(chunks.get(chunk), used[chunk], rows, width);
+        used[chunk] += size;
         return tensor;
     }
 }

@@ -5,6 +5,7 @@ import io.nightmill.kernels.Backend;
 import io.nightmill.kernels.Recurrence;
 import io.nightmill.kernels.Update;
 import io.nightmill.layers.Linear;
+import io.nightmill.layers.Scratch;
 import io.nightmill.layers.SequenceMixer;
 import io.nightmill.layers.Step;
 import io.nightmill.tensor.State;
@@ -53,23 +54,34 @@ public record Mamba2(
         Backend backend = step.backend();
         int inner = recurrence.heads() * recurrence.valueDim();
         int keys = recurrence.keyHeads() * recurrence.keyDim();
+        int heads = recurrence.heads();
+        Tensor gate = step.rows(inner);
+        Tensor value = step.rows(inner);
+        Tensor key = step.rows(keys);
+        Tensor query = step.rows(keys);
+        Tensor dt = step.rows(heads);
+        Tensor weights = levels == null ? null : step.rows(levels.width());
+
+        Scratch.Mark mark = step.scratch().mark();
         Tensor all = input.of(x, step);
         if (inputScale != null) {
             backend.multiply(all, all, inputScale);
         }
-        Tensor gate = columns(all, 0, inner, step);
         Tensor mixed = conv.of(columns(all, inner, inner + 2 * keys, step), states.get(0), step);
-        Tensor value = columns(mixed, 0, inner, step);
-        Tensor key = columns(mixed, inner, keys, step);
-        Tensor query = columns(mixed, inner + keys, keys, step);
+        backend.copyColumns(gate, 0, all, 0, inner);
+        backend.copyColumns(value, 0, mixed, 0, inner);
+        backend.copyColumns(key, 0, mixed, inner, keys);
+        backend.copyColumns(query, 0, mixed, inner + keys, keys);
+        backend.copyColumns(dt, 0, all, 2 * inner + 2 * keys, heads);
+        if (weights != null) {
+            backend.copyColumns(weights, 0, all, 2 * inner + 2 * keys + heads, levels.width());
+        }
+        step.scratch().release(mark);
 
-        Tensor dt = columns(all, 2 * inner + 2 * keys, recurrence.heads(), step);
         backend.add(dt, dt, dtBias, 1);
         backend.activate(dt, dt, Activation.SOFTPLUS);
         backend.clamp(dt, dtLow, dtHigh);
-        Tensor weights = null;
-        if (levels != null) {
-            weights = columns(all, 2 * inner + 2 * keys + recurrence.heads(), levels.width(), step);
+        if (weights != null) {
             backend.multiply(weights, weights, levels);
             backend.activate(weights, weights, Activation.SOFTPLUS);
         }

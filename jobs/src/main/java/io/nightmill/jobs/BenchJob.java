@@ -127,6 +127,8 @@ final class BenchJob implements Callable<Integer> {
         int used = ExecutorRuntime.threads(threads);
         Peaks.flops(used);
         Machine machine = new Machine(used, Peaks.flops(used), Peaks.readBandwidth(used));
+        // What that was measured on is garbage, and would be counted among the memory that a model takes.
+        System.gc();
         System.out.printf(
                 Locale.ROOT,
                 "%d threads, %s: %.0f GFLOP/s of multiply-adds in registers, %.1f GB/s read from memory%n",
