@@ -52,7 +52,7 @@ public final class HostBackend implements Backend {
         this.fused = products == null ? null : new NativeExperts(products, lanes);
         this.packed = new PackedWeights(arithmetic == Products.INT4);
         this.name = "host-" + lanes.name()
-                + (arithmetic == Products.INT4 ? "+int4" : products == null ? "" : "+" + products.name());
+                + (products != null ? "+" + products.name() : arithmetic == Products.INT4 ? "+int4" : "");
         this.workers = new Workers(threads);
         this.recurrences = new HostRecurrences(lanes, workers);
         this.attention = new HostAttention(lanes, workers);
@@ -61,18 +61,15 @@ public final class HostBackend implements Backend {
     /** Computes the large products in the given arithmetic: bfloat16 and bytes through oneDNN, where library and CPU allow it. */
     public static HostBackend of(Products arithmetic, int threads) {
         Lanes lanes = Lanes.best();
-        if (arithmetic == Products.EXACT || arithmetic == Products.INT4) {
+        if (arithmetic == Products.EXACT) {
             return new HostBackend(threads, lanes, arithmetic);
         }
         try {
             return new HostBackend(threads, lanes, arithmetic, new NativeMatmul(arithmetic, lanes));
         } catch (UnsupportedOperationException | LinkageError e) {
             LoggerFactory.getLogger(HostBackend.class)
-                    .warn(
-                            "NO NATIVE PRODUCTS for {}, weights are multiplied as they are stored, in float32: {}",
-                            arithmetic,
-                            e.getMessage());
-            return new HostBackend(threads, lanes, Products.EXACT);
+                    .warn("NO NATIVE PRODUCTS for {}, weights are widened to float32: {}", arithmetic, e.getMessage());
+            return new HostBackend(threads, lanes, arithmetic == Products.INT4 ? Products.INT4 : Products.EXACT);
         }
     }
 

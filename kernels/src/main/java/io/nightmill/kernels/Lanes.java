@@ -62,6 +62,26 @@ interface Lanes {
         return largest == 0 ? 0 : LARGEST / largest;
     }
 
+    /**
+     * Codes of four bits to bytes of sixteen outputs, see {@link NativeCodes}.
+     *
+     * @param at of the first of {@code groups} groups of inputs
+     * @param lines which 64 bytes of {@code out} each four inputs go to, from {@code first} on
+     */
+    default void widenCodes(ByteBuffer packed, int at, int groups, ByteBuffer out, int[] lines, int first) {
+        for (int i = 0; i < 4 * groups; i++) {
+            int group = at + i / 4 * NativeCodes.GROUP_BYTES;
+            for (int lane = 0; lane < 16; lane++) {
+                int multiplier = packed.getShort(group + 4 * lane);
+                int word = packed.getInt(group + 64 + i % 4 * 64 + 4 * lane);
+                for (int q = 0; q < 8; q++) {
+                    int code = word << 28 - NativeCodes.shift(q) >> 28;
+                    out.put(64 * lines[first + 2 * i + q / 4] + 4 * lane + q % 4, NativeCodes.toByte(code, multiplier));
+                }
+            }
+        }
+    }
+
     /** {@code out[i] = (128 * high[i] + low[i]) * factor * factors[i]}, of sums of {@link #toIntegers}' parts. */
     default void fromIntegers(
             ByteBuffer sums, int high, int low, float factor, float[] factors, int fo, int n, float[] out, int oo) {

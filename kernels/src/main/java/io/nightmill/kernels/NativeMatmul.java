@@ -19,6 +19,7 @@ import java.nio.ByteOrder;
 import java.util.ArrayList;
 import java.util.IdentityHashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
 import org.bytedeco.dnnl.dnnl_exec_arg_t;
@@ -40,6 +41,8 @@ import org.jspecify.annotations.Nullable;
 final class NativeMatmul {
     /** Outputs of one call. */
     private static final int COLUMNS = 512;
+
+    private static final int LEAST_COLUMNS = 64;
     /** Rows that a task takes with the same weights. */
     private static final int TASK_ROWS = 4 * NativeShape.ROWS;
     /** Rows of a weight that are copied at once. */
@@ -55,8 +58,15 @@ final class NativeMatmul {
     private static final Map<Long, NativeShape> SHAPES = new ConcurrentHashMap<>();
     private static final ThreadLocal<Context> CONTEXTS = ThreadLocal.withInitial(Context::new);
 
+    /** Bytes that a thread's part of a weight takes at most where it is made of codes: what a core's cache holds. */
+    private static final int TILE_BYTES = 1 << 20;
+
+    private final Products arithmetic;
+    /** Whether products are of bytes. */
     private final boolean bytes;
+
     private final Lanes lanes;
+    private final NativeMemory codes = new NativeMemory();
     private final Map<Matrix, Weight> prepared = new IdentityHashMap<>();
     private final Source source = new Source();
     /** Where a thread copies stored weights, and rounds them before they are brought into the library's layout. */
@@ -97,9 +107,23 @@ final class NativeMatmul {
     }
 
     /** Some outputs of a weight. */
-    record Chunk(int first, NativeShape shape, memory values, dnnl_memory handle) {
+    record Chunk(int first, NativeShape shape, Values values) {
         int end() {
             return first + shape.columns;
+        }
+    }
+
+    /** Values in the library's layout. */
+    interface Values {
+        /** Until this thread's next call for other values of the same shape. */
+        dnnl_memory in(Context context);
+    }
+
+    /** Values that stay in the library's layout. */
+    private record Stored(memory values, dnnl_memory handle) implements Values {
+        @Override
+        public dnnl_memory in(Context context) {
+            return handle;
         }
     }
 
@@ -108,7 +132,12 @@ final class NativeMatmul {
         private final stream stream = new stream(CPU);
         private final dnnl_stream handle = stream.get();
         private final Map<NativeShape.Primitive, Call> calls = new IdentityHashMap<>();
+        private final Map<NativeShape, NativeCodes.Tile> tiles = new IdentityHashMap<>();
         private BytePointer at = new BytePointer();
+
+        NativeCodes.Tile tile(NativeShape shape) {
+            return tiles.computeIfAbsent(shape, NativeCodes.Tile::new);
+        }
 
         private record Call(
                 dnnl_primitive primitive,
@@ -154,7 +183,8 @@ final class NativeMatmul {
 
     /** @throws UnsupportedOperationException saying why this CPU is better served without the library */
     NativeMatmul(Products products, Lanes lanes) {
-        this.bytes = products == Products.INT8;
+        this.arithmetic = products;
+        this.bytes = products != Products.BF16;
         this.lanes = lanes;
         int isa = dnnl_get_effective_cpu_isa();
         int needed = bytes ? dnnl_cpu_isa_avx512_core_vnni : dnnl_cpu_isa_avx512_core_bf16;
@@ -162,11 +192,14 @@ final class NativeMatmul {
             throw new UnsupportedOperationException("this CPU has no %s instructions (oneDNN's isa is 0x%x)"
                     .formatted(bytes ? "integer dot-product" : "bfloat16", isa));
         }
+        if (products == Products.INT4) {
+            shape(1024, COLUMNS).lines();
+        }
     }
 
     /** What the numerics depend on. */
     String name() {
-        return bytes ? "onednn-int8" : "onednn-bf16";
+        return "onednn-" + arithmetic.name().toLowerCase(Locale.ROOT);
     }
 
     /** Memory on a cache line; an aligned slice is cut at both ends, so there is a line to spare. */
@@ -236,19 +269,28 @@ final class NativeMatmul {
         Product product = task.product;
         float[] out = HostBuffer.values(product.out());
         int os = product.out().width();
+        dnnl_memory values = task.chunk.values.in(CONTEXTS.get());
         for (int from = task.from; from < task.to; from += NativeShape.ROWS) {
             int count = Math.min(NativeShape.ROWS, task.to - from);
             int at = HostBuffer.offset(product.out()) + from * os + product.column();
-            multiply(source, from, count, task.weight, task.chunk, out, at, os);
+            multiply(source, from, count, task.weight, task.chunk, values, out, at, os);
             HostBackend.addBias(product.biases(), task.group, task.chunk.first, task.chunk.end(), count, out, at, os);
         }
     }
 
     /** {@code out[i, first + n] = rows[from + i] . weight[first + n]} for a chunk's outputs and up to 64 rows. */
-    private void multiply(Source rows, int from, int count, Weight weight, Chunk chunk, float[] out, int oo, int os) {
+    private void multiply(
+            Source rows,
+            int from,
+            int count,
+            Weight weight,
+            Chunk chunk,
+            dnnl_memory values,
+            float[] out,
+            int oo,
+            int os) {
         NativeShape shape = chunk.shape;
-        ByteBuffer result =
-                CONTEXTS.get().run(shape, shape.of(count), rows.pointer, 2L * from * shape.in, chunk.handle);
+        ByteBuffer result = CONTEXTS.get().run(shape, shape.of(count), rows.pointer, 2L * from * shape.in, values);
         for (int i = 0; i < count; i++) {
             int to = oo + i * os + chunk.first;
             if (bytes) {
@@ -269,7 +311,7 @@ final class NativeMatmul {
     void multiply(Source rows, int count, Matrix w, @Nullable Tensor biases, int group, float[] out, int oo, int os) {
         Weight weight = prepared.get(w);
         for (Chunk chunk : weight.chunks) {
-            multiply(rows, 0, count, weight, chunk, out, oo, os);
+            multiply(rows, 0, count, weight, chunk, chunk.values.in(CONTEXTS.get()), out, oo, os);
         }
         HostBackend.addBias(biases, group, 0, w.out(), count, out, oo, os);
     }
@@ -284,16 +326,18 @@ final class NativeMatmul {
     }
 
     private Weight prepare(Matrix w, Workers workers) {
-        int count = (w.out() + COLUMNS - 1) / COLUMNS;
+        boolean rounds = arithmetic == Products.INT4 && w.in() % NativeCodes.GROUP == 0;
+        int most = rounds
+                ? Math.min(COLUMNS, Math.max(LEAST_COLUMNS, Integer.highestOneBit(TILE_BYTES / w.in())))
+                : COLUMNS;
+        int count = (w.out() + most - 1) / most;
         Chunk[] chunks = new Chunk[count];
         float[] scales = new float[bytes ? w.out() : 0];
         workers.run(count, c -> {
-            int first = c * COLUMNS;
-            int columns = Math.min(COLUMNS, w.out() - first);
-            long key = ((long) w.in() << 32 | columns) * 2 + (bytes ? 1 : 0);
-            NativeShape shape = SHAPES.computeIfAbsent(key, k -> new NativeShape(w.in(), columns, bytes));
-            memory values = chunk(w, first, shape, scales);
-            chunks[c] = new Chunk(first, shape, values, values.get());
+            int first = c * most;
+            NativeShape shape = shape(w.in(), Math.min(most, w.out() - first));
+            chunks[c] =
+                    new Chunk(first, shape, rounds ? codes(w, first, shape, scales) : stored(w, first, shape, scales));
         });
         return new Weight(List.of(chunks), scales);
     }
@@ -334,16 +378,20 @@ final class NativeMatmul {
         return buffer.get();
     }
 
-    private memory chunk(Matrix w, int first, NativeShape shape, float[] scales) {
-        int in = w.in();
-        ByteBuffer rounded = rounded(w, first, shape.columns, scales);
-        memory.data_type type = bytes ? memory.data_type.s8 : memory.data_type.bf16;
+    private NativeShape shape(int in, int columns) {
+        long key = ((long) in << 32 | columns) * 2 + (bytes ? 1 : 0);
+        return SHAPES.computeIfAbsent(key, k -> new NativeShape(in, columns, bytes));
+    }
+
+    private Values codes(Matrix w, int first, NativeShape shape, float[] scales) {
+        Matrix rows = w.copy(first, shape.columns, reserve(stored, shape.columns * w.rowBytes()));
+        ByteBuffer bytes = reserve(rounding, shape.in * shape.columns);
+        return new NativeCodes(rows, shape, bytes, scales, first, codes, CONTEXTS.get(), lanes);
+    }
+
+    private Values stored(Matrix w, int first, NativeShape shape, float[] scales) {
         memory values = new memory(shape.weights(), CPU);
-        try (BytePointer pointer = new BytePointer(rounded)) {
-            reorder(
-                    new memory(new memory.desc(new long[] {in, shape.columns}, type, new long[] {1, in}), CPU, pointer),
-                    values);
-        }
-        return values;
+        shape.reorder(rounded(w, first, shape.columns, scales), values);
+        return new Stored(values, values.get());
     }
 }

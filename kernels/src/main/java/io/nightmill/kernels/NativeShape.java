@@ -2,13 +2,16 @@ package io.nightmill.kernels;
 
 import io.nightmill.kernels.NativeMatmul.Context;
 import java.nio.ByteBuffer;
+import java.util.Arrays;
 import java.util.Random;
 import java.util.concurrent.atomic.AtomicReferenceArray;
+import java.util.function.IntBinaryOperator;
 import org.bytedeco.dnnl.global.dnnl.scratchpad_mode;
 import org.bytedeco.dnnl.matmul;
 import org.bytedeco.dnnl.memory;
 import org.bytedeco.dnnl.primitive_attr;
 import org.bytedeco.javacpp.BytePointer;
+import org.bytedeco.javacpp.LongPointer;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -18,6 +21,10 @@ import org.jspecify.annotations.Nullable;
  */
 final class NativeShape {
     static final int ROWS = 64;
+    /** Outputs of a line of bytes, four inputs of each. */
+    static final int LANES = 16;
+
+    private static final int LINE = 4 * LANES;
 
     /** A primitive and what it is for; immutable, run by many threads with memory of their own. */
     record Primitive(int rows, matmul code, memory.desc source, memory.desc result, memory.desc scratchpad) {}
@@ -28,6 +35,7 @@ final class NativeShape {
     private final memory.desc weights;
     private final Primitive full;
     private final AtomicReferenceArray<@Nullable Primitive> byRows = new AtomicReferenceArray<>(ROWS + 1);
+    private int @Nullable [] lines;
 
     NativeShape(int in, int columns, boolean bytes) {
         this.in = in;
@@ -37,6 +45,83 @@ final class NativeShape {
         matmul.primitive_desc best = describe(rowsOfSource(ROWS), any);
         this.weights = best.weights_desc();
         this.full = primitive(ROWS, best);
+    }
+
+    /** Bytes of weights in the layout, without what it has behind them. */
+    int valueBytes() {
+        LongPointer padded = weights.get_padded_dims();
+        return Math.toIntExact(padded.get(0) * padded.get(1));
+    }
+
+    /** Bytes of weights in the layout, with what it has behind them. */
+    int bytes() {
+        return Math.toIntExact(weights.get_size());
+    }
+
+    /** Brings bytes {@code [columns, in]} into the layout. */
+    void reorder(ByteBuffer plain, memory into) {
+        try (BytePointer pointer = new BytePointer(plain)) {
+            NativeMatmul.reorder(
+                    new memory(
+                            new memory.desc(new long[] {in, columns}, type(), new long[] {1, in}),
+                            NativeMatmul.CPU,
+                            pointer),
+                    into);
+        }
+    }
+
+    /**
+     * Where the layout has its lines of 64 bytes: that of the inputs {@code 4 i .. 4 i + 3} of the outputs {@code 16 b .. 16 b + 15} is
+     * number {@code [b, i]}. The library is asked to bring numbers into it.
+     *
+     * @throws UnsupportedOperationException for a layout that has no such lines
+     */
+    synchronized int[] lines() {
+        if (lines == null) {
+            lines = findLines();
+        }
+        return lines;
+    }
+
+    private int[] findLines() {
+        ByteBuffer plain = NativeMatmul.direct(in * columns);
+        byte[] places = inLayout(plain, (n, k) -> 1 + n % LANES * 4 + k % 4);
+        byte[] lows = inLayout(plain, this::line);
+        byte[] highs = inLayout(plain, (n, k) -> line(n, k) >> 8);
+        int[] found = new int[(columns + LANES - 1) / LANES * (in / 4)];
+        Arrays.fill(found, -1);
+        for (int at = 0; at < valueBytes(); at++) {
+            if (places[at] != 0) {
+                int line = lows[at] & 255 | (highs[at] & 255) << 8;
+                if (places[at] != 1 + at % LINE || found[line] != -1 && found[line] != at / LINE) {
+                    throw new UnsupportedOperationException(
+                            "oneDNN's layout of bytes [%d, %d] has no lines of %d outputs by 4 inputs"
+                                    .formatted(in, columns, LANES));
+                }
+                found[line] = at / LINE;
+            }
+        }
+        return found;
+    }
+
+    private int line(int n, int k) {
+        return n / LANES * (in / 4) + k / 4;
+    }
+
+    /** A value for each output and input, as the layout has them. */
+    private byte[] inLayout(ByteBuffer plain, IntBinaryOperator value) {
+        for (int n = 0; n < columns; n++) {
+            for (int k = 0; k < in; k++) {
+                plain.put(n * in + k, (byte) value.applyAsInt(n, k));
+            }
+        }
+        ByteBuffer into = NativeMatmul.direct(bytes());
+        try (BytePointer pointer = new BytePointer(into)) {
+            reorder(plain, new memory(weights, NativeMatmul.CPU, pointer));
+        }
+        byte[] found = new byte[valueBytes()];
+        into.get(0, found);
+        return found;
     }
 
     private memory.data_type type() {
@@ -101,10 +186,8 @@ final class NativeShape {
             values.putShort(2 * i, Unpack.toBf16((float) random.nextGaussian()));
         }
         memory w = new memory(weights, NativeMatmul.CPU);
+        reorder(values, w);
         try (BytePointer pointer = new BytePointer(values)) {
-            memory plain = new memory(
-                    new memory.desc(new long[] {in, columns}, type(), new long[] {1, in}), NativeMatmul.CPU, pointer);
-            NativeMatmul.reorder(plain, w);
             Context context = new Context();
             float[] expected = new float[ROWS * columns];
             context.run(this, full, pointer, 0, w.get()).asFloatBuffer().get(expected);

@@ -16,7 +16,7 @@ import org.jspecify.annotations.Nullable;
  */
 final class PackedWeights {
     /** Values that share a factor where weights are rounded to four bits. */
-    private static final int GROUP = 32;
+    static final int GROUP = 32;
     /** Smaller weights, such as routers, are kept as they are. */
     private static final long LEAST_ROUNDED = 1 << 16;
 
@@ -183,10 +183,10 @@ final class PackedWeights {
     }
 
     /**
-     * Rounds a group to -8 .. 7 steps and returns the step. The value that is largest by amount is about 8 steps down; how many
+     * Rounds a group to -8 .. 7 steps, whose codes are 0 .. 15, and returns the step. The value that is largest by amount is about 8 steps down; how many
      * exactly is tried, and the step is then the least squares' one.
      */
-    private static float round(float[] x, int from, byte[] codes) {
+    static float round(float[] x, int from, byte[] codes) {
         float largest = 0;
         for (int i = from; i < from + GROUP; i++) {
             largest = Math.abs(x[i]) > Math.abs(largest) ? x[i] : largest;

@@ -11,6 +11,9 @@ public enum Products {
      * integers, so they are exact.
      */
     INT8,
-    /** Weights as codes of four bits with a factor per 32 inputs, activations and sums in float32. */
+    /**
+     * Weights as codes of four bits with a factor per 32 inputs. They meet activations as {@link #INT8}'s bytes, to which they are brought
+     * on the way; where the library or its instructions are missing, both are widened to float32.
+     */
     INT4
 }

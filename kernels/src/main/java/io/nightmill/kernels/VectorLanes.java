@@ -22,6 +22,7 @@ final class VectorLanes extends VectorPages {
     private static final VectorSpecies<Byte> QUARTER_BYTES = L == 16 ? ByteVector.SPECIES_128 : ByteVector.SPECIES_64;
 
     private static final VectorSpecies<Short> HALF_SHORTS = L == 16 ? ShortVector.SPECIES_256 : ShortVector.SPECIES_128;
+    private static final VectorSpecies<Short> SHORTS = ShortVector.SPECIES_512;
     private static final ByteOrder LE = ByteOrder.LITTLE_ENDIAN;
 
     private VectorLanes() {}
@@ -391,6 +392,32 @@ final class VectorLanes extends VectorPages {
             ((ByteVector) low.castShape(QUARTER_BYTES, 0)).intoByteBuffer(out, at + n + i, LE);
         }
         return inverse == 0 ? 0 : 1 / inverse;
+    }
+
+    @Override
+    public void widenCodes(ByteBuffer packed, int at, int groups, ByteBuffer out, int[] lines, int first) {
+        if (L != 16) {
+            super.widenCodes(packed, at, groups, out, lines, first);
+            return;
+        }
+        for (int i = 0; i < 4 * groups; i++) {
+            int group = at + (i >> 2) * NativeCodes.GROUP_BYTES;
+            ShortVector factor = ShortVector.fromByteBuffer(SHORTS, packed, group, LE);
+            ShortVector codes = ShortVector.fromByteBuffer(SHORTS, packed, group + 64 + (i & 3) * 64, LE);
+            // Four nibbles of each short: the first two make a line's bytes, the others the next one's.
+            ShortVector a = codes.lanewise(VectorOperators.LSHL, 12).lanewise(VectorOperators.ASHR, 12);
+            ShortVector b = codes.lanewise(VectorOperators.LSHL, 8).lanewise(VectorOperators.ASHR, 12);
+            ShortVector c = codes.lanewise(VectorOperators.LSHL, 4).lanewise(VectorOperators.ASHR, 12);
+            ShortVector d = codes.lanewise(VectorOperators.ASHR, 12);
+            a = a.mul(factor).add((short) 64).lanewise(VectorOperators.ASHR, 7);
+            b = b.mul(factor).add((short) 64).lanewise(VectorOperators.ASHR, 7);
+            c = c.mul(factor).add((short) 64).lanewise(VectorOperators.ASHR, 7);
+            d = d.mul(factor).add((short) 64).lanewise(VectorOperators.ASHR, 7);
+            ShortVector ab = a.and((short) 0xff).or(b.lanewise(VectorOperators.LSHL, 8));
+            ShortVector cd = c.and((short) 0xff).or(d.lanewise(VectorOperators.LSHL, 8));
+            ab.intoByteBuffer(out, 64 * lines[first + 2 * i], LE);
+            cd.intoByteBuffer(out, 64 * lines[first + 2 * i + 1], LE);
+        }
     }
 
     @Override

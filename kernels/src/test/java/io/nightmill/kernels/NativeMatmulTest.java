@@ -22,9 +22,10 @@ import org.junit.jupiter.params.provider.EnumSource;
 
 class NativeMatmulTest {
     private static final int OUT = 700;
-    private static final int IN = 333;
 
     private final Random random = new Random(8);
+    /** Odd, but for codes of four bits. */
+    private int in = 333;
 
     private static HostBackend backend(Products products, int threads) {
         HostBackend backend = HostBackend.of(products, threads);
@@ -33,11 +34,11 @@ class NativeMatmulTest {
     }
 
     private Matrix weights() {
-        ByteBuffer bytes = ByteBuffer.allocateDirect(2 * OUT * IN).order(ByteOrder.LITTLE_ENDIAN);
-        for (int i = 0; i < OUT * IN; i++) {
+        ByteBuffer bytes = ByteBuffer.allocateDirect(2 * OUT * in).order(ByteOrder.LITTLE_ENDIAN);
+        for (int i = 0; i < OUT * in; i++) {
             bytes.putShort(2 * i, (short) (Float.floatToRawIntBits((float) random.nextGaussian()) >>> 16));
         }
-        return Matrix.of(Format.BF16, OUT, IN, bytes);
+        return Matrix.of(Format.BF16, OUT, in, bytes);
     }
 
     /** Values that bfloat16 holds exactly, so that only the order of sums differs from the reference. */
@@ -49,11 +50,11 @@ class NativeMatmulTest {
         return values;
     }
 
-    private static float[] multiply(Backend backend, float[] x, int rows, Matrix w) {
-        Tensor in = new Tensor(backend.allocate(x.length), 0, x.length / IN, IN);
-        backend.upload(in, x);
+    private float[] multiply(Backend backend, float[] x, int rows, Matrix w) {
+        Tensor from = new Tensor(backend.allocate(x.length), 0, x.length / in, in);
+        backend.upload(from, x);
         Tensor out = new Tensor(backend.allocate(rows * (OUT + 5L)), 0, rows, OUT + 5);
-        backend.matmul(out, 5, in.rows(0, rows), w, null);
+        backend.matmul(out, 5, from.rows(0, rows), w, null);
         float[] values = new float[rows * (OUT + 5)];
         backend.download(out, values);
         return values;
@@ -63,7 +64,7 @@ class NativeMatmulTest {
     void bfloat16MatchesReference() {
         Matrix w = weights();
         assertThat(NativeMatmul.serves(w)).isTrue();
-        float[] x = exact(137 * IN);
+        float[] x = exact(137 * in);
         float[] expected = multiply(new ReferenceBackend(), x, 137, w);
         float[] actual = multiply(backend(Products.BF16, 2), x, 137, w);
         for (int i = 0; i < expected.length; i++) {
@@ -74,12 +75,12 @@ class NativeMatmulTest {
     /** Weights that bytes hold exactly leave only the rounding of activations to fifteen bits. */
     @Test
     void bytesMatchReference() {
-        float[] values = new float[OUT * IN];
+        float[] values = new float[OUT * in];
         for (int i = 0; i < values.length; i++) {
-            values[i] = i % IN == 0 ? 127 / 64f : (random.nextInt(255) - 127) / 64f;
+            values[i] = i % in == 0 ? 127 / 64f : (random.nextInt(255) - 127) / 64f;
         }
-        Matrix w = Matrix.of(OUT, IN, values);
-        float[] x = exact(70 * IN);
+        Matrix w = Matrix.of(OUT, in, values);
+        float[] x = exact(70 * in);
         float[] expected = multiply(new ReferenceBackend(), x, 70, w);
         float[] actual = multiply(backend(Products.INT8, 2), x, 70, w);
         for (int i = 0; i < expected.length; i++) {
@@ -88,16 +89,75 @@ class NativeMatmulTest {
         }
     }
 
-    @ParameterizedTest
-    @EnumSource(names = {"BF16", "INT8"})
-    void rowBitsDoNotDependOnRowsThreadsOrPlace(Products products) {
+    /** What codes stand for is known; besides, activations are rounded to fifteen bits. */
+    @Test
+    void codesMatchReference() {
+        HostBackend backend = backend(Products.INT4, 2);
+        in = 352;
         Matrix w = weights();
-        float[] x = exact(90 * IN);
+        float[] values = new float[OUT * in];
+        byte[] codes = new byte[in];
+        for (int n = 0; n < OUT; n++) {
+            float[] row = new float[in];
+            Unpack.row(w, n, row, 0);
+            float[] steps = new float[in / 32];
+            float largest = 0;
+            for (int g = 0; g < steps.length; g++) {
+                steps[g] = PackedWeights.round(row, 32 * g, codes);
+                largest = Math.max(largest, Math.abs(steps[g]));
+            }
+            float factor = largest * 8 / 127;
+            for (int k = 0; k < in; k++) {
+                double multiplier = Math.rint(128 * steps[k / 32] / factor);
+                values[n * in + k] = (float) (factor * Math.floor((codes[k] - 8) * multiplier / 128 + 0.5));
+                // The byte is within half of itself of what the code means, and the code within half a step of the
+                // weight.
+                assertThat(values[n * in + k]).isCloseTo(row[k], within(Math.abs(steps[k / 32]) * 1.2f + factor));
+            }
+        }
+        float[] x = exact(70 * in);
+        float[] expected = multiply(new ReferenceBackend(), x, 70, Matrix.of(OUT, in, values));
+        float[] actual = multiply(backend, x, 70, w);
+        for (int i = 0; i < expected.length; i++) {
+            assertThat(actual[i]).isCloseTo(expected[i], within(1e-2f));
+        }
+    }
+
+    @Test
+    void vectorsWidenCodesLikeTheirDefinition() {
+        int groups = 5;
+        ByteBuffer packed = NativeMatmul.direct(groups * NativeCodes.GROUP_BYTES);
+        for (int i = 0; i < packed.capacity(); i++) {
+            packed.put(i, (byte) random.nextInt());
+        }
+        for (int g = 0; g < groups; g++) {
+            for (int lane = 0; lane < 16; lane++) {
+                int multiplier = random.nextInt(2 * 2032 + 1) - 2032;
+                packed.putInt(g * NativeCodes.GROUP_BYTES + 4 * lane, multiplier << 16 | multiplier & 0xffff);
+            }
+        }
+        int[] lines = new int[3 + 8 * groups];
+        for (int i = 0; i < 8 * groups; i++) {
+            lines[3 + i] = 8 * groups - 1 - i;
+        }
+        ByteBuffer expected = ByteBuffer.allocateDirect(64 * 8 * groups);
+        ByteBuffer actual = ByteBuffer.allocateDirect(64 * 8 * groups);
+        new ScalarLanes().widenCodes(packed, 0, groups, expected, lines, 3);
+        Lanes.best().widenCodes(packed, 0, groups, actual, lines, 3);
+        assertThat(actual).isEqualTo(expected);
+    }
+
+    @ParameterizedTest
+    @EnumSource(names = {"BF16", "INT8", "INT4"})
+    void rowBitsDoNotDependOnRowsThreadsOrPlace(Products products) {
+        in = products == Products.INT4 ? 352 : in;
+        Matrix w = weights();
+        float[] x = exact(90 * in);
         float[] all = multiply(backend(products, 3), x, 90, w);
         HostBackend one = backend(products, 1);
         int row = 0;
         for (int count : new int[] {1, 2, 3, 5, 9, 14, 1, 17, 33, 1}) {
-            float[] part = multiply(one, Arrays.copyOfRange(x, row * IN, (row + count) * IN), count, w);
+            float[] part = multiply(one, Arrays.copyOfRange(x, row * in, (row + count) * in), count, w);
             assertThat(Arrays.copyOfRange(all, row * (OUT + 5), (row + count) * (OUT + 5)))
                     .containsExactly(part);
             row += count;
@@ -115,27 +175,28 @@ class NativeMatmulTest {
     }
 
     @ParameterizedTest
-    @EnumSource(names = {"BF16", "INT8"})
+    @EnumSource(names = {"BF16", "INT8", "INT4"})
     void rowsOfGroupsMeetTheirOwnWeights(Products products) {
+        in = products == Products.INT4 ? 352 : in;
         HostBackend backend = backend(products, 2);
         List<Matrix> experts = List.of(weights(), weights(), weights());
         float[] biases = new float[3 * OUT];
         for (int i = 0; i < biases.length; i++) {
             biases[i] = i;
         }
-        float[] x = exact(9 * IN);
-        Tensor in = new Tensor(backend.allocate(x.length), 0, 9, IN);
-        backend.upload(in, x);
+        float[] x = exact(9 * in);
+        Tensor from = new Tensor(backend.allocate(x.length), 0, 9, in);
+        backend.upload(from, x);
         Tensor bias = new Tensor(backend.allocate(biases.length), 0, 3, OUT);
         backend.upload(bias, biases);
         Tensor out = new Tensor(backend.allocate(9L * OUT), 0, 9, OUT);
         Routes routes = BackendSuite.routes(backend, 3, 0, 0, 2, 2, 2, 2, 2, 2, 2);
-        backend.matmul(in, routes, List.of(new Product(out, 0, experts, bias)));
+        backend.matmul(from, routes, List.of(new Product(out, 0, experts, bias)));
         float[] actual = new float[9 * OUT];
         backend.download(out, actual);
         for (int row = 0; row < 9; row++) {
             int expert = row < 2 ? 0 : 2;
-            float[] alone = multiply(backend, Arrays.copyOfRange(x, row * IN, (row + 1) * IN), 1, experts.get(expert));
+            float[] alone = multiply(backend, Arrays.copyOfRange(x, row * in, (row + 1) * in), 1, experts.get(expert));
             for (int n = 0; n < OUT; n++) {
                 assertThat(actual[row * OUT + n]).isEqualTo(alone[5 + n] + (expert * OUT + n));
             }
@@ -164,11 +225,11 @@ class NativeMatmulTest {
 
     /** Experts in one operation give the bits of the single ones: a gate beside up, both in one weight, none at all. */
     @ParameterizedTest
-    @EnumSource(names = {"BF16", "INT8"})
+    @EnumSource(names = {"BF16", "INT8", "INT4"})
     void expertsAtOnceGiveTheBitsOfSingleOperations(Products products) {
         HostBackend backend = backend(products, 2);
-        int hidden = 272;
-        int inner = 250;
+        int hidden = products == Products.INT4 ? 288 : 272;
+        int inner = products == Products.INT4 ? 256 : 250;
         Glu silu = Glu.of(Activation.SILU);
         List<ExpertWeights> forms = List.of(
                 new ExpertWeights(
@@ -211,7 +272,7 @@ class NativeMatmulTest {
     }
 
     @ParameterizedTest
-    @EnumSource(names = {"BF16", "INT8"})
+    @EnumSource(names = {"BF16", "INT8", "INT4"})
     void fewSharesOrSmallWeightsAreLeftToSingleOperations(Products products) {
         HostBackend backend = backend(products, 2);
         Glu silu = Glu.of(Activation.SILU);

@@ -160,7 +160,7 @@ class PackedWeightsTest {
         }
         assertThat(10 * Math.log10(signal / error)).isGreaterThan(21.5);
         assertThat(10 * Math.log10(plain / error)).isGreaterThan(0.4);
-        try (HostBackend backend = HostBackend.of(Products.INT4, 2)) {
+        try (HostBackend backend = new HostBackend(2, Lanes.best(), Products.INT4)) {
             assertThat(backend.name()).endsWith("+int4");
             float[] y = multiply(backend, w, 5);
             float[] x = input(5);
