@@ -1,7 +1,7 @@
 package io.nightmill.runtime;
 
 import io.nightmill.engine.Limits;
-import io.nightmill.kernels.Products;
+import io.nightmill.kernels.gpu.GpuBackend;
 import io.nightmill.kernels.gpu.OpenClDevice;
 import io.nightmill.kernels.gpu.OpenClDevice.Info;
 import io.nightmill.runtime.DeviceSpec.Kind;
@@ -37,7 +37,7 @@ public final class Devices {
         if (spec.device().kind() != Kind.AUTO) {
             return new Choice(spec, "");
         }
-        if (spec.precision().products() != Products.EXACT) {
+        if (!GpuBackend.computes(spec.precision().products())) {
             return on(Kind.CPU, spec, "products in " + spec.precision() + " are the CPU's");
         }
         if (givesGpus) {

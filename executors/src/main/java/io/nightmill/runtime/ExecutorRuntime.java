@@ -70,7 +70,8 @@ public final class ExecutorRuntime implements AutoCloseable {
         long start = System.nanoTime();
         this.asked = asked;
         OpenClDevice device = spec.device().kind() == Kind.OPENCL ? OpenClDevice.open(index) : null;
-        this.onDevice = device == null ? null : new GpuBackend(device);
+        this.onDevice =
+                device == null ? null : new GpuBackend(device, spec.precision().products());
         Backend backend = onDevice == null ? backend(spec.precision(), spec.threads()) : onDevice;
         this.model = ModelLoader.load(localize.apply(spec.path()), text, backend);
         Limits limits = spec.limits();

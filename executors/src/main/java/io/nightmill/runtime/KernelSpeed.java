@@ -31,17 +31,18 @@ public record KernelSpeed(double flops, double bytesPerSecond) {
     public static KernelSpeed of(ModelSpec spec) {
         int devices = spec.device().kind() == Kind.OPENCL ? OpenClDevice.list().size() : 0;
         boolean onDevice = devices > 0 && spec.device().index() < devices;
-        return MEASURED.computeIfAbsent(onDevice ? "opencl" : spec.precision().name(), key -> {
+        Products arithmetic = spec.precision().products();
+        Format format = arithmetic == Products.EXACT ? Format.F32 : Format.BF16;
+        return MEASURED.computeIfAbsent((onDevice ? "opencl " : "") + arithmetic, key -> {
             if (onDevice) {
                 // Not while this JVM's runtime starts on the device, nor the other way round: the figures would be
                 // half, and PoCL loses
                 // files where two threads compile.
                 synchronized (ExecutorRuntime.class) {
                     int index = Devices.index(spec.device(), List.of());
-                    return measure(new GpuBackend(OpenClDevice.open(index)), Format.F32);
+                    return measure(new GpuBackend(OpenClDevice.open(index), arithmetic), format);
                 }
             }
-            Format format = spec.precision().products() == Products.EXACT ? Format.F32 : Format.BF16;
             return measure(ExecutorRuntime.backend(spec.precision(), spec.threads()), format);
         });
     }

@@ -2,7 +2,7 @@ package io.nightmill.runtime;
 
 import io.nightmill.engine.Limits;
 import io.nightmill.engine.Speculation;
-import io.nightmill.kernels.Products;
+import io.nightmill.kernels.gpu.GpuBackend;
 import io.nightmill.tensor.KvType;
 import io.nightmill.weights.Precision;
 import java.util.Locale;
@@ -18,10 +18,9 @@ import java.util.Locale;
 public record ModelSpec(
         String path, Precision precision, Limits limits, int threads, long stepTimeout, DeviceSpec device) {
     public ModelSpec {
-        if (device.kind() == DeviceSpec.Kind.OPENCL && precision.products() != Products.EXACT) {
-            throw new IllegalArgumentException(
-                    "Cannot use dtype %s on device %s, expected auto or f32: weights stay as they are stored, and products are exact"
-                            .formatted(precision.name().toLowerCase(Locale.ROOT), device.device()));
+        if (device.kind() == DeviceSpec.Kind.OPENCL && !GpuBackend.computes(precision.products())) {
+            throw new IllegalArgumentException("Cannot use dtype %s on device %s, expected auto, f32 or bf16"
+                    .formatted(precision.name().toLowerCase(Locale.ROOT), device.device()));
         }
     }
 

@@ -2,6 +2,7 @@ package io.nightmill.jobs;
 
 import io.nightmill.kernels.HostBackend;
 import io.nightmill.kernels.Peaks;
+import io.nightmill.kernels.gpu.GpuBackend;
 import io.nightmill.runtime.DeviceSpec;
 import io.nightmill.runtime.DeviceSpec.Kind;
 import io.nightmill.runtime.ExecutorRuntime;
@@ -139,9 +140,10 @@ final class BenchJob implements Callable<Integer> {
         forgetPeakMemory();
         DeviceSpec on = DeviceSpec.of(device, 0.9, "fail");
         if (parts.contains(Part.MODELS)) {
-            List<Precision> precisions = on.kind() == Kind.OPENCL
-                    ? List.of(Precision.F32)
-                    : dtypes.stream().map(Precision::of).toList();
+            List<Precision> precisions = dtypes.stream()
+                    .map(Precision::of)
+                    .filter(precision -> on.kind() == Kind.CPU || GpuBackend.computes(precision.products()))
+                    .toList();
             List<BenchModel> shapes = models.isEmpty()
                     ? List.of(SyntheticModel.dense(), SyntheticModel.mixture(), SyntheticModel.hybrid())
                     : models.stream().<BenchModel>map(BenchModel.Stored::new).toList();

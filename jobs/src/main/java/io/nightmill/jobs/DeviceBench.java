@@ -2,6 +2,7 @@ package io.nightmill.jobs;
 
 import io.nightmill.kernels.Backend;
 import io.nightmill.kernels.HostBackend;
+import io.nightmill.kernels.Products;
 import io.nightmill.kernels.gpu.GpuBackend;
 import io.nightmill.kernels.gpu.OpenClDevice;
 import io.nightmill.runtime.DeviceSpec;
@@ -14,7 +15,7 @@ import java.nio.ByteOrder;
 import java.util.List;
 import java.util.Locale;
 
-/** Exact products on an OpenCL device beside those of the Vector API, alternately. */
+/** Products on an OpenCL device beside the CPU's, alternately: exact ones (the Vector API's) and rounded ones (oneDNN's). */
 record DeviceBench(BenchJob.Machine machine, DeviceSpec device) {
     private static final int SIDE = 2048;
     private static final long WARM_NANOS = 700_000_000L;
@@ -22,25 +23,33 @@ record DeviceBench(BenchJob.Machine machine, DeviceSpec device) {
     private static final int PRODUCTS = 5;
 
     void run() {
-        try (Backend host = new HostBackend(machine.threads());
-                Backend on = new GpuBackend(OpenClDevice.open(Devices.index(device, List.of())))) {
-            System.out.printf("%nProducts of [rows, %d] and [%d, %d], GFLOP/s: %s%n%n", SIDE, SIDE, SIDE, on.name());
-            System.out.println("| weights | rows | Vector API | OpenCL | ratio |");
-            System.out.println("|---|---|---|---|---|");
-            for (Format format : new Format[] {Format.F32, Format.BF16}) {
-                Matrix w = weights(format);
-                for (int rows : new int[] {1, 8, 32, 128}) {
-                    double first = flops(host, w, rows);
-                    double second = flops(on, w, rows);
-                    System.out.printf(
-                            Locale.ROOT,
-                            "| %s | %d | %.0f | %.0f | %.2f |%n",
-                            format,
-                            rows,
-                            first / 1e9,
-                            second / 1e9,
-                            second / first);
-                }
+        OpenClDevice found = OpenClDevice.open(Devices.index(device, List.of()));
+        System.out.printf("%nProducts of [rows, %d] and [%d, %d], GFLOP/s: %s%n%n", SIDE, SIDE, SIDE, found.describe());
+        System.out.println("| weights | products | rows | CPU | OpenCL | ratio |");
+        System.out.println("|---|---|---|---|---|---|");
+        try (found) {
+            compare(Format.F32, Products.EXACT, found);
+            compare(Format.BF16, Products.EXACT, found);
+            compare(Format.BF16, Products.BF16, found);
+        }
+    }
+
+    private void compare(Format format, Products arithmetic, OpenClDevice found) {
+        try (Backend host = HostBackend.of(arithmetic, machine.threads())) {
+            Backend on = new GpuBackend(found, arithmetic);
+            Matrix w = weights(format);
+            for (int rows : new int[] {1, 8, 32, 128, 1024}) {
+                double first = flops(host, w, rows);
+                double second = flops(on, w, rows);
+                System.out.printf(
+                        Locale.ROOT,
+                        "| %s | %s | %d | %.0f | %.0f | %.2f |%n",
+                        format,
+                        arithmetic,
+                        rows,
+                        first / 1e9,
+                        second / 1e9,
+                        second / first);
             }
         }
     }

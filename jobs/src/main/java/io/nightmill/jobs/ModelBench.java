@@ -57,7 +57,7 @@ record ModelBench(
 
     private void measure(BenchModel model, Precision precision) {
         Backend backend = device.kind() == Kind.OPENCL
-                ? new GpuBackend(OpenClDevice.open(Devices.index(device, List.of())))
+                ? new GpuBackend(OpenClDevice.open(Devices.index(device, List.of())), precision.products())
                 : ExecutorRuntime.backend(precision, machine.threads());
         BenchModel.Built built = model.build(backend);
         int most = batches.stream().mapToInt(Integer::intValue).max().orElse(1);

@@ -1,6 +1,7 @@
 package io.nightmill.kernels;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.within;
 
 import io.nightmill.kernels.Backend.Attention;
 import io.nightmill.kernels.Backend.Draw;
@@ -437,6 +438,48 @@ abstract class BackendSuite {
                     assertThat(download(backend, one))
                             .containsExactly(Arrays.copyOfRange(together, row * 128, (row + 1) * 128));
                 }
+            }
+        }
+    }
+
+    /** Of sequences with more keys than one running sum takes. */
+    @Test
+    void attendsToLongContexts() {
+        int length = 1400;
+        int[] pages = IntStream.range(0, 88).toArray();
+        List<Batch.Span> spans = List.of(
+                new Batch.Span(0, 1, 1399, 1400, pages, -1),
+                new Batch.Span(1, 20, 690, 710, pages, -1),
+                new Batch.Span(21, 1, 40, 41, pages, -1));
+        float[] k = random(length * 32);
+        float[] v = random(length * 16);
+        float[] q = random(22 * 64);
+        float[] sink = random(4);
+        for (int window : new int[] {0, 600}) {
+            List<float[]> results = new ArrayList<>();
+            for (Backend on : List.of(new ReferenceBackend(), backend)) {
+                Attention a = new Attention(4, 2, 16, 8, 0.3f, window, 0, tensor(on, 1, 4, sink), 3);
+                State keys = on.allocate(new Paged(Role.KEYS, 2, 16), 88 * 16, KvType.F32);
+                State values = on.allocate(new Paged(Role.VALUES, 2, 8), 88 * 16, KvType.F32);
+                Batch fill = new Batch(new int[length], List.of(new Batch.Span(0, length, 0, length, pages, -1)));
+                on.append(keys, tensor(on, length, 32, k), fill);
+                on.append(values, tensor(on, length, 16, v), fill);
+                Tensor out = tensor(on, 22, 32, new float[22 * 32]);
+                on.attend(out, tensor(on, 22, 64, q), keys, values, a, new Batch(new int[22], spans));
+                float[] all = download(on, out);
+                results.add(all);
+                for (Batch.Span span : on == backend ? spans : List.<Batch.Span>of()) {
+                    Batch.Span alone =
+                            new Batch.Span(0, 1, span.past() + span.count() - 1, span.length(), span.pages(), -1);
+                    int row = span.first() + span.count() - 1;
+                    Tensor one = tensor(on, 1, 32, new float[32]);
+                    Tensor mine = tensor(on, 1, 64, Arrays.copyOfRange(q, row * 64, (row + 1) * 64));
+                    on.attend(one, mine, keys, values, a, new Batch(new int[1], List.of(alone)));
+                    assertThat(download(on, one)).containsExactly(Arrays.copyOfRange(all, row * 32, (row + 1) * 32));
+                }
+            }
+            for (int i = 0; i < results.get(0).length; i++) {
+                assertThat(results.get(1)[i]).isCloseTo(results.get(0)[i], within(1e-4f));
             }
         }
     }

@@ -23,14 +23,14 @@ class GpuFormsTest extends BackendSuite {
 
     @Override
     Backend backend() {
-        return new GpuBackend(OpenClDevice.open(0), Device.Forms.GPU);
+        return new GpuBackend(OpenClDevice.open(0), Device.Forms.GPU, Products.EXACT);
     }
 
     private float[] multiply(Backend on, float[] x, Matrix w, float[] bias) {
-        int rows = x.length / IN;
+        int rows = x.length / w.in();
         Tensor out = tensor(on, rows, OUT + 9, new float[rows * (OUT + 9)]);
         Product product = new Product(out, 4, List.of(w), tensor(on, 1, OUT, bias));
-        on.matmul(tensor(on, rows, IN, x), null, List.of(product));
+        on.matmul(tensor(on, rows, w.in(), x), null, List.of(product));
         return download(on, out);
     }
 
@@ -54,5 +54,79 @@ class GpuFormsTest extends BackendSuite {
             assertThat(((GpuBackend) backend).kernelTimes())
                     .anyMatch(time -> time.kernel().equals("ProductKernels.productTile"));
         }
+    }
+
+    /** Rounded to bfloat16: on PoCL's own kernels, on a GPU's, and on those with matrix instructions, which PoCL is made to imitate. */
+    @ParameterizedTest
+    @EnumSource(names = {"CPU", "GPU", "MATRIX"})
+    void roundedProductsAreThoseOfRoundedValues(Device.Forms forms) {
+        for (Format format : List.of(Format.F32, Format.BF16, Format.Q8_0)) {
+            int in = format == Format.Q8_0 ? 704 : 699;
+            try (GpuBackend backend = new GpuBackend(OpenClDevice.open(0), forms, Products.BF16)) {
+                Matrix w = matrix(format, OUT, in);
+                float[] x = random(ROWS * in);
+                float[] bias = random(OUT);
+                float[] expected = multiply(new ReferenceBackend(), rounded(x), rounded(w), bias);
+                float[] all = multiply(backend, x, w, bias);
+                for (int i = 0; i < all.length; i++) {
+                    assertThat(all[i]).isCloseTo(expected[i], within(2e-3f));
+                }
+                int row = 0;
+                for (int count : new int[] {1, 2, 9, 31, 33, 64, 60}) {
+                    float[] part = multiply(backend, Arrays.copyOfRange(x, row * in, (row + count) * in), w, bias);
+                    assertThat(Arrays.copyOfRange(all, row * (OUT + 9), (row + count) * (OUT + 9)))
+                            .containsExactly(part);
+                    row += count;
+                }
+                if (forms == Device.Forms.MATRIX) {
+                    assertThat(backend.kernelTimes())
+                            .extracting(Device.KernelTime::kernel)
+                            .contains("ProductKernels.productMatrixFew", "ProductKernels.productMatrixMany");
+                }
+            }
+        }
+    }
+
+    @ParameterizedTest
+    @EnumSource(names = {"CPU", "MATRIX"})
+    void rowsOfExpertsMeetTheirOwnRoundedWeights(Device.Forms forms) {
+        try (Backend backend = new GpuBackend(OpenClDevice.open(0), forms, Products.BF16)) {
+            List<Matrix> experts =
+                    List.of(matrix(Format.BF16, OUT, IN), matrix(Format.BF16, OUT, IN), matrix(Format.BF16, OUT, IN));
+            int[] choices = new int[30];
+            Arrays.fill(choices, 19, 30, 2);
+            float[] x = random(choices.length * IN);
+            float[] biases = random(3 * OUT);
+            Tensor out = tensor(backend, choices.length, OUT, new float[choices.length * OUT]);
+            Product product = new Product(out, 0, experts, tensor(backend, 3, OUT, biases));
+            backend.matmul(tensor(backend, choices.length, IN, x), routes(backend, 3, choices), List.of(product));
+            float[] actual = download(backend, out);
+            for (int row = 0; row < choices.length; row++) {
+                int expert = choices[row];
+                float[] alone = multiply(
+                        backend,
+                        Arrays.copyOfRange(x, row * IN, (row + 1) * IN),
+                        experts.get(expert),
+                        Arrays.copyOfRange(biases, expert * OUT, (expert + 1) * OUT));
+                assertThat(Arrays.copyOfRange(actual, row * OUT, (row + 1) * OUT))
+                        .containsExactly(Arrays.copyOfRange(alone, 4, 4 + OUT));
+            }
+        }
+    }
+
+    private static float[] rounded(float[] values) {
+        float[] rounded = new float[values.length];
+        for (int i = 0; i < values.length; i++) {
+            rounded[i] = Unpack.bf16(Unpack.toBf16(values[i]));
+        }
+        return rounded;
+    }
+
+    private static Matrix rounded(Matrix w) {
+        float[] values = new float[w.out() * w.in()];
+        for (int n = 0; n < w.out(); n++) {
+            Unpack.row(w, n, values, n * w.in());
+        }
+        return Matrix.of(w.out(), w.in(), rounded(values));
     }
 }

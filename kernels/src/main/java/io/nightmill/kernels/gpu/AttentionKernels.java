@@ -11,11 +11,17 @@ final class AttentionKernels extends DeviceKernel {
     static final int ROWS = 8;
     static final int MOST_KEYS = 640;
     static final int MOST_VALUES = 512;
+    /** Keys whose softmax is one running sum; those of a sequence are then added in order. */
+    static final int SEGMENT = 512;
+
     private static final float LEAST = -3.4028235E38f;
 
     float[] out;
     float[] x;
     float[] sinks;
+    /** {@code [tiles, kvHeads, segments, 8, valueDim + 2]}: each row's weighted values, the sum of its weights and its largest score. */
+    float[] partials;
+
     int[] batch;
     /** Of each tile: its sequence, and the first of its rows. */
     int[] tiles;
@@ -43,6 +49,7 @@ final class AttentionKernels extends DeviceKernel {
     int has;
     int transposed;
     int valuesTransposed;
+    int segments;
     float scale;
     float softcap;
 
@@ -150,11 +157,12 @@ final class AttentionKernels extends DeviceKernel {
     /**
      * A group takes up to {@value #ROWS} rows of a sequence, tokens times the heads that share a key head, and meets tiles of 64 keys at absolute
      * positions (Dao 2023, arXiv 2307.08691). Keys that a row does not see change nothing of it, so it does not matter which rows are
-     * beside it.
+     * beside it. Where there are several {@code segments} of keys, a group takes one of them, and {@link #merge} follows.
      */
     public void attend() {
         int lane = getLocalId(0);
-        int kvHead = getGroupId(1);
+        int kvHead = getGroupId(1) % kvHeads;
+        int segment = getGroupId(1) / kvHeads;
         int group = heads / kvHeads;
         int span = tiles[2 * getGroupId(0)];
         int first = tiles[2 * getGroupId(0) + 1];
@@ -168,8 +176,14 @@ final class AttentionKernels extends DeviceKernel {
         int low = window > 0 ? max(0, oldest - window + 1) : 0;
         int leads = min(lead, window > 0 ? max(0, newest - window + 1) : 0);
         int leadTiles = (leads + GROUP - 1) / GROUP;
-        int firstTile = max(leadTiles, low / GROUP);
-        int rounds = leadTiles + max(0, newest / GROUP + 1 - firstTile);
+        int begin = segment * (SEGMENT / GROUP);
+        int stop = newest / GROUP + 1;
+        if (segments > 1) {
+            stop = min(stop, begin + SEGMENT / GROUP);
+        }
+        int leading = max(0, min(leadTiles, stop) - begin);
+        int firstTile = max(begin, max(leadTiles, low / GROUP));
+        int rounds = leading + max(0, stop - firstTile);
         for (int i = lane; i < ROWS * keyDim; i += GROUP) {
             int row = first + min(i / keyDim, count - 1);
             int head = kvHead * group + row % group;
@@ -180,11 +194,12 @@ final class AttentionKernels extends DeviceKernel {
         }
         // Eight lanes look after each row.
         int mine = lane / 8;
-        float most = has != 0 ? sinks[kvHead * group + (first + min(mine, count - 1)) % group] : LEAST;
-        float total = has != 0 ? 1 : 0;
+        boolean sinking = has != 0 && segment == 0;
+        float most = sinking ? sinks[kvHead * group + (first + min(mine, count - 1)) % group] : LEAST;
+        float total = sinking ? 1 : 0;
         localBarrier();
         for (int i = 0; i < rounds; i++) {
-            int from = (i < leadTiles ? i : firstTile + i - leadTiles) * GROUP;
+            int from = (i < leading ? begin + i : firstTile + i - leading) * GROUP;
             int j = from + lane;
             float a0 = 0;
             float a1 = 0;
@@ -289,10 +304,49 @@ final class AttentionKernels extends DeviceKernel {
         }
         rescale[mine] = total;
         localBarrier();
-        for (int i = lane; i < count * valueDim; i += GROUP) {
-            int row = first + i / valueDim;
-            int head = kvHead * group + row % group;
-            out[((token + row / group) * heads + head) * valueDim + i % valueDim] = sums[i] / rescale[i / valueDim];
+        if (segments > 1) {
+            int to = ((getGroupId(0) * kvHeads + kvHead) * segments + segment) * ROWS * (valueDim + 2);
+            for (int i = lane; i < count * valueDim; i += GROUP) {
+                partials[to + i / valueDim * (valueDim + 2) + i % valueDim] = sums[i];
+            }
+            if (lane % 8 == 0) {
+                partials[to + mine * (valueDim + 2) + valueDim] = total;
+                partials[to + mine * (valueDim + 2) + valueDim + 1] = most;
+            }
+        } else {
+            for (int i = lane; i < count * valueDim; i += GROUP) {
+                int row = first + i / valueDim;
+                int head = kvHead * group + row % group;
+                out[((token + row / group) * heads + head) * valueDim + i % valueDim] = sums[i] / rescale[i / valueDim];
+            }
+        }
+    }
+
+    /** Adds the segments of a tile's rows, in order; one of which a row sees nothing changes nothing. */
+    public void merge() {
+        int kvHead = getGroupId(1);
+        int group = heads / kvHeads;
+        int at = spansAt + 5 * tiles[2 * getGroupId(0)];
+        int first = tiles[2 * getGroupId(0) + 1];
+        int count = min(ROWS, batch[at + 1] * group - first);
+        for (int i = getLocalId(0); i < count * valueDim; i += GROUP) {
+            int row = i / valueDim;
+            float most = LEAST;
+            float total = 0;
+            float sum = 0;
+            for (int segment = 0; segment < segments; segment++) {
+                int from = (((getGroupId(0) * kvHeads + kvHead) * segments + segment) * ROWS + row) * (valueDim + 2);
+                float score = partials[from + valueDim + 1];
+                float next = max(most, score);
+                float before = most == LEAST ? 0 : exp(most - next);
+                float now = score == LEAST ? 0 : exp(score - next);
+                sum = sum * before + partials[from + i % valueDim] * now;
+                total = total * before + partials[from + valueDim] * now;
+                most = next;
+            }
+            int r = first + row;
+            int head = kvHead * group + r % group;
+            out[((batch[at] + r / group) * heads + head) * valueDim + i % valueDim] = sum / total;
         }
     }
 }

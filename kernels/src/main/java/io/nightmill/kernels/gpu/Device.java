@@ -19,7 +19,9 @@ public interface Device extends AutoCloseable {
         /** Few lanes, with vectors. */
         CPU,
         /** Many lanes, and tiles in local memory. */
-        GPU
+        GPU,
+        /** Besides, 32 lanes together have instructions for products of matrices of bfloat16. */
+        MATRIX
     }
 
     Forms forms();

@@ -1,5 +1,6 @@
 package io.nightmill.kernels.gpu;
 
+import io.nightmill.kernels.Unpack;
 import io.nightmill.tensor.Format;
 import io.nightmill.tensor.Matrix;
 import java.nio.ByteBuffer;
@@ -46,18 +47,18 @@ final class DeviceWeights {
      */
     private record Streamed(List<StreamedWeights.Block> blocks, Uploaded scales) {}
 
-    /** Weights are the same if they are the same objects. */
-    private record Key(List<Matrix> weights) {
+    /** Weights are the same if they are the same objects in the same format. */
+    private record Key(List<Matrix> weights, Format format) {
         @Override
         public int hashCode() {
-            return System.identityHashCode(weights.get(0));
+            return 31 * System.identityHashCode(weights.get(0)) + format.ordinal();
         }
 
         @Override
         @SuppressWarnings("ReferenceEquality")
         public boolean equals(Object other) {
             List<Matrix> others = ((Key) other).weights;
-            boolean same = others.size() == weights.size();
+            boolean same = others.size() == weights.size() && ((Key) other).format == format;
             for (int i = 0; same && i < weights.size(); i++) {
                 same = weights.get(i) == others.get(i);
             }
@@ -88,16 +89,20 @@ final class DeviceWeights {
         return streams == null ? StreamedWeights.Cost.NONE : streams.cost();
     }
 
-    /** Weights of one shape as one array, on the device for good; null where they are not. */
+    /**
+     * Weights of one shape as one array, on the device for good; null where they are not.
+     *
+     * @param format as they are stored, or bfloat16, to which they are rounded
+     */
     @Nullable
-    Uploaded resident(List<Matrix> weights) {
-        Key key = new Key(weights);
+    Uploaded resident(List<Matrix> weights, Format format) {
+        Key key = new Key(weights, format);
         Uploaded found = uploaded.get(key);
         if (found == null && !streamed.containsKey(key) && !streamedExperts.containsKey(key)) {
-            long bytes = panelBytes(weights.get(0)) * panels(weights.get(0)) * weights.size();
+            long bytes = panelBytes(weights.get(0), format) * panels(weights.get(0)) * weights.size();
             if (bytes <= residentLimit - residentBytes) {
                 residentBytes += bytes;
-                found = upload(weights);
+                found = upload(weights, format);
                 uploaded.put(key, found);
             }
         }
@@ -112,10 +117,11 @@ final class DeviceWeights {
     /**
      * Runs kernels over weights, wherever they are.
      *
+     * @param format as for {@link #resident}
      * @param chosen which of several weights are read; null is all
      */
-    void each(List<Matrix> weights, @Nullable Supplier<int[]> chosen, Use use) {
-        Uploaded found = resident(weights);
+    void each(List<Matrix> weights, Format format, @Nullable Supplier<int[]> chosen, Use use) {
+        Uploaded found = resident(weights, format);
         if (found != null) {
             found.parts.forEach(part -> use.run(part, found));
             return;
@@ -123,7 +129,7 @@ final class DeviceWeights {
         StreamedWeights through = Objects.requireNonNull(streams, "only a limit makes weights stream");
         boolean byExpert = chosen != null && weights.size() > 1;
         Streamed group = (byExpert ? streamedExperts : streamed)
-                .computeIfAbsent(new Key(weights), key -> pack(weights, byExpert, through));
+                .computeIfAbsent(new Key(weights, format), key -> pack(weights, format, byExpert, through));
         if (byExpert) {
             int outs = weights.get(0).out();
             through.experts(
@@ -152,12 +158,12 @@ final class DeviceWeights {
         return (Math.max(4, format.blockBytes()) + 3) / 4;
     }
 
-    private static int blocks(Matrix w) {
-        return (w.in() + blockValues(w.format()) - 1) / blockValues(w.format());
+    private static int blocks(Matrix w, Format format) {
+        return (w.in() + blockValues(format) - 1) / blockValues(format);
     }
 
-    private static long panelBytes(Matrix w) {
-        return 4L * blocks(w) * blockWords(w.format()) * PANEL;
+    private static long panelBytes(Matrix w, Format format) {
+        return 4L * blocks(w, format) * blockWords(format) * PANEL;
     }
 
     private static int panels(Matrix w) {
@@ -174,9 +180,9 @@ final class DeviceWeights {
         }
     }
 
-    private int panelsAtOnce(List<Matrix> weights, long most) {
+    private int panelsAtOnce(List<Matrix> weights, Format format, long most) {
         long count = Math.min(most, Math.min(device.mostBytes(), 4L * Integer.MAX_VALUE))
-                / panelBytes(weights.get(0))
+                / panelBytes(weights.get(0), format)
                 / weights.size();
         if (count == 0) {
             throw new DeviceException(
@@ -196,11 +202,11 @@ final class DeviceWeights {
         return scales == null ? 0 : scales.values().length;
     }
 
-    private Uploaded upload(List<Matrix> weights) {
+    private Uploaded upload(List<Matrix> weights, Format format) {
         requireAlike(weights);
         Matrix first = weights.get(0);
-        long panelBytes = panelBytes(first);
-        int atOnce = panelsAtOnce(weights, Long.MAX_VALUE);
+        long panelBytes = panelBytes(first, format);
+        int atOnce = panelsAtOnce(weights, format, Long.MAX_VALUE);
         List<Part> parts = new ArrayList<>();
         ByteBuffer panel = ByteBuffer.allocate(Math.toIntExact(panelBytes)).order(ByteOrder.LITTLE_ENDIAN);
         for (int from = 0; from < panels(first); from += atOnce) {
@@ -209,7 +215,7 @@ final class DeviceWeights {
             Device.Memory memory = device.allocate(bytes);
             for (int i = 0; i < weights.size(); i++) {
                 for (int p = 0; p < count; p++) {
-                    pack(weights.get(i), (from + p) * PANEL, panel, 0);
+                    pack(weights.get(i), format, (from + p) * PANEL, panel, 0);
                     device.write(memory, panelBytes * (i * (long) count + p), panel);
                 }
             }
@@ -217,40 +223,45 @@ final class DeviceWeights {
             int outs = Math.min(first.out() - firstOutput, count * PANEL);
             parts.add(new Part(new Device.View(memory, 0, bytes), firstOutput, outs, null));
         }
-        return new Uploaded(parts, scales(weights), scalesEach(weights));
+        return new Uploaded(parts, scales(weights, format), scalesEach(weights));
     }
 
-    private Streamed pack(List<Matrix> weights, boolean byExpert, StreamedWeights through) {
+    private Streamed pack(List<Matrix> weights, Format format, boolean byExpert, StreamedWeights through) {
         requireAlike(weights);
         List<StreamedWeights.Block> blocks = new ArrayList<>();
         if (byExpert) {
-            panelsAtOnce(weights.subList(0, 1), Integer.MAX_VALUE);
-            weights.forEach(w -> blocks.add(block(List.of(w), 0, panels(w), through)));
+            panelsAtOnce(weights.subList(0, 1), format, Integer.MAX_VALUE);
+            weights.forEach(w -> blocks.add(block(List.of(w), format, 0, panels(w), through)));
         } else {
-            int atOnce = panelsAtOnce(weights, MOST_STREAMED);
+            int atOnce = panelsAtOnce(weights, format, MOST_STREAMED);
             for (int from = 0; from < panels(weights.get(0)); from += atOnce) {
-                blocks.add(block(weights, from, Math.min(atOnce, panels(weights.get(0)) - from), through));
+                blocks.add(block(weights, format, from, Math.min(atOnce, panels(weights.get(0)) - from), through));
             }
         }
-        return new Streamed(blocks, new Uploaded(List.of(), scales(weights), scalesEach(weights)));
+        return new Streamed(blocks, new Uploaded(List.of(), scales(weights, format), scalesEach(weights)));
     }
 
     /** Panels of weights as they will lie on the device. */
-    private static StreamedWeights.Block block(List<Matrix> weights, int from, int count, StreamedWeights through) {
+    private static StreamedWeights.Block block(
+            List<Matrix> weights, Format format, int from, int count, StreamedWeights through) {
         Matrix first = weights.get(0);
-        int panelBytes = Math.toIntExact(panelBytes(first));
+        int panelBytes = Math.toIntExact(panelBytes(first, format));
         ByteBuffer bytes = through.allocate(Math.toIntExact((long) panelBytes * count * weights.size()));
         for (int i = 0; i < weights.size(); i++) {
             for (int p = 0; p < count; p++) {
-                pack(weights.get(i), (from + p) * PANEL, bytes, (i * count + p) * panelBytes);
+                pack(weights.get(i), format, (from + p) * PANEL, bytes, (i * count + p) * panelBytes);
             }
         }
         return new StreamedWeights.Block(bytes, from * PANEL, Math.min(first.out() - from * PANEL, count * PANEL));
     }
 
     /** Writes a panel to {@code to} and on. */
-    private static void pack(Matrix w, int firstOutput, ByteBuffer panel, int to) {
-        int blocks = blocks(w);
+    private static void pack(Matrix w, Format format, int firstOutput, ByteBuffer panel, int to) {
+        if (format != w.format()) {
+            packRounded(w, firstOutput, panel, to);
+            return;
+        }
+        int blocks = blocks(w, format);
         int blockWords = blockWords(w.format());
         int blockBytes = Math.max(4, w.format().blockBytes());
         for (int n = 0; n < PANEL; n++) {
@@ -269,6 +280,21 @@ final class DeviceWeights {
         }
     }
 
+    private static void packRounded(Matrix w, int firstOutput, ByteBuffer panel, int to) {
+        float[] values = new float[w.in() + 1];
+        for (int n = 0; n < PANEL; n++) {
+            if (firstOutput + n < w.out()) {
+                Unpack.row(w, firstOutput + n, values, 0);
+            } else {
+                Arrays.fill(values, 0);
+            }
+            for (int k = 0; k < w.in(); k += 2) {
+                int low = Unpack.toBf16(values[k]) & 0xffff;
+                panel.putInt(to + 4 * (k / 2 * PANEL + n), Unpack.toBf16(values[k + 1]) << 16 | low);
+            }
+        }
+    }
+
     /** Four bytes, zeros from {@code end} on. */
     private static int word(ByteBuffer bytes, int at, int end) {
         if (at + 4 <= end) {
@@ -281,9 +307,9 @@ final class DeviceWeights {
         return word;
     }
 
-    private Device.@Nullable View scales(List<Matrix> weights) {
+    private Device.@Nullable View scales(List<Matrix> weights, Format format) {
         Matrix.Scales first = weights.get(0).scales();
-        if (first == null) {
+        if (first == null || format != weights.get(0).format()) {
             return null;
         }
         long bytes = 4L * first.values().length * weights.size();

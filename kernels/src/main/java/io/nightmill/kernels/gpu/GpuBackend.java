@@ -4,6 +4,7 @@ import io.nightmill.kernels.Activation;
 import io.nightmill.kernels.Backend;
 import io.nightmill.kernels.FastWeights;
 import io.nightmill.kernels.HostSampler;
+import io.nightmill.kernels.Products;
 import io.nightmill.kernels.Recurrence;
 import io.nightmill.kernels.Unpack;
 import io.nightmill.kernels.Update;
@@ -21,7 +22,6 @@ import java.nio.ByteOrder;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
 /** The operations on a device: every tensor, state and weight lives there, and kernels are queued without waiting. */
@@ -34,27 +34,52 @@ public final class GpuBackend implements Backend {
     private static final int MANY = 64;
 
     private static final int TILE_ROWS = 128;
+    /** Rows and slices of productMatrixFew.cl, and what it and productMatrixMany.cl take of the inputs at once. */
+    private static final int FEW_ROWS = 32;
+
+    private static final int WARPS = 8;
+    private static final int MATRIX_STEP = 32;
+    /** Bytes of attention's segments before they are added. */
+    private static final long MOST_PARTIALS = 1 << 26;
+    /** Values of packed weights that are float32 at a time: 64 MB. */
+    private static final int MOST_WIDENED = 1 << 24;
+    /** Smaller weights, such as routers, are never rounded. */
+    private static final long LEAST_ROUNDED = 1 << 16;
     /** Each of the likeliest tokens takes a pass over the row. */
     private static final int MOST_TOP = 256;
 
     private final Device device;
     private final Device.Forms forms;
-
+    private final Products arithmetic;
     private final DeviceWeights weights;
     /** Memory for what a call needs on the device beside its tensors, by purpose; it grows. */
     private final Map<String, Device.Memory> pools = new HashMap<>();
 
     private @Nullable DeviceBatch batch;
 
+    /** With exact products. */
     public GpuBackend(Device device) {
-        this(device, device.forms());
+        this(device, device.forms(), Products.EXACT);
+    }
+
+    /** @param arithmetic one of those that {@link #computes} knows */
+    public GpuBackend(Device device, Products arithmetic) {
+        this(device, device.forms(), arithmetic);
     }
 
     /** @param forms which may be another device's, to be tried */
-    public GpuBackend(Device device, Device.Forms forms) {
+    public GpuBackend(Device device, Device.Forms forms, Products arithmetic) {
+        if (!computes(arithmetic)) {
+            throw new IllegalArgumentException("Cannot compute products in " + arithmetic + " on a device");
+        }
         this.device = device;
         this.forms = forms;
+        this.arithmetic = arithmetic;
         this.weights = new DeviceWeights(device);
+    }
+
+    public static boolean computes(Products arithmetic) {
+        return arithmetic == Products.EXACT || arithmetic == Products.BF16;
     }
 
     private record Floats(Device.Memory memory, long size) implements Buffer {}
@@ -64,8 +89,24 @@ public final class GpuBackend implements Backend {
             implements Buffer {}
 
     private record DeviceRoutes(
-            GpuBackend backend, int tokens, int topK, int expertCount, int tiles, Map<String, Device.View> views)
+            GpuBackend backend,
+            int tokens,
+            int topK,
+            int expertCount,
+            Map<String, Device.View> views,
+            Map<Integer, Device.View> tables)
             implements Routes {
+        /** How many tiles of so many rows there are at most. */
+        int mostTiles(int each) {
+            int choices = tokens * topK;
+            return choices / each + Math.min(expertCount, choices);
+        }
+
+        /** The rows of each expert in tiles of so many. */
+        Device.View tiles(int each) {
+            return tables.computeIfAbsent(each, rows -> backend.cut(this, rows));
+        }
+
         @Override
         public int[] experts() {
             int[] values = new int[tokens * topK];
@@ -83,7 +124,7 @@ public final class GpuBackend implements Backend {
 
     @Override
     public String name() {
-        return device.describe();
+        return device.describe() + (arithmetic == Products.BF16 ? "+bf16" : "");
     }
 
     /**
@@ -237,16 +278,25 @@ public final class GpuBackend implements Backend {
                 .eachOf(size));
     }
 
-    private Launch product(String entry, Tensor out, Matrix w) {
-        return new Launch(ProductKernels.class, entry)
-                .set("out", view(out))
-                .set("format", w.format().ordinal())
-                .set("blockValues", DeviceWeights.blockValues(w.format()))
-                .set("blockWords", DeviceWeights.blockWords(w.format()))
+    /** Whether a weight's products are rounded: a property of the weight alone. */
+    private boolean rounds(Matrix w) {
+        return arithmetic == Products.BF16 && (long) w.out() * w.in() >= LEAST_ROUNDED;
+    }
+
+    /** @param format in which the weights are on the device */
+    private static Launch product(String entry, Tensor out, Matrix w, Format format) {
+        return shape(new Launch(ProductKernels.class, entry).set("out", view(out)), w, format);
+    }
+
+    private static Launch shape(Launch launch, Matrix w, Format format) {
+        boolean scaled = w.scales() != null && format == w.format();
+        return launch.set("format", format.ordinal())
+                .set("blockValues", DeviceWeights.blockValues(format))
+                .set("blockWords", DeviceWeights.blockWords(format))
                 .set("in", w.in())
                 .set("allOuts", w.out())
-                .set("scaleRows", w.scales() == null ? 0 : w.scales().blockOut())
-                .set("scaleColumns", w.scales() == null ? 1 : w.scales().blockIn());
+                .set("scaleRows", scaled ? w.scales().blockOut() : 0)
+                .set("scaleColumns", scaled ? w.scales().blockIn() : 1);
     }
 
     private static Launch part(Launch launch, DeviceWeights.Uploaded uploaded, DeviceWeights.Part part) {
@@ -261,7 +311,7 @@ public final class GpuBackend implements Backend {
 
     @Override
     public void embed(Tensor out, Matrix table, int[] ids, float scale) {
-        DeviceWeights.Uploaded uploaded = weights.resident(List.of(table));
+        DeviceWeights.Uploaded uploaded = weights.resident(List.of(table), table.format());
         if (uploaded == null) {
             // A few rows of what does not fit are less than all of it.
             float[] rows = new float[Math.multiplyExact(ids.length, table.in())];
@@ -275,7 +325,7 @@ public final class GpuBackend implements Backend {
         Device.View tokens = ints("ids", ids);
         int size = Math.multiplyExact(ids.length, table.in());
         for (DeviceWeights.Part part : uploaded.parts()) {
-            device.run(part(product("embed", out, table), uploaded, part)
+            device.run(part(product("embed", out, table, table.format()), uploaded, part)
                     .set("ids", tokens)
                     .set("factor", scale)
                     .eachOf(size));
@@ -284,6 +334,10 @@ public final class GpuBackend implements Backend {
 
     @Override
     public void matmul(Tensor x, @Nullable Routes routes, List<Product> products) {
+        Operand plain = new Operand(view(x), x.width(), false);
+        boolean rounding =
+                products.stream().anyMatch(product -> rounds(product.weights().get(0)));
+        Operand rounded = rounding ? rounded(x) : plain;
         for (Product product : products) {
             Matrix w = product.weights().get(0);
             Tensor out = product.out();
@@ -291,65 +345,146 @@ public final class GpuBackend implements Backend {
                 throw new IllegalArgumentException("Cannot multiply %s by %s into %s at column %d"
                         .formatted(x.shape(), w.shape(), out.shape(), product.column()));
             }
-            Launch launch = product("product", out, w)
+            Operand operand = rounds(w) ? rounded : plain;
+            Format format = rounds(w) ? Format.BF16 : w.format();
+            Launch launch = product("product", out, w, format)
                     .set("column", product.column())
                     .set("bias", view(product.biases()))
                     .set("has", product.biases() != null)
                     .set("xStep", 0)
                     .set("outStep", 0)
                     .set("grouping", routes != null);
-            DeviceRoutes to = (DeviceRoutes) routes;
-            launch.set("tiles", to == null ? null : to.views.get("tiles"));
-            int tiles = to == null ? tiles(x.rows()) : to.tiles;
-            multiply(launch, out, x, product.weights(), tiles, to == null ? null : to::experts);
+            multiply(launch, out, x.rows(), operand, format, product.weights(), (DeviceRoutes) routes);
         }
     }
 
-    private static int tiles(int rows) {
-        return (rows + ProductKernels.ROWS - 1) / ProductKernels.ROWS;
+    /**
+     * Rows as products read them.
+     *
+     * @param width values, or pairs of bfloat16, from one row to the next
+     */
+    private record Operand(Device.View view, int width, boolean pairs) {}
+
+    /** Rows rounded to bfloat16, until the next call. */
+    private Operand rounded(Tensor x) {
+        if (forms != Device.Forms.MATRIX) {
+            Device.View view = pool("rounded", 4L * x.rows() * x.width());
+            device.run(new Launch(ProductKernels.class, "rounded")
+                    .set("out", view)
+                    .set("x", view(x))
+                    .eachOf(Math.multiplyExact(x.rows(), x.width())));
+            return new Operand(view, x.width(), false);
+        }
+        int width = (x.width() + MATRIX_STEP - 1) / MATRIX_STEP * (MATRIX_STEP / 2);
+        Device.View view = pool("pairs", 4L * x.rows() * width);
+        device.run(new Launch(ProductKernels.class, "pairs")
+                .set("words", view)
+                .set("x", view(x))
+                .set("in", x.width())
+                .set("outWidth", width)
+                .eachOf(Math.multiplyExact(x.rows(), width)));
+        return new Operand(view, width, true);
     }
 
+    private static int ceilDiv(int count, int each) {
+        return (count + each - 1) / each;
+    }
+
+    /** @param routes of experts; without it, each of several weights meets all rows */
     private void multiply(
-            Launch launch, Tensor out, Tensor x, List<Matrix> list, int tiles, @Nullable Supplier<int[]> chosen) {
+            Launch launch,
+            Tensor out,
+            int rows,
+            Operand x,
+            Format format,
+            List<Matrix> list,
+            @Nullable DeviceRoutes routes) {
         Matrix w = list.get(0);
-        boolean tiled = list.size() == 1
-                && chosen == null
-                && x.rows() >= MANY
-                && w.format().ordinal() <= Format.BF16.ordinal();
-        int slice = Math.max(SLICE, (w.in() / MOST_SLICES + SLICE - 1) / SLICE * SLICE);
-        launch.set("x", view(x))
-                .set("xWidth", x.width())
+        boolean byHead = routes == null && list.size() > 1;
+        boolean many = !byHead && rows / list.size() >= MANY;
+        boolean gpu = forms.compareTo(Device.Forms.GPU) >= 0;
+        boolean plain = format.ordinal() <= Format.BF16.ordinal();
+        boolean widened = gpu && many && !plain && routes == null;
+        boolean tiled = !x.pairs && gpu && many && (plain || widened);
+        boolean wide = forms == Device.Forms.CPU && (format == Format.F32 || format == Format.BF16);
+        int each = x.pairs && !many ? FEW_ROWS : x.pairs || tiled ? TILE_ROWS : ProductKernels.ROWS;
+        int tiles = routes == null ? ceilDiv(rows, each) * (byHead ? list.size() : 1) : routes.mostTiles(each);
+        int slice = x.pairs
+                ? ceilDiv(w.in(), WARPS * MATRIX_STEP) * MATRIX_STEP
+                : Math.max(SLICE, (w.in() / MOST_SLICES + SLICE - 1) / SLICE * SLICE);
+        launch.set("x", x.view)
+                .set("xWidth", x.width)
                 .set("outWidth", out.width())
-                .set("rows", x.rows())
-                .set("slice", slice);
-        weights.each(list, chosen, (part, uploaded) -> {
-            int panels = (part.outs() + DeviceKernel.GROUP - 1) / DeviceKernel.GROUP;
-            part(launch, uploaded, part).groups(panels, tiles, ProductKernels.SLOTS);
-            if (forms == Device.Forms.CPU && (w.format() == Format.F32 || w.format() == Format.BF16)) {
-                launch.tuned("Wide", 4, 1);
-            } else if (forms == Device.Forms.GPU && tiled && part.placeOf() == null) {
-                launch.groups(panels, (x.rows() + TILE_ROWS - 1) / TILE_ROWS, 1).tuned("Tile", 16, 16);
-            }
+                .set("rows", rows)
+                .set("slice", slice)
+                .set("tiles", routes == null ? null : routes.tiles(each));
+        weights.each(list, format, routes == null ? null : routes::experts, (part, uploaded) -> {
+            part(launch, uploaded, part);
             // Rows are of one weight or another; few rows meet few weights. Experts that are brought in turns count
             // once.
             double share = part.placeOf() == null ? (double) part.outs() / w.out() : 0;
-            double met = Math.min(1, (double) x.rows() / list.size());
-            launch.work(2.0 * x.rows() * w.in() * w.out() * share, part.words().bytes() * met);
+            double met = Math.min(1, (double) rows / list.size());
+            launch.work(2.0 * rows * w.in() * w.out() * share, part.words().bytes() * met);
+            if (widened) {
+                widen(launch, rows, tiles, w, part, uploaded);
+                return;
+            }
+            int panels = ceilDiv(part.outs(), DeviceKernel.GROUP);
+            if (x.pairs && many) {
+                launch.groups(ceilDiv(panels, 2), tiles, 1).tuned("MatrixMany", 32 * WARPS, 1);
+            } else if (x.pairs) {
+                launch.groups(panels, tiles, 1)
+                        .tuned("MatrixFew", 32 * WARPS, 1)
+                        .room("partial", WARPS * ProductKernels.ROWS * DeviceKernel.GROUP);
+            } else if (tiled) {
+                launch.groups(panels, tiles, 1).tuned("Tile", 16, 16);
+            } else if (wide) {
+                launch.groups(tiles, panels, 1).tuned("Wide", 4, 1);
+            } else {
+                launch.groups(panels, tiles, ProductKernels.SLOTS);
+            }
             device.run(launch);
         });
     }
 
+    /** For many rows, blocks are unpacked once for all of them: some panels at a time become float32, and are multiplied as such. */
+    private void widen(
+            Launch product, int rows, int tiles, Matrix w, DeviceWeights.Part part, DeviceWeights.Uploaded uploaded) {
+        int panels = ceilDiv(part.outs(), DeviceKernel.GROUP);
+        int panelValues = Math.multiplyExact(DeviceKernel.GROUP, w.in());
+        int atOnce = Math.max(1, MOST_WIDENED / panelValues);
+        long panelBytes = part.words().bytes() / panels;
+        for (int first = 0; first < panels; first += atOnce) {
+            int count = Math.min(atOnce, panels - first);
+            int firstOutput = part.firstOutput() + first * DeviceKernel.GROUP;
+            int outs = Math.min(part.outs() - first * DeviceKernel.GROUP, count * DeviceKernel.GROUP);
+            Device.View stored =
+                    new Device.View(part.words().memory(), part.words().at() + first * panelBytes, count * panelBytes);
+            Device.View values = pool("widened", 4L * count * panelValues);
+            Launch widen = new Launch(ProductKernels.class, "widen").set("out", values);
+            shape(widen, w, w.format());
+            part(widen, uploaded, new DeviceWeights.Part(stored, firstOutput, outs, null));
+            device.run(widen.eachOf(count * panelValues));
+            shape(product, w, Format.F32);
+            part(product, uploaded, new DeviceWeights.Part(values, firstOutput, outs, null));
+            device.run(product.work(2.0 * rows * w.in() * outs, stored.bytes())
+                    .groups(count, tiles, 1)
+                    .tuned("Tile", 16, 16));
+        }
+    }
+
     @Override
     public void headMatmul(Tensor out, Tensor x, List<Matrix> heads) {
-        Launch launch = product("product", out, heads.get(0))
+        Format format = heads.get(0).format();
+        Launch launch = product("product", out, heads.get(0), format)
                 .set("column", 0)
                 .set("bias", null)
                 .set("has", false)
                 .set("xStep", x.width() / heads.size())
                 .set("outStep", out.width() / heads.size())
-                .set("grouping", 2)
-                .set("tiles", null);
-        multiply(launch, out, x, heads, tiles(x.rows()) * heads.size(), null);
+                .set("grouping", 2);
+        Operand operand = new Operand(view(x), x.width(), false);
+        multiply(launch, out, x.rows(), operand, format, heads, null);
     }
 
     @Override
@@ -517,7 +652,14 @@ public final class GpuBackend implements Backend {
         int group = a.heads() / a.kvHeads();
         Device.View tiles =
                 where.tiles().computeIfAbsent(group, key -> ints("tiles of " + group, DeviceBatch.tiles(batch, group)));
-        device.run(pages(launch, "keys", keys)
+        int longest = batch.spans().stream()
+                .mapToInt(span -> span.past() + span.count())
+                .max()
+                .orElse(0);
+        int segments = ceilDiv(longest, AttentionKernels.SEGMENT);
+        pages(launch, "keys", keys)
+                .set("segments", segments)
+                .set("partials", null)
                 .set("out", view(out))
                 .set("x", view(query))
                 .set("sinks", view(a.sinks()))
@@ -534,8 +676,28 @@ public final class GpuBackend implements Backend {
                 .set("softcap", a.softcap())
                 .set("tiles", tiles)
                 .room("query", AttentionKernels.ROWS * a.keyDim())
-                .room("sums", AttentionKernels.ROWS * a.valueDim())
-                .groups((int) (tiles.bytes() / 8), a.kvHeads(), 1));
+                .room("sums", AttentionKernels.ROWS * a.valueDim());
+        int count = (int) (tiles.bytes() / 8);
+        if (segments <= 1) {
+            device.run(launch.groups(count, a.kvHeads(), 1));
+            return;
+        }
+        long each = 4L * a.kvHeads() * segments * AttentionKernels.ROWS * (a.valueDim() + 2);
+        int atOnce = (int) Math.max(1, Math.min(count, MOST_PARTIALS / each));
+        Launch merge = where.in(new Launch(AttentionKernels.class, "merge"))
+                .set("out", view(out))
+                .set("heads", a.heads())
+                .set("kvHeads", a.kvHeads())
+                .set("valueDim", a.valueDim())
+                .set("segments", segments);
+        for (int first = 0; first < count; first += atOnce) {
+            int now = Math.min(atOnce, count - first);
+            Device.View some = new Device.View(tiles.memory(), tiles.at() + 8L * first, 8L * now);
+            Device.View partials = pool("partials", each * now);
+            launch.set("tiles", some).set("partials", partials);
+            device.run(launch.groups(now, a.kvHeads() * segments, 1));
+            device.run(merge.set("tiles", some).set("partials", partials).groups(now, a.kvHeads(), 1));
+        }
     }
 
     private Launch sequences(String entry, Tensor out, State state, Batch batch) {
@@ -586,7 +748,7 @@ public final class GpuBackend implements Backend {
     @Override
     public void recur(Tensor out, Update u, Recurrence r, State state, Batch batch) {
         boolean table = r.decay() == Recurrence.Decay.TABLE;
-        int lanes = batch.spans().size() * r.heads() * r.valueDim();
+        int columns = batch.spans().size() * r.heads() * r.valueDim();
         Launch launch = update(sequences(table ? "recurByTable" : "recur", out, state, batch), u)
                 .set("heads", r.heads())
                 .set("queryHeads", r.queryHeads())
@@ -594,7 +756,7 @@ public final class GpuBackend implements Backend {
                 .set("keyDim", r.keyDim())
                 .set("valueDim", r.valueDim())
                 .set("scale", r.scale())
-                .lanes(lanes);
+                .lanes(columns);
         if (table) {
             launch.set("chunk", r.chunk()).set("keysAt", r.keys(0)).set("valuesAt", r.values(0));
             device.run(launch);
@@ -611,7 +773,11 @@ public final class GpuBackend implements Backend {
                     .lanes((long) batch.spans().size() * (r.keyHeads() * r.keyDim() + r.heads() * r.valueDim())));
             return;
         }
-        device.run(launch.set("beta", view(u.beta()))
+        int lanes = Math.min(DeviceKernel.GROUP, SequenceKernels.MOST_COLUMNS / r.keyDim());
+        device.run(launch.groups(ceilDiv(columns, lanes), 1, 1)
+                .set("lanes", lanes)
+                .room("columns", lanes * r.keyDim())
+                .set("beta", view(u.beta()))
                 .set("hasBeta", u.beta() != null)
                 .set("probe", view(u.probe()))
                 .set("erase", view(u.erase()))
@@ -806,9 +972,7 @@ public final class GpuBackend implements Backend {
         Launch launch = new Launch(ChoiceKernels.class, entry)
                 .set("topK", routes.topK)
                 .set("choices", routes.tokens * routes.topK)
-                .set("width", routes.expertCount)
-                .set("mostTiles", routes.tiles)
-                .set("tileRows", ProductKernels.ROWS);
+                .set("width", routes.expertCount);
         routes.views.forEach(launch::set);
         return launch;
     }
@@ -818,14 +982,12 @@ public final class GpuBackend implements Backend {
         int tokens = logits.rows();
         int n = router.experts();
         int choices = tokens * router.topK();
-        int tiles = choices / ProductKernels.ROWS + Math.min(n, choices);
         Map<String, Device.View> views = Map.of(
                 "experts", pool("experts", 4L * choices),
                 "weights", pool("weights", 4L * choices),
                 "places", pool("places", 4L * choices),
-                "starts", pool("starts", 8L * n),
-                "tiles", pool("tiles", 12L * tiles));
-        DeviceRoutes routes = new DeviceRoutes(this, tokens, router.topK(), n, tiles, views);
+                "starts", pool("starts", 8L * n));
+        DeviceRoutes routes = new DeviceRoutes(this, tokens, router.topK(), n, views, new HashMap<>());
         device.run(choices("route", routes)
                 .set("x", view(logits))
                 .set("bias", view(choiceBias))
@@ -843,8 +1005,18 @@ public final class GpuBackend implements Backend {
                 .set("jitter", router.jitter())
                 .lanes(tokens));
         device.run(choices("sort", routes).lanes(n));
-        device.run(choices("cut", routes).lanes(n));
         return routes;
+    }
+
+    private Device.View cut(DeviceRoutes routes, int rows) {
+        int most = routes.mostTiles(rows);
+        Device.View tiles = pool("tiles of " + rows + " rows", 12L * most);
+        device.run(choices("cut", routes)
+                .set("tiles", tiles)
+                .set("mostTiles", most)
+                .set("tileRows", rows)
+                .lanes(routes.expertCount));
+        return tiles;
     }
 
     private static Launch moved(String entry, Tensor out, Tensor x, Routes routes, int values) {

@@ -59,6 +59,10 @@ public final class OpenClDevice implements Device {
     private static final long UNSET = Long.MIN_VALUE;
 
     private static final String OPTIONS = "-cl-std=CL1.2";
+    /** Of cl_nv_device_attribute_query: what NVIDIA calls 8.0 (Ampere) and more has products of bfloat16. */
+    private static final int COMPUTE_CAPABILITY_MAJOR = 0x4000;
+
+    private static final int BFLOAT16_CAPABILITY = 8;
 
     /**
      * A device as its platform tells of it.
@@ -329,7 +333,12 @@ public final class OpenClDevice implements Device {
 
     @Override
     public Forms forms() {
-        return info.type.equals("cpu") ? Forms.CPU : Forms.GPU;
+        if (info.type.equals("cpu")) {
+            return Forms.CPU;
+        }
+        boolean matrix = info.extensions.contains("cl_nv_device_attribute_query")
+                && number(device, COMPUTE_CAPABILITY_MAJOR) >= BFLOAT16_CAPABILITY;
+        return matrix ? Forms.MATRIX : Forms.GPU;
     }
 
     @Override

@@ -18,6 +18,7 @@ final class ProductKernels extends DeviceKernel {
     int[] w;
     int[] tiles;
     int[] ids;
+    int[] words;
     /** Where each weight is in {@code w}, -1 for those that are not there: their rows are left as they are. */
     int[] placeOf;
 
@@ -137,6 +138,39 @@ final class ProductKernels extends DeviceKernel {
             if (slot + SLOTS < count) {
                 out[to + SLOTS * outWidth] = upper + shift;
             }
+        }
+    }
+
+    /** Weights of any format to panels of float32. */
+    public void widen() {
+        int i = getGlobalId(0);
+        if (i < size) {
+            int lane = i % GROUP;
+            int panel = i / GROUP / in;
+            int blocks = (in + blockValues - 1) / blockValues;
+            int base = panel * blocks * blockWords * GROUP + lane;
+            int output = panel * GROUP + lane;
+            out[i] = output < outs ? weightAt(base, 0, output, i / GROUP % in) : 0;
+        }
+    }
+
+    /** Values rounded to bfloat16. */
+    public void rounded() {
+        int i = getGlobalId(0);
+        if (i < size) {
+            out[i] = bf16(toBf16(x[i]));
+        }
+    }
+
+    /** The same, two to a word, the first one lower: {@code [rows, outWidth]} words of rows of {@code in} values, zeros behind them. */
+    public void pairs() {
+        int i = getGlobalId(0);
+        if (i < size) {
+            int k = i % outWidth * 2;
+            int from = i / outWidth * in + k;
+            int low = k < in ? toBf16(x[from]) : 0;
+            int high = k + 1 < in ? toBf16(x[from + 1]) : 0;
+            words[i] = high << 16 | low;
         }
     }
 

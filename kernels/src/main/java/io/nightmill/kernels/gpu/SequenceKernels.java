@@ -5,6 +5,9 @@ package io.nightmill.kernels.gpu;
  * {@code batch} is {@link DeviceBatch}'s; {@code state} begins at the pool's first slot.
  */
 final class SequenceKernels extends DeviceKernel {
+    /** Values of a group's columns of S. */
+    static final int MOST_COLUMNS = 8192;
+
     float[] out;
     float[] x;
     float[] dt;
@@ -46,7 +49,12 @@ final class SequenceKernels extends DeviceKernel {
     int chunk;
     int keysAt;
     int valuesAt;
+    int lanes;
     float scale;
+
+    /** {@code [keyDim, lanes]}. */
+    @Local
+    float[] columns = new float[MOST_COLUMNS];
 
     int first(int span) {
         return batch[spansAt + 5 * span];
@@ -191,10 +199,11 @@ final class SequenceKernels extends DeviceKernel {
         return r;
     }
 
-    /** A lane per sequence, head and column of S; see {@link io.nightmill.kernels.Recurrence}. */
+    /** A lane per sequence, head and column of S, which lies in local memory meanwhile; see {@link io.nightmill.kernels.Recurrence}. */
     public void recur() {
-        int i = getGlobalId(0);
-        if (i < spans * heads * valueDim) {
+        int lane = getLocalId(0);
+        int i = getGroupId(0) * lanes + lane;
+        if (lane < lanes && i < spans * heads * valueDim) {
             int v = i % valueDim;
             int head = i / valueDim % heads;
             int span = i / valueDim / heads;
@@ -202,10 +211,8 @@ final class SequenceKernels extends DeviceKernel {
             int queryAt = head / (heads / queryHeads) * keyDim;
             int keyAt = head / (heads / keyHeads) * keyDim;
             int keyWidth = keyHeads * keyDim;
-            if (past(span) == 0) {
-                for (int k = 0; k < keyDim; k++) {
-                    state[s + k * valueDim] = 0;
-                }
+            for (int k = 0; k < keyDim; k++) {
+                columns[k * lanes + lane] = past(span) == 0 ? 0 : state[s + k * valueDim];
             }
             for (int t = first(span); t < end(span); t++) {
                 int keyRow = t * keyWidth + keyAt;
@@ -216,16 +223,16 @@ final class SequenceKernels extends DeviceKernel {
                 if (rule == 1) {
                     float known = 0;
                     for (int k = 0; k < keyDim; k++) {
-                        known = fma(kept(t, head, keyAt, k, v) * state[s + k * valueDim], key[keyRow + k], known);
+                        known = fma(kept(t, head, keyAt, k, v) * columns[k * lanes + lane], key[keyRow + k], known);
                     }
                     write = (hasBeta != 0 ? beta[t * heads + head] : 1) * (write - known);
                 } else if (rule == 2) {
                     for (int k = 0; k < keyDim; k++) {
-                        before = fma(state[s + k * valueDim], probe[keyRow + k], before);
+                        before = fma(columns[k * lanes + lane], probe[keyRow + k], before);
                     }
                 }
                 for (int k = 0; k < keyDim; k++) {
-                    float old = state[s + k * valueDim];
+                    float old = columns[k * lanes + lane];
                     float next = fma(key[keyRow + k], write, kept(t, head, keyAt, k, v) * old);
                     if (rule == 2) {
                         next = fma(erase[keyRow + k], before, next);
@@ -234,10 +241,13 @@ final class SequenceKernels extends DeviceKernel {
                     if (hasBonus != 0) {
                         seen = fma(bonus[keyAt + k] * key[keyRow + k], write, old);
                     }
-                    state[s + k * valueDim] = next;
+                    columns[k * lanes + lane] = next;
                     read = fma(seen, query[queryRow + k], read);
                 }
                 out[(t * heads + head) * valueDim + v] = scale * read;
+            }
+            for (int k = 0; k < keyDim; k++) {
+                state[s + k * valueDim] = columns[k * lanes + lane];
             }
         }
     }

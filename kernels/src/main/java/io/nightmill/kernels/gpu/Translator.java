@@ -16,9 +16,13 @@ import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Objects;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 
 /** Java kernels as OpenCL C, through Aparapi's code generator. No device is needed. */
 final class Translator {
+    private static final Pattern INCLUDE = Pattern.compile("#include \"(.*)\"");
+
     private Translator() {}
 
     enum Kind {
@@ -88,10 +92,15 @@ final class Translator {
                         case LOCAL -> "__local " + c + " *" + parameter.name + ", ";
                     });
         }
-        try (InputStream in = Translator.class.getResourceAsStream(name + ".cl")) {
-            String text = new String(Objects.requireNonNull(in, name).readAllBytes(), StandardCharsets.US_ASCII);
-            return new Source(
-                    name, text.replace("(PARAMETERS)", "(" + declared + "int passid)"), translated.parameters);
+        String text = resource(name + ".cl");
+        Matcher included = INCLUDE.matcher(text);
+        text = included.replaceAll(match -> Matcher.quoteReplacement(resource(match.group(1))));
+        return new Source(name, text.replace("(PARAMETERS)", "(" + declared + "int passid)"), translated.parameters);
+    }
+
+    private static String resource(String name) {
+        try (InputStream in = Translator.class.getResourceAsStream(name)) {
+            return new String(Objects.requireNonNull(in, name).readAllBytes(), StandardCharsets.US_ASCII);
         } catch (IOException e) {
             throw new UncheckedIOException(e);
         }

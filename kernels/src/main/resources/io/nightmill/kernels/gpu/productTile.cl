@@ -10,12 +10,24 @@ __kernel void productTile(PARAMETERS) {
   __local float rowsOf[STEP * ROW_STRIDE];
   __local float outputsOf[STEP * 64];
   int item = get_local_id(1) * 16 + get_local_id(0);
+  int weight = 0;
   int first = get_group_id(1) * ROWS;
+  int end = min(first + ROWS, rows);
+  if (grouping == 1) {
+    __global const int *entry = tiles + tiles_at + 3 * get_group_id(1);
+    weight = entry[0];
+    first = entry[1];
+    end = first + entry[2];
+  }
+  int place = placed ? (placeOf + placeOf_at)[weight] : weight;
+  if (place < 0 || first >= end) {
+    return;
+  }
   int panel = get_group_id(0);
   int words = (in + blockValues - 1) / blockValues;
-  __global const int *weights = w + w_at + (long)panel * words * 64;
+  __global const int *weights = w + w_at + ((long)place * ((outs + 63) / 64) + panel) * words * 64;
   // Of a step, an item brings eight inputs of one row.
-  int row = min(first + item / 2, rows - 1);
+  int row = min(first + item / 2, end - 1);
   __global const float *mine = x + x_at + (long)row * xWidth;
   int myRow = get_local_id(1) * 8;
   int myOutput = get_local_id(0) * 4;
@@ -68,10 +80,10 @@ __kernel void productTile(PARAMETERS) {
         sums[i] = 0;
         for (int j = 0; j < 4; j++) {
           int output = panel * 64 + myOutput + j;
-          if (r < rows && output < outs) {
+          if (r < end && output < outs) {
             __global float *to = out + out_at + (long)r * outWidth + column + firstOutput + output;
             float sum = (from < slice ? 0.0f : *to) + values[j];
-            *to = last && has ? sum + (bias + bias_at)[firstOutput + output] : sum;
+            *to = last && has ? sum + (bias + bias_at)[weight * allOuts + firstOutput + output] : sum;
           }
         }
       }

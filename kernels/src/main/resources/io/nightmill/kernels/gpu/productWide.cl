@@ -10,6 +10,16 @@
   FMA(a0, x0, v, k); FMA(a1, x1, v, k); FMA(a2, x2, v, k); FMA(a3, x3, v, k);                                          \
   FMA(a4, x4, v, k); FMA(a5, x5, v, k); FMA(a6, x6, v, k); FMA(a7, x7, v, k)
 
+// One row at an input of the panel's 64 outputs, or at two of bfloat16.
+#define FLOATS(a, b, c, d, k)                                                                                          \
+  FMA(a, x0, WEIGHTS(0, k), k); FMA(b, x0, WEIGHTS(16, k), k); FMA(c, x0, WEIGHTS(32, k), k); FMA(d, x0, WEIGHTS(48, k), k)
+#define PAIR(a, word, k) FMA(a, x0, EVEN(word), k); FMA(a, x0, ODD(word), (k) + 1)
+#define PAIRS(a, b, c, d, k)                                                                                           \
+  {                                                                                                                    \
+    int16 p0 = WORDS(0, k), p1 = WORDS(16, k), p2 = WORDS(32, k), p3 = WORDS(48, k);                                   \
+    PAIR(a, p0, k); PAIR(b, p1, k); PAIR(c, p2, k); PAIR(d, p3, k);                                                    \
+  }
+
 static void put(__global float *to, float16 value, const __global float *shift, int left) {
   if (left >= 16) {
     vstore16(shift ? value + vload16(0, shift) : value, 0, to);
@@ -23,8 +33,9 @@ static void put(__global float *to, float16 value, const __global float *shift, 
 }
 
 __kernel void productWide(PARAMETERS) {
-  int tile = get_group_id(1);
-  int output = get_group_id(0) * 64 + get_local_id(0) * 16;
+  // Groups that follow each other read the same panel: it stays in a core's cache.
+  int tile = get_group_id(0);
+  int output = get_group_id(1) * 64 + get_local_id(0) * 16;
   int perWeight = (rows + 7) / 8;
   int weight = grouping == 2 ? tile / perWeight : 0;
   int first = grouping == 2 ? tile % perWeight * 8 : tile * 8;
@@ -41,7 +52,7 @@ __kernel void productWide(PARAMETERS) {
   }
   int panels = (outs + 63) / 64;
   int words = (in + blockValues - 1) / blockValues;
-  const __global int *panel = w + w_at + (place * panels + get_group_id(0)) * words * 64 + get_local_id(0) * 16;
+  const __global int *panel = w + w_at + (place * panels + (int)get_group_id(1)) * words * 64 + get_local_id(0) * 16;
   const __global float *x0 = x + x_at + first * xWidth + weight * xStep;
   const __global float *x1 = x0 + min(1, count - 1) * xWidth;
   const __global float *x2 = x0 + min(2, count - 1) * xWidth;
@@ -56,29 +67,41 @@ __kernel void productWide(PARAMETERS) {
   float16 t0 = 0, t1 = 0, t2 = 0, t3 = 0, t4 = 0, t5 = 0, t6 = 0, t7 = 0;
   if (count == 1 && get_local_id(0) == 0) {
     // One item takes all four vectors of the panel: sums that do not wait for each other.
-    for (int from = 0; from < in; from += slice) {
+    int from = 0;
+    for (; from + 2 * slice <= in; from += 2 * slice) {
+      // Two slices at once, for the same reason.
+      float16 a0 = 0, a1 = 0, a2 = 0, a3 = 0, b0 = 0, b1 = 0, b2 = 0, b3 = 0;
+      if (format == 0) {
+        for (int k = from; k < from + slice; k++) {
+          FLOATS(a0, a1, a2, a3, k);
+          FLOATS(b0, b1, b2, b3, k + slice);
+        }
+      } else {
+        for (int k = from; k < from + slice; k += 2) {
+          PAIRS(a0, a1, a2, a3, k);
+          PAIRS(b0, b1, b2, b3, k + slice);
+        }
+      }
+      t0 += a0; t1 += a1; t2 += a2; t3 += a3;
+      t0 += b0; t1 += b1; t2 += b2; t3 += b3;
+    }
+    for (; from < in; from += slice) {
       int end = min(in, from + slice);
       float16 a0 = 0, a1 = 0, a2 = 0, a3 = 0;
       if (format == 0) {
         for (int k = from; k < end; k++) {
-          FMA(a0, x0, WEIGHTS(0, k), k);
-          FMA(a1, x0, WEIGHTS(16, k), k);
-          FMA(a2, x0, WEIGHTS(32, k), k);
-          FMA(a3, x0, WEIGHTS(48, k), k);
+          FLOATS(a0, a1, a2, a3, k);
         }
       } else {
-        for (int k = from; k < end; k += 2) {
-          int16 p0 = WORDS(0, k), p1 = WORDS(16, k), p2 = WORDS(32, k), p3 = WORDS(48, k);
-          FMA(a0, x0, EVEN(p0), k);
-          FMA(a1, x0, EVEN(p1), k);
-          FMA(a2, x0, EVEN(p2), k);
-          FMA(a3, x0, EVEN(p3), k);
-          if (k + 1 < end) {
-            FMA(a0, x0, ODD(p0), k + 1);
-            FMA(a1, x0, ODD(p1), k + 1);
-            FMA(a2, x0, ODD(p2), k + 1);
-            FMA(a3, x0, ODD(p3), k + 1);
-          }
+        int pairs = end - (end - from) % 2;
+        for (int k = from; k < pairs; k += 2) {
+          PAIRS(a0, a1, a2, a3, k);
+        }
+        if (pairs < end) {
+          FMA(a0, x0, EVEN(WORDS(0, pairs)), pairs);
+          FMA(a1, x0, EVEN(WORDS(16, pairs)), pairs);
+          FMA(a2, x0, EVEN(WORDS(32, pairs)), pairs);
+          FMA(a3, x0, EVEN(WORDS(48, pairs)), pairs);
         }
       }
       t0 += a0; t1 += a1; t2 += a2; t3 += a3;
