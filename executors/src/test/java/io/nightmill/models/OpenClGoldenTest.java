@@ -4,6 +4,8 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import io.nightmill.engine.Limits;
 import io.nightmill.kernels.Backend;
+import io.nightmill.kernels.Products;
+import io.nightmill.kernels.gpu.Device;
 import io.nightmill.kernels.gpu.GpuBackend;
 import io.nightmill.kernels.gpu.OpenClDevice;
 import java.nio.file.Path;
@@ -43,5 +45,14 @@ class OpenClGoldenTest {
         backend.limitWeights(60_000);
         GoldenTest.check(folder, folder, backend, new Limits(1 << 24, 8, 19));
         assertThat(backend.streamed().bytes()).isPositive();
+    }
+
+    /** With the kernels that GPUs run in place of PoCL's. */
+    @ParameterizedTest
+    @ValueSource(strings = {"llama_tied", "qwen3_moe", "gpt_oss_mxfp4", "granitemoehybrid", "qwen3_next"})
+    void formsOfGpusMatchReferenceImplementations(String name) {
+        Path folder = Golden.root().resolve(name);
+        Backend backend = new GpuBackend(OpenClDevice.open(0), Device.Forms.GPU, Products.EXACT);
+        GoldenTest.check(folder, folder, backend, new Limits(1 << 24, 8, 256));
     }
 }

@@ -13,6 +13,7 @@ import io.nightmill.tensor.Tensor;
 import java.util.Arrays;
 import java.util.List;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.EnumSource;
 
 /** What a GPU runs, on PoCL, which else has forms of its own: the Java of the products, and tiles of many rows. */
@@ -35,11 +36,12 @@ class GpuFormsTest extends BackendSuite {
     }
 
     @ParameterizedTest
-    @EnumSource(names = {"F32", "F16", "BF16"})
+    @EnumSource(names = {"F32", "F16", "BF16", "Q8_0", "Q4_K", "MXFP4"})
     void tilesGiveTheBitsOfSingleRows(Format format) {
+        int in = format.ordinal() <= Format.BF16.ordinal() ? IN : 768;
         try (Backend backend = backend()) {
-            Matrix w = matrix(format, OUT, IN);
-            float[] x = random(ROWS * IN);
+            Matrix w = matrix(format, OUT, in);
+            float[] x = random(ROWS * in);
             float[] bias = random(OUT);
             float[] all = multiply(backend, x, w, bias);
             float[] expected = multiply(new ReferenceBackend(), x, w, bias);
@@ -47,7 +49,7 @@ class GpuFormsTest extends BackendSuite {
                 assertThat(all[i]).isCloseTo(expected[i], within(2e-3f));
             }
             for (int row : new int[] {0, 1, 127, 128, 199}) {
-                float[] alone = multiply(backend, Arrays.copyOfRange(x, row * IN, (row + 1) * IN), w, bias);
+                float[] alone = multiply(backend, Arrays.copyOfRange(x, row * in, (row + 1) * in), w, bias);
                 assertThat(Arrays.copyOfRange(all, row * (OUT + 9), (row + 1) * (OUT + 9)))
                         .containsExactly(alone);
             }
@@ -87,29 +89,32 @@ class GpuFormsTest extends BackendSuite {
         }
     }
 
+    /** Of few rows and of many, and of an expert without any. */
     @ParameterizedTest
-    @EnumSource(names = {"CPU", "MATRIX"})
-    void rowsOfExpertsMeetTheirOwnRoundedWeights(Device.Forms forms) {
-        try (Backend backend = new GpuBackend(OpenClDevice.open(0), forms, Products.BF16)) {
+    @CsvSource({"CPU, BF16", "GPU, EXACT", "GPU, BF16", "MATRIX, BF16"})
+    void rowsOfExpertsMeetTheirOwnWeights(Device.Forms forms, Products arithmetic) {
+        try (Backend backend = new GpuBackend(OpenClDevice.open(0), forms, arithmetic)) {
             List<Matrix> experts =
                     List.of(matrix(Format.BF16, OUT, IN), matrix(Format.BF16, OUT, IN), matrix(Format.BF16, OUT, IN));
-            int[] choices = new int[30];
-            Arrays.fill(choices, 19, 30, 2);
-            float[] x = random(choices.length * IN);
-            float[] biases = random(3 * OUT);
-            Tensor out = tensor(backend, choices.length, OUT, new float[choices.length * OUT]);
-            Product product = new Product(out, 0, experts, tensor(backend, 3, OUT, biases));
-            backend.matmul(tensor(backend, choices.length, IN, x), routes(backend, 3, choices), List.of(product));
-            float[] actual = download(backend, out);
-            for (int row = 0; row < choices.length; row++) {
-                int expert = choices[row];
-                float[] alone = multiply(
-                        backend,
-                        Arrays.copyOfRange(x, row * IN, (row + 1) * IN),
-                        experts.get(expert),
-                        Arrays.copyOfRange(biases, expert * OUT, (expert + 1) * OUT));
-                assertThat(Arrays.copyOfRange(actual, row * OUT, (row + 1) * OUT))
-                        .containsExactly(Arrays.copyOfRange(alone, 4, 4 + OUT));
+            for (int count : new int[] {30, 250}) {
+                int[] choices = new int[count];
+                Arrays.fill(choices, 19, count, 2);
+                float[] x = random(count * IN);
+                float[] biases = random(3 * OUT);
+                Tensor out = tensor(backend, count, OUT, new float[count * OUT]);
+                Product product = new Product(out, 0, experts, tensor(backend, 3, OUT, biases));
+                backend.matmul(tensor(backend, count, IN, x), routes(backend, 3, choices), List.of(product));
+                float[] actual = download(backend, out);
+                for (int row = 0; row < count; row += 1 + row / 40 * 12) {
+                    int expert = choices[row];
+                    float[] alone = multiply(
+                            backend,
+                            Arrays.copyOfRange(x, row * IN, (row + 1) * IN),
+                            experts.get(expert),
+                            Arrays.copyOfRange(biases, expert * OUT, (expert + 1) * OUT));
+                    assertThat(Arrays.copyOfRange(actual, row * OUT, (row + 1) * OUT))
+                            .containsExactly(Arrays.copyOfRange(alone, 4, 4 + OUT));
+                }
             }
         }
     }
