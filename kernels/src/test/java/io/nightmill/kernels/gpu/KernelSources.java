@@ -7,7 +7,7 @@ import java.nio.file.Path;
 import java.util.List;
 import org.junit.jupiter.params.provider.Arguments;
 
-/** Writes every kernel's OpenCL C into a folder, for compilers that are no drivers (tests/gpu/ptx). */
+/** Writes the OpenCL C of what GPUs run into a folder, for compilers that are no drivers (tests/gpu/ptx). */
 final class KernelSources {
     private KernelSources() {}
 
@@ -18,7 +18,7 @@ final class KernelSources {
             Class<? extends DeviceKernel> family = (Class<? extends DeviceKernel>) kernel.get()[0];
             write(folder, Translator.translate(family, (String) kernel.get()[1]));
         }
-        for (String form : List.of("Wide", "Tile", "MatrixFew", "MatrixMany")) {
+        for (String form : List.of("Tile", "MatrixFew", "MatrixMany")) {
             write(folder, Translator.tuned(ProductKernels.class, "product", form));
         }
     }
