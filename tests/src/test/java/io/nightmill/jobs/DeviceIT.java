@@ -71,6 +71,21 @@ class DeviceIT {
                 .startsWith("nightmill: Cannot use device opencl:77: found [opencl:0 ");
     }
 
+    /** Rounded products too are the same for any company. */
+    @Test
+    void roundedRowsDoNotDependOnTheirCompany() throws IOException {
+        Path input = prompts("cats.jsonl", 5, "There was a cat ");
+        Path together = temp.resolve("together");
+        Path alone = temp.resolve("alone");
+        String[] rounded = {"--device", "opencl", "--dtype", "bf16", "--max-num-seqs", "5"};
+        Jobs.run(stories(input, together, rounded).toArray(new String[0]));
+        rounded[5] = "1";
+        Jobs.run(stories(input, alone, rounded).toArray(new String[0]));
+        assertThat(Jobs.report(together).path("backends"))
+                .allSatisfy(backend -> assertThat(backend.asText()).endsWith("+bf16"));
+        assertThat(Jobs.withoutTiming(together)).hasSize(5).isEqualTo(Jobs.withoutTiming(alone));
+    }
+
     /** A device that may hold half of the weights: layers and experts come through the host, and the answers are the same. */
     @Test
     void weightsThatDoNotFitADeviceAreBroughtAndCounted() throws IOException {
