@@ -47,8 +47,6 @@ final class NativeMatmul {
     private static final int TASK_ROWS = 4 * NativeShape.ROWS;
     /** Rows of a weight that are copied at once. */
     private static final int STORED_ROWS = 64;
-    /** Smaller weights, such as routers, stay in float32. */
-    private static final long LEAST_VALUES = 1 << 16;
 
     static {
         NativeMemory.prepare();
@@ -217,7 +215,7 @@ final class NativeMatmul {
 
     /** Whether a weight's products are computed here: a property of the weight alone. */
     static boolean serves(Matrix w) {
-        return (long) w.out() * w.in() >= LEAST_VALUES;
+        return Products.rounds(w);
     }
 
     /** Rows of one group meet some outputs of one weight. */
@@ -269,28 +267,20 @@ final class NativeMatmul {
         Product product = task.product;
         float[] out = HostBuffer.values(product.out());
         int os = product.out().width();
-        dnnl_memory values = task.chunk.values.in(CONTEXTS.get());
         for (int from = task.from; from < task.to; from += NativeShape.ROWS) {
             int count = Math.min(NativeShape.ROWS, task.to - from);
             int at = HostBuffer.offset(product.out()) + from * os + product.column();
-            multiply(source, from, count, task.weight, task.chunk, values, out, at, os);
+            multiply(source, from, count, task.weight, task.chunk, out, at, os);
             HostBackend.addBias(product.biases(), task.group, task.chunk.first, task.chunk.end(), count, out, at, os);
         }
     }
 
     /** {@code out[i, first + n] = rows[from + i] . weight[first + n]} for a chunk's outputs and up to 64 rows. */
-    private void multiply(
-            Source rows,
-            int from,
-            int count,
-            Weight weight,
-            Chunk chunk,
-            dnnl_memory values,
-            float[] out,
-            int oo,
-            int os) {
+    private void multiply(Source rows, int from, int count, Weight weight, Chunk chunk, float[] out, int oo, int os) {
         NativeShape shape = chunk.shape;
-        ByteBuffer result = CONTEXTS.get().run(shape, shape.of(count), rows.pointer, 2L * from * shape.in, values);
+        Context context = CONTEXTS.get();
+        dnnl_memory values = chunk.values.in(context);
+        ByteBuffer result = context.run(shape, shape.of(count), rows.pointer, 2L * from * shape.in, values);
         for (int i = 0; i < count; i++) {
             int to = oo + i * os + chunk.first;
             if (bytes) {
@@ -311,7 +301,7 @@ final class NativeMatmul {
     void multiply(Source rows, int count, Matrix w, @Nullable Tensor biases, int group, float[] out, int oo, int os) {
         Weight weight = prepared.get(w);
         for (Chunk chunk : weight.chunks) {
-            multiply(rows, 0, count, weight, chunk, chunk.values.in(CONTEXTS.get()), out, oo, os);
+            multiply(rows, 0, count, weight, chunk, out, oo, os);
         }
         HostBackend.addBias(biases, group, 0, w.out(), count, out, oo, os);
     }

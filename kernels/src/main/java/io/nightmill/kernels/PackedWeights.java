@@ -17,8 +17,6 @@ import org.jspecify.annotations.Nullable;
 final class PackedWeights {
     /** Values that share a factor where weights are rounded to four bits. */
     static final int GROUP = 32;
-    /** Smaller weights, such as routers, are kept as they are. */
-    private static final long LEAST_ROUNDED = 1 << 16;
 
     private final boolean fourBits;
     private final NativeMemory memory = new NativeMemory();
@@ -31,7 +29,7 @@ final class PackedWeights {
     }
 
     private boolean rounds(Matrix w) {
-        return fourBits && w.in() % GROUP == 0 && (long) w.out() * w.in() >= LEAST_ROUNDED;
+        return fourBits && w.in() % GROUP == 0 && Products.rounds(w);
     }
 
     /** Packs a weight that can be, unless it has been. Called by one thread at a time, and by none of the workers. */
@@ -183,8 +181,8 @@ final class PackedWeights {
     }
 
     /**
-     * Rounds a group to -8 .. 7 steps, whose codes are 0 .. 15, and returns the step. The value that is largest by amount is about 8 steps down; how many
-     * exactly is tried, and the step is then the least squares' one.
+     * Rounds a group to -8 .. 7 steps, whose codes are 0 .. 15, and returns the step. The value that is largest by amount is about 8 steps
+     * down; how many exactly is tried, and the step is then the least squares' one.
      */
     static float round(float[] x, int from, byte[] codes) {
         float largest = 0;

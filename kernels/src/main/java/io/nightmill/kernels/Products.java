@@ -1,5 +1,7 @@
 package io.nightmill.kernels;
 
+import io.nightmill.tensor.Matrix;
+
 /** In what arithmetic the large products run. */
 public enum Products {
     /** Weights as stored, widened exactly; float32. */
@@ -15,5 +17,13 @@ public enum Products {
      * Weights as codes of four bits with a factor per 32 inputs. They meet activations as {@link #INT8}'s bytes, to which they are brought
      * on the way; where the library or its instructions are missing, both are widened to float32.
      */
-    INT4
+    INT4;
+
+    /** Smaller weights, such as routers, are never rounded. */
+    private static final long LEAST_ROUNDED = 1 << 16;
+
+    /** Whether a weight is large enough to be rounded, by those that round: a property of the weight alone. */
+    public static boolean rounds(Matrix w) {
+        return (long) w.out() * w.in() >= LEAST_ROUNDED;
+    }
 }

@@ -9,9 +9,11 @@ import java.util.stream.IntStream;
  * A step's sequences as kernels see them: {@code [span, position]} for each token, {@code [first, count, past, slot, its pages'
  * place]} for each span, then all pages.
  *
+ * @param longest tokens of the longest sequence, the step's own included
  * @param tiles of {@link #tiles(Batch, int)}, by group
  */
-record DeviceBatch(Batch batch, Device.View ints, int spansAt, int pagesAt, Map<Integer, Device.View> tiles) {
+record DeviceBatch(
+        Batch batch, Device.View ints, int spansAt, int pagesAt, int longest, Map<Integer, Device.View> tiles) {
     static int[] ints(Batch batch) {
         int tokens = batch.size();
         int spans = batch.spans().size();
@@ -38,7 +40,11 @@ record DeviceBatch(Batch batch, Device.View ints, int spansAt, int pagesAt, Map<
 
     static DeviceBatch of(Batch batch, Device.View ints) {
         int spansAt = 2 * batch.size();
-        return new DeviceBatch(batch, ints, spansAt, spansAt + 5 * batch.spans().size(), new HashMap<>());
+        int longest = batch.spans().stream()
+                .mapToInt(span -> span.past() + span.count())
+                .max()
+                .orElse(0);
+        return new DeviceBatch(batch, ints, spansAt, spansAt + 5 * batch.spans().size(), longest, new HashMap<>());
     }
 
     /** Of each tile of attention's rows, {@code group} of them for a token: its span, and the first of its rows there. */

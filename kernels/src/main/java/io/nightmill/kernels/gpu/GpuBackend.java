@@ -43,8 +43,6 @@ public final class GpuBackend implements Backend {
     private static final long MOST_PARTIALS = 1 << 26;
     /** Values of packed weights that are float32 at a time: 64 MB. */
     private static final int MOST_WIDENED = 1 << 24;
-    /** Smaller weights, such as routers, are never rounded. */
-    private static final long LEAST_ROUNDED = 1 << 16;
     /** Each of the likeliest tokens takes a pass over the row. */
     private static final int MOST_TOP = 256;
 
@@ -280,7 +278,7 @@ public final class GpuBackend implements Backend {
 
     /** Whether a weight's products are rounded: a property of the weight alone. */
     private boolean rounds(Matrix w) {
-        return arithmetic == Products.BF16 && (long) w.out() * w.in() >= LEAST_ROUNDED;
+        return arithmetic == Products.BF16 && Products.rounds(w);
     }
 
     /** @param format in which the weights are on the device */
@@ -652,11 +650,7 @@ public final class GpuBackend implements Backend {
         int group = a.heads() / a.kvHeads();
         Device.View tiles =
                 where.tiles().computeIfAbsent(group, key -> ints("tiles of " + group, DeviceBatch.tiles(batch, group)));
-        int longest = batch.spans().stream()
-                .mapToInt(span -> span.past() + span.count())
-                .max()
-                .orElse(0);
-        int segments = ceilDiv(longest, AttentionKernels.SEGMENT);
+        int segments = ceilDiv(where.longest(), AttentionKernels.SEGMENT);
         pages(launch, "keys", keys)
                 .set("segments", segments)
                 .set("partials", null)
@@ -755,10 +749,12 @@ public final class GpuBackend implements Backend {
                 .set("keyHeads", r.keyHeads())
                 .set("keyDim", r.keyDim())
                 .set("valueDim", r.valueDim())
-                .set("scale", r.scale())
-                .lanes(columns);
+                .set("scale", r.scale());
         if (table) {
-            launch.set("chunk", r.chunk()).set("keysAt", r.keys(0)).set("valuesAt", r.values(0));
+            launch.lanes(columns)
+                    .set("chunk", r.chunk())
+                    .set("keysAt", r.keys(0))
+                    .set("valuesAt", r.values(0));
             device.run(launch);
             Launch keep = sequences("keepPairs", out, state, batch);
             device.run(keep.set("key", view(u.key()))

@@ -92,9 +92,8 @@ final class Translator {
                         case LOCAL -> "__local " + c + " *" + parameter.name + ", ";
                     });
         }
-        String text = resource(name + ".cl");
-        Matcher included = INCLUDE.matcher(text);
-        text = included.replaceAll(match -> Matcher.quoteReplacement(resource(match.group(1))));
+        String text = INCLUDE.matcher(resource(name + ".cl"))
+                .replaceAll(match -> Matcher.quoteReplacement(resource(match.group(1))));
         return new Source(name, text.replace("(PARAMETERS)", "(" + declared + "int passid)"), translated.parameters);
     }
 

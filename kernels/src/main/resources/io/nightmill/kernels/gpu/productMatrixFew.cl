@@ -1,6 +1,7 @@
 // ProductKernels.product for devices with matrix instructions, bfloat16 weights and few rows: a group of eight warps takes 64 outputs of up to 32 rows,
 // each warp a slice of the inputs; the slices are then added in order, eight rows of all warps at a time in partial. x has bfloat16 pairs, zeros behind them.
 #include "mma.cl"
+#include "tile.cl"
 
 __kernel __attribute__((reqd_work_group_size(256, 1, 1))) void productMatrixFew(PARAMETERS) {
   MMA_ROOM
@@ -8,32 +9,18 @@ __kernel __attribute__((reqd_work_group_size(256, 1, 1))) void productMatrixFew(
   int warp = item / 32;
   int g = item % 32 / 4;
   int t = item % 4;
-  int weight = 0;
-  int first = get_group_id(1) * 32;
-  int count = min(32, rows - first);
-  if (grouping == 1) {
-    __global const int *entry = tiles + tiles_at + 3 * get_group_id(1);
-    weight = entry[0];
-    first = entry[1];
-    count = entry[2];
-  }
-  int place = placed ? (placeOf + placeOf_at)[weight] : weight;
-  if (place < 0 || count <= 0) {
+  Tile tile = tileOf(get_group_id(1), 32, rows, grouping == 1 ? tiles + tiles_at : 0, placed ? placeOf + placeOf_at : 0);
+  int first = tile.first;
+  int count = tile.end - first;
+  if (tile.place < 0 || count <= 0) {
     return;
   }
   int panels = (outs + 63) / 64;
   int words = (in + 1) / 2;
-  __global const uint *panel = (__global const uint *)(w + w_at) + (long)(place * panels + (int)get_group_id(0)) * words * 64;
+  __global const uint *panel = (__global const uint *)(w + w_at) + (long)(tile.place * panels + (int)get_group_id(0)) * words * 64;
   __global const uint *pairs = (__global const uint *)(x + x_at) + (long)first * xWidth;
   int eights = (count + 7) / 8;
-  float4 c[4][4];
-#pragma unroll
-  for (int m = 0; m < 4; m++) {
-#pragma unroll
-    for (int n = 0; n < 4; n++) {
-      c[m][n] = 0;
-    }
-  }
+  float4 c[4][4] = {{0}};
   for (int step = 0; step < slice / 16; step++) {
     int k = warp * (slice / 2) + step * 8 + t;
     bool near = k < words;
@@ -77,7 +64,7 @@ __kernel __attribute__((reqd_work_group_size(256, 1, 1))) void productMatrixFew(
           sum += partial[s * 8 * 64 + at];
         }
         if (row < count && output < outs) {
-          float shift = has ? (bias + bias_at)[weight * allOuts + firstOutput + output] : 0;
+          float shift = has ? (bias + bias_at)[tile.weight * allOuts + firstOutput + output] : 0;
           (out + out_at)[(long)(first + row) * outWidth + column + firstOutput + output] = has ? sum + shift : sum;
         }
       }

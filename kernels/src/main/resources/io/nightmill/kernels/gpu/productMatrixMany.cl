@@ -2,6 +2,7 @@
 // 32 inputs at a time through local memory, the next 32 being on their way meanwhile; a warp takes 64 outputs of 32 rows. The additions are those of
 // productMatrixFew.
 #include "mma.cl"
+#include "tile.cl"
 
 // Words between neighbours in local memory: 32 items read 32 banks.
 #define OUTPUTS_STRIDE 136
@@ -9,15 +10,15 @@
 
 // Words from a place on, from global memory; and their way into local memory.
 #define BRING(from)                                                                                                    \
-  _Pragma("unroll") for (int j = 0; j < 2; j++) {                                                                                   \
+  _Pragma("unroll") for (int j = 0; j < 2; j++) {                                                                      \
     int at = item + 256 * j;                                                                                           \
     int k = (from) + at / 32;                                                                                          \
     int p = panel + at % 32 / 16;                                                                                      \
-    nextOutputs[j] = k < words && p < panels ? vload4(0, weights + ((long)p * words + k) * 64 + at % 16 * 4) : (uint4)(0); \
+    nextOutputs[j] = k < words && p < panels ? vload4(0, weights + ((long)p * words + k) * 64 + at % 16 * 4) : (uint4)(0);\
     nextRows[j] = vload4(0, pairs + (long)min(first + at / 4, end - 1) * xWidth + (from) + at % 4 * 4);                \
   }
 #define PUT                                                                                                            \
-  _Pragma("unroll") for (int j = 0; j < 2; j++) {                                                                                   \
+  _Pragma("unroll") for (int j = 0; j < 2; j++) {                                                                      \
     int at = item + 256 * j;                                                                                           \
     vstore4(nextOutputs[j], 0, outputsOf + at / 32 * OUTPUTS_STRIDE + at % 32 * 4);                                    \
     vstore4(nextRows[j], 0, rowsOf + at / 4 * ROW_STRIDE + at % 4 * 4);                                                \
@@ -32,36 +33,21 @@ __kernel __attribute__((reqd_work_group_size(256, 1, 1))) void productMatrixMany
   int t = item % 4;
   int myPanel = item / 32 % 2;
   int myRows = item / 64 * 32;
-  int weight = 0;
-  int first = get_group_id(1) * 128;
-  int end = min(first + 128, rows);
-  if (grouping == 1) {
-    __global const int *entry = tiles + tiles_at + 3 * get_group_id(1);
-    weight = entry[0];
-    first = entry[1];
-    end = first + entry[2];
-  }
-  int place = placed ? (placeOf + placeOf_at)[weight] : weight;
-  if (place < 0 || first >= end) {
+  Tile tile = tileOf(get_group_id(1), 128, rows, grouping == 1 ? tiles + tiles_at : 0, placed ? placeOf + placeOf_at : 0);
+  int first = tile.first;
+  int end = tile.end;
+  if (tile.place < 0 || first >= end) {
     return;
   }
   int panel = get_group_id(0) * 2;
   int panels = (outs + 63) / 64;
   int words = (in + 1) / 2;
-  __global const uint *weights = (__global const uint *)(w + w_at) + (long)place * panels * words * 64;
+  __global const uint *weights = (__global const uint *)(w + w_at) + (long)tile.place * panels * words * 64;
   __global const uint *pairs = (__global const uint *)(x + x_at);
   uint4 nextOutputs[2];
   uint4 nextRows[2];
-  float4 c[4][4];
-  float4 total[4][4];
-#pragma unroll
-  for (int m = 0; m < 4; m++) {
-#pragma unroll
-    for (int n = 0; n < 4; n++) {
-      c[m][n] = 0;
-      total[m][n] = 0;
-    }
-  }
+  float4 c[4][4] = {{0}};
+  float4 total[4][4] = {{0}};
   BRING(0)
   PUT
   for (int from = 0; from < words; from += 16) {
@@ -114,7 +100,7 @@ __kernel __attribute__((reqd_work_group_size(256, 1, 1))) void productMatrixMany
         if (row < end && output < outs) {
           float sum = values[j];
           (out + out_at)[(long)row * outWidth + column + firstOutput + output] =
-              has ? sum + (bias + bias_at)[weight * allOuts + firstOutput + output] : sum;
+              has ? sum + (bias + bias_at)[tile.weight * allOuts + firstOutput + output] : sum;
         }
       }
     }

@@ -2,6 +2,8 @@
 // memory, and an item 8 rows by 4 outputs in registers. float32, float16 and bfloat16 weights. A slice's sum is added to the output when the slice
 // ends, so the additions are those of every other form.
 
+#include "tile.cl"
+
 #define STEP 16
 #define ROWS 128
 #define ROW_STRIDE 132
@@ -10,22 +12,15 @@ __kernel void productTile(PARAMETERS) {
   __local float rowsOf[STEP * ROW_STRIDE];
   __local float outputsOf[STEP * 64];
   int item = get_local_id(1) * 16 + get_local_id(0);
-  int weight = 0;
-  int first = get_group_id(1) * ROWS;
-  int end = min(first + ROWS, rows);
-  if (grouping == 1) {
-    __global const int *entry = tiles + tiles_at + 3 * get_group_id(1);
-    weight = entry[0];
-    first = entry[1];
-    end = first + entry[2];
-  }
-  int place = placed ? (placeOf + placeOf_at)[weight] : weight;
-  if (place < 0 || first >= end) {
+  Tile tile = tileOf(get_group_id(1), ROWS, rows, grouping == 1 ? tiles + tiles_at : 0, placed ? placeOf + placeOf_at : 0);
+  int first = tile.first;
+  int end = tile.end;
+  if (tile.place < 0 || first >= end) {
     return;
   }
   int panel = get_group_id(0);
   int words = (in + blockValues - 1) / blockValues;
-  __global const int *weights = w + w_at + ((long)place * ((outs + 63) / 64) + panel) * words * 64;
+  __global const int *weights = w + w_at + ((long)tile.place * ((outs + 63) / 64) + panel) * words * 64;
   // Of a step, an item brings eight inputs of one row.
   int row = min(first + item / 2, end - 1);
   __global const float *mine = x + x_at + (long)row * xWidth;
@@ -83,7 +78,7 @@ __kernel void productTile(PARAMETERS) {
           if (r < end && output < outs) {
             __global float *to = out + out_at + (long)r * outWidth + column + firstOutput + output;
             float sum = (from < slice ? 0.0f : *to) + values[j];
-            *to = last && has ? sum + (bias + bias_at)[weight * allOuts + firstOutput + output] : sum;
+            *to = last && has ? sum + (bias + bias_at)[tile.weight * allOuts + firstOutput + output] : sum;
           }
         }
       }
