@@ -1,17 +1,18 @@
 package io.nightmill.runtime;
 
 import io.nightmill.engine.Limits;
-import io.nightmill.kernels.gpu.GpuBackend;
 import io.nightmill.kernels.gpu.OpenClDevice;
 import io.nightmill.kernels.gpu.OpenClDevice.Info;
+import io.nightmill.models.Model;
 import io.nightmill.runtime.DeviceSpec.Kind;
+import io.nightmill.weights.Precision;
 import java.util.List;
 
 /** Which device a model runs on. */
 public final class Devices {
     /** Of a device's memory, what keys, values and states get where the weights would take all. */
     private static final double STATE_SHARE = 0.2;
-    /** Packed for a device, weights take a little more than stored: blocks of 18 bytes become 20. */
+    /** Packed for a device, weights take a little more than stored: blocks are whole words, of 18 bytes 20. */
     private static final double PACKED = 1.12;
 
     private Devices() {}
@@ -36,9 +37,6 @@ public final class Devices {
         }
         if (spec.device().kind() != Kind.AUTO) {
             return new Choice(spec, "");
-        }
-        if (!GpuBackend.computes(spec.precision().products())) {
-            return on(Kind.CPU, spec, "products in " + spec.precision() + " are the CPU's");
         }
         if (givesGpus) {
             return on(Kind.OPENCL, spec, "Spark gives each executor a GPU");
@@ -85,8 +83,15 @@ public final class Devices {
     }
 
     /** What weights take on a device, about. */
-    static long packedBytes(long stored) {
-        return (long) (PACKED * stored);
+    static long packedBytes(Model model, Precision precision) {
+        double perParameter =
+                switch (precision.products()) {
+                    case EXACT -> PACKED * model.weightBytes() / model.parameters();
+                    case BF16 -> 2;
+                    case INT8 -> 36 / 32.0;
+                    case INT4 -> 20 / 32.0;
+                };
+        return (long) (perParameter * model.parameters());
     }
 
     /** What the engine may hold on a device beside the weights, which are there by now. */

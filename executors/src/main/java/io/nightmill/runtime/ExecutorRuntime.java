@@ -85,7 +85,9 @@ public final class ExecutorRuntime implements AutoCloseable {
         if (device != null) {
             long all = model.weightBytes() + (drafting == null ? 0 : drafting.weightBytes());
             long limit = Devices.weightLimit(spec, device);
-            if (Devices.packedBytes(all) > limit) {
+            if (Devices.packedBytes(model, spec.precision())
+                            + (drafting == null ? 0 : Devices.packedBytes(drafting, spec.precision()))
+                    > limit) {
                 LOG.warn(
                         "{} takes {} bytes of weights, of which {} may hold {}: the others stay in the host's memory, and are brought whenever they are used",
                         spec.path(),
@@ -139,6 +141,13 @@ public final class ExecutorRuntime implements AutoCloseable {
         while (!engine.idle()) {
             engine.step();
         }
+    }
+
+    /** The kernels of a device that is named, {@code opencl} or else the CPU, for a precision. */
+    public static Backend backend(DeviceSpec device, Precision precision, int threads) {
+        return device.kind() == Kind.OPENCL
+                ? new GpuBackend(OpenClDevice.open(Devices.index(device, List.of())), precision.products())
+                : backend(precision, threads);
     }
 
     /**

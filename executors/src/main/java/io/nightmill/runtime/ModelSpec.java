@@ -2,7 +2,6 @@ package io.nightmill.runtime;
 
 import io.nightmill.engine.Limits;
 import io.nightmill.engine.Speculation;
-import io.nightmill.kernels.gpu.GpuBackend;
 import io.nightmill.tensor.KvType;
 import io.nightmill.weights.Precision;
 import java.util.Locale;
@@ -17,13 +16,6 @@ import java.util.Locale;
  */
 public record ModelSpec(
         String path, Precision precision, Limits limits, int threads, long stepTimeout, DeviceSpec device) {
-    public ModelSpec {
-        if (device.kind() == DeviceSpec.Kind.OPENCL && !GpuBackend.computes(precision.products())) {
-            throw new IllegalArgumentException("Cannot use dtype %s on device %s, expected auto, f32 or bf16"
-                    .formatted(precision.name().toLowerCase(Locale.ROOT), device.device()));
-        }
-    }
-
     /** One line of text, read back by {@link #parse}. */
     public String format() {
         return String.join(

@@ -32,9 +32,6 @@ class DeviceSpecTest {
         }
         assertThatThrownBy(() -> DeviceSpec.of("cpu", 1.5, "fail")).hasMessageContaining("device-memory-fraction 1.5");
         assertThatThrownBy(() -> DeviceSpec.of("cpu", 0.9, "wait")).hasMessageContaining("on-device-loss 'wait'");
-        assertThatThrownBy(() -> spec("opencl", Precision.INT8, "fail"))
-                .isInstanceOf(IllegalArgumentException.class)
-                .hasMessageStartingWith("Cannot use dtype int8 on device opencl, expected auto, f32 or bf16");
     }
 
     @Test
@@ -46,9 +43,7 @@ class DeviceSpecTest {
         Devices.Choice none = Devices.choose(auto, false, false);
         assertThat(none.spec().device().kind()).isEqualTo(Kind.CPU);
         assertThat(none.reason()).startsWith("Spark gives executors no GPU");
-        Devices.Choice bytes = Devices.choose(spec("auto", Precision.INT8, "fail"), false, true);
-        assertThat(bytes.spec().device().kind()).isEqualTo(Kind.CPU);
-        Devices.Choice rounded = Devices.choose(spec("auto", Precision.BF16, "fail"), false, true);
+        Devices.Choice rounded = Devices.choose(spec("auto", Precision.INT8, "fail"), false, true);
         assertThat(rounded.spec().device().kind()).isEqualTo(Kind.OPENCL);
         assertThat(Devices.choose(spec("opencl:1", Precision.F32, "fail"), false, false))
                 .isEqualTo(new Devices.Choice(spec("opencl:1", Precision.F32, "fail"), ""));

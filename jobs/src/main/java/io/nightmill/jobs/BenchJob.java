@@ -2,7 +2,6 @@ package io.nightmill.jobs;
 
 import io.nightmill.kernels.HostBackend;
 import io.nightmill.kernels.Peaks;
-import io.nightmill.kernels.gpu.GpuBackend;
 import io.nightmill.runtime.DeviceSpec;
 import io.nightmill.runtime.DeviceSpec.Kind;
 import io.nightmill.runtime.ExecutorRuntime;
@@ -37,8 +36,7 @@ final class BenchJob implements Callable<Integer> {
     @Option(
             names = "--device",
             defaultValue = "cpu",
-            description =
-                    "of the models' and the device's tables: cpu, opencl or opencl:n, whose products are exact (default: ${DEFAULT-VALUE})")
+            description = "of the models' and the device's tables: cpu, opencl or opencl:n (default: ${DEFAULT-VALUE})")
     private String device = "";
 
     @Option(names = "--only", split = ",", description = "some of the tables: ${COMPLETION-CANDIDATES} (default: all)")
@@ -140,10 +138,7 @@ final class BenchJob implements Callable<Integer> {
         forgetPeakMemory();
         DeviceSpec on = DeviceSpec.of(device, 0.9, "fail");
         if (parts.contains(Part.MODELS)) {
-            List<Precision> precisions = dtypes.stream()
-                    .map(Precision::of)
-                    .filter(precision -> on.kind() == Kind.CPU || GpuBackend.computes(precision.products()))
-                    .toList();
+            List<Precision> precisions = dtypes.stream().map(Precision::of).toList();
             List<BenchModel> shapes = models.isEmpty()
                     ? List.of(SyntheticModel.dense(), SyntheticModel.mixture(), SyntheticModel.hybrid())
                     : models.stream().<BenchModel>map(BenchModel.Stored::new).toList();

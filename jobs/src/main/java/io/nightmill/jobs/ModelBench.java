@@ -5,11 +5,7 @@ import io.nightmill.engine.Limits;
 import io.nightmill.engine.Request;
 import io.nightmill.engine.Request.Ask;
 import io.nightmill.kernels.Backend;
-import io.nightmill.kernels.gpu.GpuBackend;
-import io.nightmill.kernels.gpu.OpenClDevice;
 import io.nightmill.runtime.DeviceSpec;
-import io.nightmill.runtime.DeviceSpec.Kind;
-import io.nightmill.runtime.Devices;
 import io.nightmill.runtime.ExecutorRuntime;
 import io.nightmill.runtime.SamplingJson;
 import io.nightmill.weights.Precision;
@@ -56,9 +52,7 @@ record ModelBench(
     }
 
     private void measure(BenchModel model, Precision precision) {
-        Backend backend = device.kind() == Kind.OPENCL
-                ? new GpuBackend(OpenClDevice.open(Devices.index(device, List.of())), precision.products())
-                : ExecutorRuntime.backend(precision, machine.threads());
+        Backend backend = ExecutorRuntime.backend(device, precision, machine.threads());
         BenchModel.Built built = model.build(backend);
         int most = batches.stream().mapToInt(Integer::intValue).max().orElse(1);
         int context = promptTokens + decodeSteps + most + 16;

@@ -11,6 +11,7 @@ import io.nightmill.kernels.Backend;
 import io.nightmill.models.Model;
 import io.nightmill.models.ModelLoader;
 import io.nightmill.models.ModelText;
+import io.nightmill.runtime.DeviceSpec;
 import io.nightmill.runtime.ExecutorRuntime;
 import io.nightmill.tensor.KvType;
 import io.nightmill.weights.Precision;
@@ -31,9 +32,7 @@ import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
 
 /** What a narrower {@code --dtype} costs in quality, on a text of the user's. */
-@Command(
-        name = "perplexity",
-        description = "Scores a text in several precisions and compares them, in this process, on the CPU.")
+@Command(name = "perplexity", description = "Scores a text in several precisions and compares them, in this process.")
 final class PerplexityJob implements Callable<Integer> {
     @Option(names = "--model", required = true, description = "a Hugging Face folder or a GGUF file")
     private Path model = Path.of("");
@@ -64,6 +63,12 @@ final class PerplexityJob implements Callable<Integer> {
     @Option(names = "--chunks", defaultValue = "0", description = "windows to score (default: all)")
     private int chunks;
 
+    @Option(
+            names = "--device",
+            defaultValue = "cpu",
+            description = "cpu, opencl or opencl:n (default: ${DEFAULT-VALUE})")
+    private String device = "";
+
     @Option(names = "--threads", defaultValue = "0", description = "(default: all cores)")
     private int threads;
 
@@ -72,6 +77,7 @@ final class PerplexityJob implements Callable<Integer> {
 
     @Override
     public Integer call() throws IOException {
+        DeviceSpec on = DeviceSpec.of(device, 0.9, "fail");
         List<Precision> precisions = dtypes.stream().map(Precision::of).toList();
         ModelText modelText = ModelLoader.loadText(model);
         List<int[]> windows = windows(modelText);
@@ -85,7 +91,7 @@ final class PerplexityJob implements Callable<Integer> {
         System.out.println("|---|---|---|---|---|---|---|");
         Scored first = null;
         for (Precision precision : precisions) {
-            Backend backend = ExecutorRuntime.backend(precision, threads);
+            Backend backend = ExecutorRuntime.backend(on, precision, threads);
             Scored scored = score(modelText, windows, precision, backend);
             first = first == null ? scored : first;
             print(precision, backend.name(), scored, first);

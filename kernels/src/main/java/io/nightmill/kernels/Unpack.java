@@ -62,6 +62,21 @@ public final class Unpack {
         return Float.intBitsToFloat(sign | wide << 23 | mantissa << 13);
     }
 
+    /** Rounded to nearest, ties to even; infinite beyond 65,504. */
+    static short toF16(float value) {
+        int bits = Float.floatToIntBits(value);
+        int sign = bits >>> 16 & 0x8000;
+        float amount = Math.abs(value);
+        if (Float.isNaN(value)) {
+            return 0x7e00;
+        }
+        if (amount < 0x1p-14f) {
+            return (short) (sign | (int) Math.rint(amount * 0x1p24f));
+        }
+        int rounded = (bits & 0x7fffffff) + 0xfff + (bits >>> 13 & 1) - (112 << 23) >> 13;
+        return (short) (sign | Math.min(0x7c00, rounded));
+    }
+
     static float e4m3(byte bits) {
         return E4M3[bits & 255];
     }

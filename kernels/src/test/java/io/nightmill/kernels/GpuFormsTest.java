@@ -30,7 +30,7 @@ class GpuFormsTest extends BackendSuite {
     private float[] multiply(Backend on, float[] x, Matrix w, float[] bias) {
         int rows = x.length / w.in();
         Tensor out = tensor(on, rows, OUT + 9, new float[rows * (OUT + 9)]);
-        Product product = new Product(out, 4, List.of(w), tensor(on, 1, OUT, bias));
+        Product product = new Product(out, 4, List.of(w), tensor(on, 1, w.out(), bias));
         on.matmul(tensor(on, rows, w.in(), x), null, List.of(product));
         return download(on, out);
     }
@@ -89,27 +89,56 @@ class GpuFormsTest extends BackendSuite {
         }
     }
 
+    /** Weights of a byte or of four bits, wherever they are unpacked; too small ones and rows of broken blocks stay as they are. */
+    @ParameterizedTest
+    @CsvSource({
+        "CPU, INT8, 704, 150, 0.006", "GPU, INT8, 704, 150, 0.006", "CPU, INT4, 704, 150, 0.09",
+        "GPU, INT4, 704, 150, 0.09", "GPU, INT4, 700, 150, 0", "CPU, INT8, 704, 90, 0"
+    })
+    void weightsAreRoundedInBlocks(Device.Forms forms, Products arithmetic, int in, int outs, double error) {
+        try (GpuBackend backend = new GpuBackend(OpenClDevice.open(0), forms, arithmetic)) {
+            Matrix w = matrix(Format.F32, outs, in);
+            float[] x = random(ROWS * in);
+            float[] bias = new float[outs];
+            float[] expected = multiply(new ReferenceBackend(), x, w, bias);
+            float[] all = multiply(backend, x, w, bias);
+            double differences = 0;
+            double squares = 0;
+            for (int i = 0; i < all.length; i++) {
+                differences += (all[i] - expected[i]) * (all[i] - expected[i]);
+                squares += expected[i] * expected[i];
+            }
+            double relative = Math.sqrt(differences / squares);
+            assertThat(relative).isBetween(error / 3, Math.max(error, 1e-6));
+            float[] alone = multiply(backend, Arrays.copyOfRange(x, 7 * in, 8 * in), w, bias);
+            assertThat(Arrays.copyOfRange(all, 7 * (OUT + 9), 8 * (OUT + 9))).containsExactly(alone);
+        }
+    }
+
     /** Of few rows and of many, and of an expert without any. */
     @ParameterizedTest
-    @CsvSource({"CPU, BF16", "GPU, EXACT", "GPU, BF16", "MATRIX, BF16"})
-    void rowsOfExpertsMeetTheirOwnWeights(Device.Forms forms, Products arithmetic) {
+    @CsvSource({
+        "CPU, BF16, BF16", "GPU, EXACT, BF16", "GPU, BF16, BF16", "MATRIX, BF16, BF16",
+        "CPU, EXACT, MXFP4", "GPU, EXACT, Q4_K", "GPU, INT4, BF16", "CPU, INT8, F32"
+    })
+    void rowsOfExpertsMeetTheirOwnWeights(Device.Forms forms, Products arithmetic, Format format) {
+        int in = arithmetic == Products.BF16 ? IN : 768;
         try (Backend backend = new GpuBackend(OpenClDevice.open(0), forms, arithmetic)) {
-            List<Matrix> experts =
-                    List.of(matrix(Format.BF16, OUT, IN), matrix(Format.BF16, OUT, IN), matrix(Format.BF16, OUT, IN));
+            List<Matrix> experts = List.of(matrix(format, OUT, in), matrix(format, OUT, in), matrix(format, OUT, in));
             for (int count : new int[] {30, 250}) {
                 int[] choices = new int[count];
                 Arrays.fill(choices, 19, count, 2);
-                float[] x = random(count * IN);
+                float[] x = random(count * in);
                 float[] biases = random(3 * OUT);
                 Tensor out = tensor(backend, count, OUT, new float[count * OUT]);
                 Product product = new Product(out, 0, experts, tensor(backend, 3, OUT, biases));
-                backend.matmul(tensor(backend, count, IN, x), routes(backend, 3, choices), List.of(product));
+                backend.matmul(tensor(backend, count, in, x), routes(backend, 3, choices), List.of(product));
                 float[] actual = download(backend, out);
                 for (int row = 0; row < count; row += 1 + row / 40 * 12) {
                     int expert = choices[row];
                     float[] alone = multiply(
                             backend,
-                            Arrays.copyOfRange(x, row * IN, (row + 1) * IN),
+                            Arrays.copyOfRange(x, row * in, (row + 1) * in),
                             experts.get(expert),
                             Arrays.copyOfRange(biases, expert * OUT, (expert + 1) * OUT));
                     assertThat(Arrays.copyOfRange(actual, row * OUT, (row + 1) * OUT))

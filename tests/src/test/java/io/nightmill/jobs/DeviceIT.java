@@ -16,6 +16,8 @@ import java.util.List;
 import java.util.Locale;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** Executors with an OpenCL runtime each, which Spark gives them as it gives GPUs. */
 class DeviceIT {
@@ -72,17 +74,18 @@ class DeviceIT {
     }
 
     /** Rounded products too are the same for any company. */
-    @Test
-    void roundedRowsDoNotDependOnTheirCompany() throws IOException {
+    @ParameterizedTest
+    @ValueSource(strings = {"bf16", "int8", "int4"})
+    void roundedRowsDoNotDependOnTheirCompany(String dtype) throws IOException {
         Path input = prompts("cats.jsonl", 5, "There was a cat ");
-        Path together = temp.resolve("together");
-        Path alone = temp.resolve("alone");
-        String[] rounded = {"--device", "opencl", "--dtype", "bf16", "--max-num-seqs", "5"};
+        Path together = temp.resolve("together-" + dtype);
+        Path alone = temp.resolve("alone-" + dtype);
+        String[] rounded = {"--device", "opencl", "--dtype", dtype, "--max-num-seqs", "5"};
         Jobs.run(stories(input, together, rounded).toArray(new String[0]));
         rounded[5] = "1";
         Jobs.run(stories(input, alone, rounded).toArray(new String[0]));
         assertThat(Jobs.report(together).path("backends"))
-                .allSatisfy(backend -> assertThat(backend.asText()).endsWith("+bf16"));
+                .allSatisfy(backend -> assertThat(backend.asText()).endsWith("+" + dtype));
         assertThat(Jobs.withoutTiming(together)).hasSize(5).isEqualTo(Jobs.withoutTiming(alone));
     }
 

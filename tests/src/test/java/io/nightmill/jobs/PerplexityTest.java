@@ -20,6 +20,8 @@ import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 class PerplexityTest {
     private static final Path MODEL = Path.of("../../shared/real/stories-hybrid-moe");
@@ -53,8 +55,9 @@ class PerplexityTest {
         return Double.parseDouble(cell.replace("%", ""));
     }
 
-    @Test
-    void comparesPrecisionsOnAText() throws IOException {
+    @ParameterizedTest
+    @ValueSource(strings = {"cpu", "opencl"})
+    void comparesPrecisionsOnAText(String device) throws IOException {
         String table = said(
                 true,
                 "perplexity",
@@ -62,6 +65,8 @@ class PerplexityTest {
                 MODEL.toString(),
                 "--text",
                 TEXT.toString(),
+                "--device",
+                device,
                 "--dtype",
                 "f32,int8,int4",
                 "--ctx-size",

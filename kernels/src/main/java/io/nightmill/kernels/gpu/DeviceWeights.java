@@ -1,6 +1,7 @@
 package io.nightmill.kernels.gpu;
 
-import io.nightmill.kernels.Unpack;
+import io.nightmill.kernels.Pack;
+import io.nightmill.kernels.Products;
 import io.nightmill.tensor.Format;
 import io.nightmill.tensor.Matrix;
 import java.nio.ByteBuffer;
@@ -92,7 +93,7 @@ final class DeviceWeights {
     /**
      * Weights of one shape as one array, on the device for good; null where they are not.
      *
-     * @param format as they are stored, or bfloat16, to which they are rounded
+     * @param format as they are stored, or what they are rounded to
      */
     @Nullable
     Uploaded resident(List<Matrix> weights, Format format) {
@@ -143,6 +144,18 @@ final class DeviceWeights {
             use.run(new Part(words, block.firstOutput, block.outs, null), group.scales);
             through.used(block);
         }
+    }
+
+    /** The format of a weight on a device, to which {@code arithmetic} may round it: a property of the weight alone. */
+    static Format format(Matrix w, Products arithmetic) {
+        Format rounded =
+                switch (arithmetic) {
+                    case EXACT -> w.format();
+                    case BF16 -> Format.BF16;
+                    case INT8 -> Format.Q8_0;
+                    case INT4 -> Format.Q4_0;
+                };
+        return Products.rounds(w) && w.in() % rounded.blockValues() == 0 ? rounded : w.format();
     }
 
     static int blockValues(Format format) {
@@ -257,40 +270,30 @@ final class DeviceWeights {
 
     /** Writes a panel to {@code to} and on. */
     private static void pack(Matrix w, Format format, int firstOutput, ByteBuffer panel, int to) {
-        if (format != w.format()) {
-            packRounded(w, firstOutput, panel, to);
-            return;
-        }
         int blocks = blocks(w, format);
-        int blockWords = blockWords(w.format());
-        int blockBytes = Math.max(4, w.format().blockBytes());
+        int blockWords = blockWords(format);
+        int blockBytes = Math.max(4, format.blockBytes());
+        int rowBytes = Math.toIntExact(format.rowBytes(w.in()));
+        ByteBuffer rounded =
+                ByteBuffer.allocate(format == w.format() ? 0 : rowBytes).order(ByteOrder.LITTLE_ENDIAN);
         for (int n = 0; n < PANEL; n++) {
             int row = firstOutput + n;
-            ByteBuffer source = row < w.out() ? w.panel(row) : null;
-            int at = source == null ? 0 : w.rowOffset(row);
-            int end = at + w.rowBytes();
+            ByteBuffer source = null;
+            int at = 0;
+            if (row < w.out() && format != w.format()) {
+                Pack.row(w, row, format, rounded);
+                source = rounded;
+            } else if (row < w.out()) {
+                source = w.panel(row);
+                at = w.rowOffset(row);
+            }
             for (int b = 0; b < blocks; b++) {
                 int block = at + b * blockBytes;
-                int blockEnd = Math.min(end, block + blockBytes);
+                int blockEnd = Math.min(at + rowBytes, block + blockBytes);
                 for (int j = 0; j < blockWords; j++) {
                     int word = source == null ? 0 : word(source, block + 4 * j, blockEnd);
                     panel.putInt(to + 4 * ((b * blockWords + j) * PANEL + n), word);
                 }
-            }
-        }
-    }
-
-    private static void packRounded(Matrix w, int firstOutput, ByteBuffer panel, int to) {
-        float[] values = new float[w.in() + 1];
-        for (int n = 0; n < PANEL; n++) {
-            if (firstOutput + n < w.out()) {
-                Unpack.row(w, firstOutput + n, values, 0);
-            } else {
-                Arrays.fill(values, 0);
-            }
-            for (int k = 0; k < w.in(); k += 2) {
-                int low = Unpack.toBf16(values[k]) & 0xffff;
-                panel.putInt(to + 4 * (k / 2 * PANEL + n), Unpack.toBf16(values[k + 1]) << 16 | low);
             }
         }
     }

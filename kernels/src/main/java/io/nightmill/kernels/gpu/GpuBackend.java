@@ -19,8 +19,10 @@ import io.nightmill.tensor.State.Spec.Role;
 import io.nightmill.tensor.Tensor;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
 
@@ -53,6 +55,7 @@ public final class GpuBackend implements Backend {
     /** Memory for what a call needs on the device beside its tensors, by purpose; it grows. */
     private final Map<String, Device.Memory> pools = new HashMap<>();
 
+    private final Map<List<Integer>, Device.View> turns = new HashMap<>();
     private @Nullable DeviceBatch batch;
 
     /** With exact products. */
@@ -60,24 +63,17 @@ public final class GpuBackend implements Backend {
         this(device, device.forms(), Products.EXACT);
     }
 
-    /** @param arithmetic one of those that {@link #computes} knows */
+    /** @param arithmetic of which {@code INT8} and {@code INT4} round weights only, to Q8_0 and Q4_0 */
     public GpuBackend(Device device, Products arithmetic) {
         this(device, device.forms(), arithmetic);
     }
 
     /** @param forms which may be another device's, to be tried */
     public GpuBackend(Device device, Device.Forms forms, Products arithmetic) {
-        if (!computes(arithmetic)) {
-            throw new IllegalArgumentException("Cannot compute products in " + arithmetic + " on a device");
-        }
         this.device = device;
         this.forms = forms;
         this.arithmetic = arithmetic;
         this.weights = new DeviceWeights(device);
-    }
-
-    public static boolean computes(Products arithmetic) {
-        return arithmetic == Products.EXACT || arithmetic == Products.BF16;
     }
 
     private record Floats(Device.Memory memory, long size) implements Buffer {}
@@ -122,7 +118,8 @@ public final class GpuBackend implements Backend {
 
     @Override
     public String name() {
-        return device.describe() + (arithmetic == Products.BF16 ? "+bf16" : "");
+        return device.describe()
+                + (arithmetic == Products.EXACT ? "" : "+" + arithmetic.name().toLowerCase(Locale.ROOT));
     }
 
     /**
@@ -276,8 +273,8 @@ public final class GpuBackend implements Backend {
                 .eachOf(size));
     }
 
-    /** Whether a weight's products are rounded: a property of the weight alone. */
-    private boolean rounds(Matrix w) {
+    /** Whether rows are rounded before they meet a weight: a property of the weight alone. */
+    private boolean roundsRows(Matrix w) {
         return arithmetic == Products.BF16 && Products.rounds(w);
     }
 
@@ -333,8 +330,8 @@ public final class GpuBackend implements Backend {
     @Override
     public void matmul(Tensor x, @Nullable Routes routes, List<Product> products) {
         Operand plain = new Operand(view(x), x.width(), false);
-        boolean rounding =
-                products.stream().anyMatch(product -> rounds(product.weights().get(0)));
+        boolean rounding = products.stream()
+                .anyMatch(product -> roundsRows(product.weights().get(0)));
         Operand rounded = rounding ? rounded(x) : plain;
         for (Product product : products) {
             Matrix w = product.weights().get(0);
@@ -343,8 +340,8 @@ public final class GpuBackend implements Backend {
                 throw new IllegalArgumentException("Cannot multiply %s by %s into %s at column %d"
                         .formatted(x.shape(), w.shape(), out.shape(), product.column()));
             }
-            Operand operand = rounds(w) ? rounded : plain;
-            Format format = rounds(w) ? Format.BF16 : w.format();
+            Operand operand = roundsRows(w) ? rounded : plain;
+            Format format = DeviceWeights.format(w, arithmetic);
             Launch launch = product("product", out, w, format)
                     .set("column", product.column())
                     .set("bias", view(product.biases()))
@@ -402,7 +399,11 @@ public final class GpuBackend implements Backend {
         boolean many = !byHead && rows / list.size() >= MANY;
         boolean gpu = forms.compareTo(Device.Forms.GPU) >= 0;
         boolean plain = format.ordinal() <= Format.BF16.ordinal();
-        boolean widened = gpu && many && !plain && routes == null;
+        // Experts that are brought in turns are where their table says.
+        boolean widened = forms != Device.Forms.JAVA
+                && many
+                && !plain
+                && (routes == null || weights.resident(list, format) != null);
         boolean tiled = !x.pairs && gpu && many && (plain || widened);
         boolean wide = forms == Device.Forms.CPU && (format == Format.F32 || format == Format.BF16);
         int each = x.pairs && !many ? FEW_ROWS : x.pairs || tiled ? TILE_ROWS : ProductKernels.ROWS;
@@ -424,7 +425,7 @@ public final class GpuBackend implements Backend {
             double met = Math.min(1, (double) rows / list.size());
             launch.work(2.0 * rows * w.in() * w.out() * share, part.words().bytes() * met);
             if (widened) {
-                widen(launch, rows, tiles, w, part, uploaded);
+                widen(launch, rows, tiles, list, format, part, uploaded);
                 return;
             }
             int panels = ceilDiv(part.outs(), DeviceKernel.GROUP);
@@ -445,30 +446,68 @@ public final class GpuBackend implements Backend {
         });
     }
 
-    /** For many rows, blocks are unpacked once for all of them: some panels at a time become float32, and are multiplied as such. */
+    /**
+     * For many rows, blocks are unpacked once for all of them: some panels of one weight, or some of several weights, at a time become
+     * float32, and are multiplied as such.
+     */
     private void widen(
-            Launch product, int rows, int tiles, Matrix w, DeviceWeights.Part part, DeviceWeights.Uploaded uploaded) {
-        int panels = ceilDiv(part.outs(), DeviceKernel.GROUP);
+            Launch product,
+            int rows,
+            int tiles,
+            List<Matrix> list,
+            Format format,
+            DeviceWeights.Part part,
+            DeviceWeights.Uploaded uploaded) {
+        Matrix w = list.get(0);
         int panelValues = Math.multiplyExact(DeviceKernel.GROUP, w.in());
-        int atOnce = Math.max(1, MOST_WIDENED / panelValues);
-        long panelBytes = part.words().bytes() / panels;
-        for (int first = 0; first < panels; first += atOnce) {
-            int count = Math.min(atOnce, panels - first);
-            int firstOutput = part.firstOutput() + first * DeviceKernel.GROUP;
-            int outs = Math.min(part.outs() - first * DeviceKernel.GROUP, count * DeviceKernel.GROUP);
-            Device.View stored =
-                    new Device.View(part.words().memory(), part.words().at() + first * panelBytes, count * panelBytes);
-            Device.View values = pool("widened", 4L * count * panelValues);
-            Launch widen = new Launch(ProductKernels.class, "widen").set("out", values);
-            shape(widen, w, w.format());
+        int panelsEach = ceilDiv(part.outs(), DeviceKernel.GROUP);
+        long panelBytes = part.words().bytes() / panelsEach / list.size();
+        // Units are panels, or the experts of which some are multiplied while the others are not there.
+        boolean byExpert = list.size() > 1;
+        int units = byExpert ? list.size() : panelsEach;
+        int unitPanels = byExpert ? panelsEach : 1;
+        int atOnce = Math.max(1, MOST_WIDENED / panelValues / unitPanels);
+        for (int first = 0; first < units; first += atOnce) {
+            int count = Math.min(atOnce, units - first);
+            int panels = count * unitPanels;
+            int firstOutput = part.firstOutput() + (byExpert ? 0 : first * DeviceKernel.GROUP);
+            int outs = byExpert
+                    ? part.outs()
+                    : Math.min(part.outs() - first * DeviceKernel.GROUP, count * DeviceKernel.GROUP);
+            Device.View stored = new Device.View(
+                    part.words().memory(), part.words().at() + first * unitPanels * panelBytes, panels * panelBytes);
+            Device.View values = pool("widened", 4L * panels * panelValues);
+            Launch widen = new Launch(ProductKernels.class, "widen")
+                    .set("out", values)
+                    .set("firstWeight", byExpert ? first : 0)
+                    .set("panelsEach", byExpert ? panelsEach : count);
+            shape(widen, w, format);
             part(widen, uploaded, new DeviceWeights.Part(stored, firstOutput, outs, null));
-            device.run(widen.eachOf(count * panelValues));
+            device.run(widen.eachOf(Math.multiplyExact(panels, panelValues)));
             shape(product, w, Format.F32);
-            part(product, uploaded, new DeviceWeights.Part(values, firstOutput, outs, null));
-            device.run(product.work(2.0 * rows * w.in() * outs, stored.bytes())
-                    .groups(count, tiles, 1)
-                    .tuned("Tile", 16, 16));
+            Device.View places = byExpert ? places(units, first, count) : null;
+            part(product, uploaded, new DeviceWeights.Part(values, firstOutput, outs, places));
+            product.work(2.0 * rows * w.in() * outs * (byExpert ? (double) count / units : 1), stored.bytes());
+            if (forms == Device.Forms.CPU) {
+                device.run(
+                        product.groups(tiles, byExpert ? panelsEach : count, 1).tuned("Wide", 4, 1));
+            } else {
+                device.run(
+                        product.groups(byExpert ? panelsEach : count, tiles, 1).tuned("Tile", 16, 16));
+            }
         }
+    }
+
+    /** Where so many weights from {@code first} on are, if they are all that is there. */
+    private Device.View places(int weights, int first, int count) {
+        return turns.computeIfAbsent(List.of(weights, first, count), turn -> {
+            int[] places = new int[weights];
+            Arrays.fill(places, -1);
+            for (int i = 0; i < count; i++) {
+                places[first + i] = i;
+            }
+            return ints("places of " + turn, places);
+        });
     }
 
     @Override

@@ -37,6 +37,8 @@ final class ProductKernels extends DeviceKernel {
     int outStep;
     int column;
     int firstOutput;
+    int firstWeight;
+    int panelsEach;
     int allOuts;
     int grouping;
     int has;
@@ -141,7 +143,7 @@ final class ProductKernels extends DeviceKernel {
         }
     }
 
-    /** Weights of any format to panels of float32. */
+    /** Weights of any format to panels of float32: {@code panelsEach} of {@code firstWeight}, of the next one, and so on. */
     public void widen() {
         int i = getGlobalId(0);
         if (i < size) {
@@ -149,8 +151,8 @@ final class ProductKernels extends DeviceKernel {
             int panel = i / GROUP / in;
             int blocks = (in + blockValues - 1) / blockValues;
             int base = panel * blocks * blockWords * GROUP + lane;
-            int output = panel * GROUP + lane;
-            out[i] = output < outs ? weightAt(base, 0, output, i / GROUP % in) : 0;
+            int output = panel % panelsEach * GROUP + lane;
+            out[i] = output < outs ? weightAt(base, firstWeight + panel / panelsEach, output, i / GROUP % in) : 0;
         }
     }
 
