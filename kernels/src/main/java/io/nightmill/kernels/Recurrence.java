@@ -76,16 +76,16 @@ public record Recurrence(
     }
 
     /** Pairs that one token writes. */
-    int writes() {
+    public int writes() {
         return rule == Rule.LOW_RANK ? 2 : 1;
     }
 
-    int pairs() {
+    public int pairs() {
         return chunk * writes();
     }
 
     /** Values of the product of a chunk's decays so far, per head. */
-    int decayWidth() {
+    public int decayWidth() {
         return switch (decay) {
             case NONE -> 0;
             case HEAD, TABLE -> 1;
@@ -114,8 +114,8 @@ public record Recurrence(
         return keys(keyHeads) + head * pairs() * valueDim;
     }
 
-    /** The product of decays, then what each pair has decayed by. */
-    int decays(int head) {
+    /** The product of decays of the chunk so far, then what each pair has decayed by. */
+    public int decays(int head) {
         return values(heads) + head * (decayWidth() + pairs());
     }
 

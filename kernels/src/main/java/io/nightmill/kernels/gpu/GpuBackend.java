@@ -24,6 +24,7 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.function.UnaryOperator;
 import org.jspecify.annotations.Nullable;
 
 /** The operations on a device: every tensor, state and weight lives there, and kernels are queued without waiting. */
@@ -780,47 +781,66 @@ public final class GpuBackend implements Backend {
 
     @Override
     public void recur(Tensor out, Update u, Recurrence r, State state, Batch batch) {
-        boolean table = r.decay() == Recurrence.Decay.TABLE;
-        int columns = batch.spans().size() * r.heads() * r.valueDim();
-        Launch launch = update(sequences(table ? "recurByTable" : "recur", out, state, batch), u)
+        int tokens = batch.size();
+        int spans = batch.spans().size();
+        boolean byKey = r.decay() == Recurrence.Decay.KEY;
+        boolean corrects = r.rule() != Recurrence.Rule.ADD;
+        int perHead = Math.multiplyExact(tokens, r.pairs());
+        int someHeads = Math.toIntExact(Math.max(1, Math.min(r.heads(), MOST_PARTIALS / (4L * perHead))));
+        long seen = 4L * perHead * someHeads;
+        long rows = 4L * tokens * r.heads() * r.keyDim();
+        UnaryOperator<Launch> with = launch -> update(on(batch).in(launch), u)
+                .set("out", view(out))
+                .set("state", view(state.pool()))
+                .set("stateWidth", state.pool().width())
                 .set("heads", r.heads())
                 .set("queryHeads", r.queryHeads())
                 .set("keyHeads", r.keyHeads())
                 .set("keyDim", r.keyDim())
                 .set("valueDim", r.valueDim())
-                .set("scale", r.scale());
-        if (table) {
-            launch.lanes(columns)
-                    .set("chunk", r.chunk())
-                    .set("keysAt", r.keys(0))
-                    .set("valuesAt", r.values(0));
-            device.run(launch);
-            Launch keep = sequences("keepPairs", out, state, batch);
-            device.run(keep.set("key", view(u.key()))
-                    .set("value", view(u.value()))
-                    .set("heads", r.heads())
-                    .set("keyHeads", r.keyHeads())
-                    .set("keyDim", r.keyDim())
-                    .set("valueDim", r.valueDim())
-                    .set("chunk", r.chunk())
-                    .set("keysAt", r.keys(0))
-                    .set("valuesAt", r.values(0))
-                    .lanes((long) batch.spans().size() * (r.keyHeads() * r.keyDim() + r.heads() * r.valueDim())));
-            return;
-        }
-        int lanes = Math.min(DeviceKernel.GROUP, SequenceKernels.MOST_COLUMNS / r.keyDim());
-        device.run(launch.groups(ceilDiv(columns, lanes), 1, 1)
-                .set("lanes", lanes)
-                .room("columns", lanes * r.keyDim())
+                .set("scale", r.scale())
+                .set("chunk", r.chunk())
+                .set("writes", r.writes())
+                .set("pairs", r.pairs())
+                .set("keysAt", r.keys(0))
+                .set("valuesAt", r.values(0))
+                .set("decaysAt", r.decays(0))
+                .set("decayWidth", r.decayWidth())
+                .set("decayKind", r.decay().ordinal())
+                .set("decayRows", u.decay() == null ? 1 : u.decay().rows())
+                .set("rule", r.rule().ordinal())
                 .set("beta", view(u.beta()))
                 .set("hasBeta", u.beta() != null)
                 .set("probe", view(u.probe()))
                 .set("erase", view(u.erase()))
                 .set("bonus", view(u.bonus()))
                 .set("hasBonus", u.bonus() != null)
-                .set("decayKind", r.decay().ordinal())
-                .set("decayRows", u.decay() == null ? 1 : u.decay().rows())
-                .set("rule", r.rule().ordinal()));
+                .set("scores", pool("scores of pairs", seen))
+                .set("overlaps", corrects ? pool("overlaps", seen) : null)
+                .set("readers", byKey ? pool("readers", rows) : view(u.query()))
+                .set("probers", byKey && corrects ? pool("probers", rows) : view(u.key()))
+                .set("passed", byKey ? pool("passed", rows) : null)
+                .set("folded", byKey ? pool("folded", rows * r.writes()) : view(u.key()))
+                .set("readHeads", byKey ? r.heads() : r.queryHeads())
+                .set("probeHeads", byKey ? r.heads() : r.keyHeads())
+                .set("foldHeads", byKey ? r.heads() : r.keyHeads());
+        if (byKey) {
+            device.run(with.apply(new Launch(RecurrenceKernels.class, "decayKeys"))
+                    .eachOf(Math.multiplyExact(tokens, r.heads() * r.keyDim())));
+        }
+        for (int from = 0; from < r.heads(); from += someHeads) {
+            int some = Math.min(someHeads, r.heads() - from);
+            for (String entry : List.of("seePairs", "recur")) {
+                int lanes = entry.equals("recur") ? spans * r.valueDim() : perHead;
+                device.run(with.apply(new Launch(RecurrenceKernels.class, entry))
+                        .set("fromHead", from)
+                        .set("someHeads", some)
+                        .eachOf(Math.multiplyExact(lanes, some)));
+            }
+        }
+        int kept = byKey ? r.keyDim() : r.decay() == Recurrence.Decay.HEAD ? 1 + r.pairs() : 0;
+        device.run(with.apply(new Launch(RecurrenceKernels.class, "keepPairs"))
+                .eachOf(Math.multiplyExact(spans, r.keyHeads() * r.keyDim() * r.pairs() + r.heads() * kept)));
     }
 
     private Launch learning(String entry, Tensor out, State state, Batch batch) {
