@@ -24,14 +24,20 @@ public interface Projection {
     /** New tensors {@code [tokens, out]} of several projections of the same rows; plain products are one call. */
     static List<Tensor> all(List<? extends Projection> projections, Tensor x, Step step) {
         List<Tensor> out = new ArrayList<>();
-        List<Product> products = new ArrayList<>();
         for (Projection projection : projections) {
-            Tensor y = step.scratch().tensor(x.rows(), projection.out());
-            projection.join(products, y, 0, x, step);
-            out.add(y);
+            out.add(step.scratch().tensor(x.rows(), projection.out()));
+        }
+        all(projections, out, x, step);
+        return out;
+    }
+
+    /** The same into tensors that are there. */
+    static void all(List<? extends Projection> projections, List<Tensor> out, Tensor x, Step step) {
+        List<Product> products = new ArrayList<>();
+        for (int i = 0; i < projections.size(); i++) {
+            projections.get(i).join(products, out.get(i), 0, x, step);
         }
         multiply(products, x, step);
-        return out;
     }
 
     /** Like {@link #apply}, but a plain product is left to {@link #multiply}, beside others of the same rows. */

@@ -5,11 +5,13 @@ import io.nightmill.kernels.Backend;
 import io.nightmill.kernels.Recurrence;
 import io.nightmill.kernels.Update;
 import io.nightmill.layers.Linear;
+import io.nightmill.layers.Projection;
 import io.nightmill.layers.Scratch;
 import io.nightmill.layers.SequenceMixer;
 import io.nightmill.layers.Step;
 import io.nightmill.tensor.State;
 import io.nightmill.tensor.Tensor;
+import java.util.ArrayList;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 
@@ -17,21 +19,21 @@ import org.jspecify.annotations.Nullable;
  * State-space duality (Dao and Gu 2024, arXiv 2405.21060): {@code S = exp(dt A) S + B (dt x)^T; y = S^T C + D x}, one decay per
  * head, B and C shared by the heads of a group.
  *
- * @param input {@code [2 * inner + 2 * groups * stateSize + heads, hidden]}: gate, x, B, C, dt
- * @param inputScale {@code [1, its rows]}, factors on its outputs, or null
- * @param conv over x, B and C
+ * @param inputs gate and x {@code [inner, hidden]}, B and C {@code [groups * stateSize, hidden]}, dt {@code [heads, hidden]}, and what
+ *     levels are weighed by, if there are any
+ * @param inputScales factors {@code [1, rows]} on the outputs of each, or none
+ * @param convs over x, B and C
  * @param dtBias {@code [1, heads]}
  * @param rate {@code [1, heads]}: A, negative
  * @param skip {@code [heads, 1]}: D
- * @param levels {@code [1, heads * levels]}: log-linear Mamba-2 (arXiv 2506.04761), whose input has as many columns more;
- *     their softplus under these factors weighs the state's levels; null is one state
+ * @param levels {@code [1, heads * levels]}: log-linear Mamba-2 (arXiv 2506.04761), which has as many inputs more; their softplus under these factors weighs the state's levels; null is one state
  * @param dtLow bound on dt
  * @param dtHigh bound on dt
  */
 public record Mamba2(
-        Linear input,
-        @Nullable Tensor inputScale,
-        ShortConv conv,
+        List<Linear> inputs,
+        List<Tensor> inputScales,
+        List<ShortConv> convs,
         Tensor dtBias,
         Tensor rate,
         Tensor skip,
@@ -46,7 +48,10 @@ public record Mamba2(
     public List<State.Spec> states() {
         int matrices = recurrence.keyDim() * recurrence.valueDim();
         int width = levels == null ? recurrence.stateWidth() : levels.width() * matrices;
-        return List.of(conv.state(), new State.Spec.Fixed(width));
+        List<State.Spec> states =
+                new ArrayList<>(convs.stream().map(ShortConv::state).toList());
+        states.add(new State.Spec.Fixed(width));
+        return states;
     }
 
     @Override
@@ -54,29 +59,30 @@ public record Mamba2(
         Backend backend = step.backend();
         int inner = recurrence.heads() * recurrence.valueDim();
         int keys = recurrence.keyHeads() * recurrence.keyDim();
-        int heads = recurrence.heads();
         Tensor gate = step.rows(inner);
-        Tensor value = step.rows(inner);
-        Tensor key = step.rows(keys);
-        Tensor query = step.rows(keys);
-        Tensor dt = step.rows(heads);
+        List<Tensor> mixed = List.of(step.rows(inner), step.rows(keys), step.rows(keys));
+        Tensor dt = step.rows(recurrence.heads());
         Tensor weights = levels == null ? null : step.rows(levels.width());
 
         Scratch.Mark mark = step.scratch().mark();
-        Tensor all = input.of(x, step);
-        if (inputScale != null) {
-            backend.multiply(all, all, inputScale);
-        }
-        Tensor mixed = conv.of(columns(all, inner, inner + 2 * keys, step), states.get(0), step);
-        backend.copyColumns(gate, 0, all, 0, inner);
-        backend.copyColumns(value, 0, mixed, 0, inner);
-        backend.copyColumns(key, 0, mixed, inner, keys);
-        backend.copyColumns(query, 0, mixed, inner + keys, keys);
-        backend.copyColumns(dt, 0, all, 2 * inner + 2 * keys, heads);
+        List<Tensor> unmixed = List.of(step.rows(inner), step.rows(keys), step.rows(keys));
+        List<Tensor> projected = new ArrayList<>(List.of(gate));
+        projected.addAll(unmixed);
+        projected.add(dt);
         if (weights != null) {
-            backend.copyColumns(weights, 0, all, 2 * inner + 2 * keys + heads, levels.width());
+            projected.add(weights);
+        }
+        Projection.all(inputs, projected, x, step);
+        for (int i = 0; i < inputScales.size(); i++) {
+            backend.multiply(projected.get(i), projected.get(i), inputScales.get(i));
+        }
+        for (int i = 0; i < convs.size(); i++) {
+            convs.get(i).apply(mixed.get(i), unmixed.get(i), states.get(i), step);
         }
         step.scratch().release(mark);
+        Tensor value = mixed.get(0);
+        Tensor key = mixed.get(1);
+        Tensor query = mixed.get(2);
 
         backend.add(dt, dt, dtBias, 1);
         backend.activate(dt, dt, Activation.SOFTPLUS);
@@ -85,7 +91,7 @@ public record Mamba2(
             backend.multiply(weights, weights, levels);
             backend.activate(weights, weights, Activation.SOFTPLUS);
         }
-        Tensor y = space(query, key, value, dt, rate, skip, weights, recurrence, states.get(1), step);
+        Tensor y = space(query, key, value, dt, rate, skip, weights, recurrence, states.get(3), step);
         readout.apply(out, y, gate, step);
     }
 

@@ -35,10 +35,14 @@ public record ShortConv(Tensor weight, @Nullable Tensor bias, @Nullable Activati
 
     Tensor of(Tensor x, State tail, Step step) {
         Tensor y = step.rows(x.width());
-        step.backend().causalConv(y, x, weight, bias, tail, step.batch());
-        if (activation != null) {
-            step.backend().activate(y, y, activation);
-        }
+        apply(y, x, tail, step);
         return y;
+    }
+
+    void apply(Tensor out, Tensor x, State tail, Step step) {
+        step.backend().causalConv(out, x, weight, bias, tail, step.batch());
+        if (activation != null) {
+            step.backend().activate(out, out, activation);
+        }
     }
 }

@@ -11,6 +11,7 @@ import io.nightmill.mixers.ShortConv;
 import io.nightmill.tensor.Tensor;
 import io.nightmill.weights.ConfigNode;
 import io.nightmill.weights.Weights;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
@@ -121,10 +122,27 @@ final class MambaBlocks {
                     : weights.vector("norm.weight", inner).reshape(inner / sizes.normGroups);
             norm = new Norm.Rms(weight, sizes.eps);
         }
+        int keys = sizes.groups * sizes.stateSize;
+        int[] widths = levels == 0
+                ? new int[] {inner, inner, keys, keys, heads}
+                : new int[] {inner, inner, keys, keys, heads, heads * levels};
+        Linear input = Linear.from(weights, "in_proj", Arrays.stream(widths).sum(), sizes.hidden);
+        Tensor scale = sizes.inputScale == null ? null : weights.upload(1, sizes.inputScale.length, sizes.inputScale);
+        List<Linear> inputs = new ArrayList<>();
+        List<Tensor> inputScales = new ArrayList<>();
+        int first = 0;
+        for (int width : widths) {
+            inputs.add(input.rows(first, width));
+            if (scale != null) {
+                inputScales.add(new Tensor(scale.buffer(), scale.offset() + first, 1, width));
+            }
+            first += width;
+        }
+        ShortConv conv = ShortConv.from(weights, "conv1d", sizes.convolved(), sizes.kernel, silu);
         return new Mamba2(
-                Linear.from(weights, "in_proj", inner + sizes.convolved() + heads * (1 + levels), sizes.hidden),
-                sizes.inputScale == null ? null : weights.upload(1, sizes.inputScale.length, sizes.inputScale),
-                ShortConv.from(weights, "conv1d", sizes.convolved(), sizes.kernel, silu),
+                inputs,
+                inputScales,
+                List.of(conv.columns(0, inner), conv.columns(inner, keys), conv.columns(inner + keys, keys)),
                 weights.vector("dt_bias", heads),
                 weights.upload(1, heads, Blueprint.rates(weights, heads)),
                 weights.tensor("D", 0, heads, 1),

@@ -3,6 +3,7 @@ package io.nightmill.weights;
 import io.nightmill.tensor.Panels;
 import java.io.EOFException;
 import java.io.IOException;
+import java.io.RandomAccessFile;
 import java.io.UncheckedIOException;
 import java.lang.ref.WeakReference;
 import java.nio.ByteBuffer;
@@ -13,6 +14,7 @@ import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.util.HashMap;
 import java.util.Map;
+import org.jspecify.annotations.Nullable;
 
 /**
  * A file mapped read-only in windows of 1 GiB, as they are asked for and while somebody uses them, or read where a copy is wanted: weights
@@ -24,6 +26,8 @@ final class MappedFile {
     private final Path path;
     private final long size;
     private final Map<Long, WeakReference<MappedByteBuffer>> windows = new HashMap<>();
+    /** Closed once nobody holds this. */
+    private @Nullable RandomAccessFile opened;
 
     MappedFile(Path path) throws IOException {
         this.path = path;
@@ -80,8 +84,12 @@ final class MappedFile {
                 (i, at, into) -> read(offset + i * panelBytes + at, into));
     }
 
-    /** Fills a buffer with the bytes from {@code offset} on, without mapping them. */
+    /** Fills a buffer with the bytes from {@code offset} on, without mapping them. Those with an array are small: the file stays open. */
     private void read(long offset, ByteBuffer into) {
+        if (into.hasArray()) {
+            readFew(offset, into);
+            return;
+        }
         try (FileChannel channel = FileChannel.open(path, StandardOpenOption.READ)) {
             long at = offset;
             while (into.hasRemaining()) {
@@ -91,6 +99,19 @@ final class MappedFile {
                 }
                 at += count;
             }
+        } catch (IOException e) {
+            throw new UncheckedIOException("Cannot read " + path, e);
+        }
+    }
+
+    /** By a file that an interrupted thread does not close, as it would a channel. */
+    private synchronized void readFew(long offset, ByteBuffer into) {
+        try {
+            if (opened == null) {
+                opened = new RandomAccessFile(path.toFile(), "r");
+            }
+            opened.seek(offset);
+            opened.readFully(into.array(), into.arrayOffset() + into.position(), into.remaining());
         } catch (IOException e) {
             throw new UncheckedIOException("Cannot read " + path, e);
         }

@@ -10,6 +10,7 @@ import io.nightmill.tensor.KvType;
 import io.nightmill.tensor.Matrix;
 import io.nightmill.tensor.State;
 import io.nightmill.tensor.Tensor;
+import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
@@ -33,6 +34,7 @@ public final class HostBackend implements Backend {
     private final HostAttention attention;
     private final @Nullable NativeMatmul products;
     private final @Nullable NativeExperts fused;
+    private final ThreadLocal<ByteBuffer> embedded = ThreadLocal.withInitial(() -> ByteBuffer.allocate(0));
     private final ThreadLocal<float[][]> scratch = ThreadLocal.withInitial(() -> new float[3][0]);
     private final PackedWeights packed;
     private final String name;
@@ -165,7 +167,11 @@ public final class HostBackend implements Backend {
     public void embed(Tensor out, Matrix table, int[] ids, float scale) {
         eachRow(ids.length, table.in(), i -> {
             int at = offset(out) + i * out.width();
-            Unpack.row(table, ids[i], values(out), at);
+            // A copy, since a mapped table would come to lie in memory as a whole.
+            if (embedded.get().capacity() < table.rowBytes()) {
+                embedded.set(ByteBuffer.allocate(table.rowBytes()));
+            }
+            Unpack.row(table.copy(ids[i], 1, embedded.get()), 0, values(out), at);
             if (scale != 1) {
                 for (int d = 0; d < table.in(); d++) {
                     values(out)[at + d] *= scale;

@@ -66,10 +66,6 @@ public record Matrix(Format format, int out, int in, Panels panels, int panelRow
 
     /** The rows {@code first .. first + count} as a matrix over the same bytes. */
     public Matrix rows(int first, int count) {
-        if (scales != null && first % scales.blockOut != 0) {
-            throw new IllegalArgumentException("Cannot cut a matrix at row %d: its scales have blocks of %d rows"
-                    .formatted(first, scales.blockOut));
-        }
         if (count == 0 || first / panelRows != (first + count - 1) / panelRows) {
             throw new IllegalArgumentException("Cannot cut rows %d to %d: they cross a panel of %d rows"
                     .formatted(first, first + count, panelRows));
@@ -81,7 +77,9 @@ public record Matrix(Format format, int out, int in, Panels panels, int panelRow
                 i -> panels.get(panel).slice(rowOffset(first), count * rowBytes()),
                 (i, offset, into) -> panels.copy(panel, rowOffset(first) + offset, into));
         Scales cut = null;
-        if (scales != null) {
+        if (scales != null && first % scales.blockOut != 0) {
+            cut = scalesOf(first, count);
+        } else if (scales != null) {
             int perRow = (in + scales.blockIn - 1) / scales.blockIn;
             int from = first / scales.blockOut * perRow;
             int to = (first + count + scales.blockOut - 1) / scales.blockOut * perRow;
