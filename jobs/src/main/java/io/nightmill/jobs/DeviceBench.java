@@ -30,6 +30,9 @@ record DeviceBench(BenchJob.Machine machine, DeviceSpec device) {
         try (found) {
             compare(Format.F32, Products.EXACT, found);
             compare(Format.BF16, Products.EXACT, found);
+            compare(Format.Q8_0, Products.EXACT, found);
+            compare(Format.Q4_0, Products.EXACT, found);
+            compare(Format.Q4_K, Products.EXACT, found);
             compare(Format.BF16, Products.BF16, found);
         }
     }

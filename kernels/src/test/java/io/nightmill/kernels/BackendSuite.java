@@ -28,6 +28,8 @@ import java.util.stream.IntStream;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 
 /** Every operation against the reference, at awkward sizes, with outputs that are NaN before. */
 abstract class BackendSuite {
@@ -158,7 +160,7 @@ abstract class BackendSuite {
                 continue;
             }
             for (int rows : rowCounts()) {
-                for (int size : format.blockValues() > 1 ? new int[] {256, 512} : SIZES) {
+                for (int size : format.blockValues() > 1 ? new int[] {256, 1280} : SIZES) {
                     Matrix w = matrix(format, 37, size);
                     assertSame(
                             format + " [" + rows + ", " + size + "]",
@@ -175,22 +177,26 @@ abstract class BackendSuite {
         }
     }
 
-    @Test
-    void scaledFp8AndPanels() {
-        ByteBuffer bytes = ByteBuffer.allocateDirect(20 * 48);
+    @ParameterizedTest
+    @CsvSource({"48, 16", "160, 32", "1280, 128"})
+    void scaledFp8AndPanels(int in, int block) {
+        ByteBuffer bytes = ByteBuffer.allocateDirect(20 * in);
         for (int i = 0; i < bytes.capacity(); i++) {
             bytes.put(i, (byte) (random.nextInt(256) & 0xbf));
         }
         List<ByteBuffer> panels =
-                List.of(bytes.slice(0, 7 * 48), bytes.slice(7 * 48, 7 * 48), bytes.slice(14 * 48, 6 * 48));
-        Matrix w = new Matrix(Format.F8_E4M3, 20, 48, panels, 7, new Matrix.Scales(random(3 * 3), 8, 16));
-        assertSame(
-                "fp8",
-                5,
-                20,
-                (on, out, in) -> on.matmul(out, 0, in[0], w, null),
-                new float[][] {random(5 * 48)},
-                new int[] {5});
+                List.of(bytes.slice(0, 7 * in), bytes.slice(7 * in, 7 * in), bytes.slice(14 * in, 6 * in));
+        float[] factors = random(3 * ((in + block - 1) / block));
+        Matrix w = new Matrix(Format.F8_E4M3, 20, in, panels, 7, new Matrix.Scales(factors, 8, block));
+        for (int rows : new int[] {1, 5}) {
+            assertSame(
+                    "fp8",
+                    rows,
+                    20,
+                    (on, out, x) -> on.matmul(out, 0, x[0], w, null),
+                    new float[][] {random(rows * in)},
+                    new int[] {rows});
+        }
     }
 
     /** Each row to the expert that is given for it. */

@@ -46,6 +46,8 @@ public final class GpuBackend implements Backend {
     private static final long MOST_PARTIALS = 1 << 26;
     /** Values of packed weights that are float32 at a time: 64 MB. */
     private static final int MOST_WIDENED = 1 << 24;
+    /** Inputs that blocks.cl unpacks together. */
+    private static final int UNPACKED = 32;
     /** Each of the likeliest tokens takes a pass over the row. */
     private static final int MOST_TOP = 256;
 
@@ -440,11 +442,24 @@ public final class GpuBackend implements Backend {
                 launch.groups(panels, tiles, 1).tuned("Tile", 16, 16);
             } else if (wide) {
                 launch.groups(tiles, panels, 1).tuned("Wide", 4, 1);
+            } else if (gpu && inBlocks(w, format)) {
+                launch.groups(panels, tiles, 1).tuned("Blocks", DeviceKernel.GROUP, ProductKernels.SLOTS);
+            } else if (forms == Device.Forms.CPU && inBlocks(w, format)) {
+                launch.groups(tiles, panels, 1).tuned("BlocksWide", 4, 1);
             } else {
                 launch.groups(panels, tiles, ProductKernels.SLOTS);
             }
             device.run(launch);
         });
+    }
+
+    /** Whether blocks.cl unpacks a weight. */
+    private static boolean inBlocks(Matrix w, Format format) {
+        boolean scaled = w.scales() != null && format == w.format();
+        return format != Format.F32
+                && format != Format.BF16
+                && w.in() % UNPACKED == 0
+                && (!scaled || format == Format.F8_E4M3 && w.scales().blockIn() % UNPACKED == 0);
     }
 
     /**
@@ -484,7 +499,14 @@ public final class GpuBackend implements Backend {
                     .set("panelsEach", byExpert ? panelsEach : count);
             shape(widen, w, format);
             part(widen, uploaded, new DeviceWeights.Part(stored, firstOutput, outs, null));
-            device.run(widen.eachOf(Math.multiplyExact(panels, panelValues)));
+            widen.eachOf(Math.multiplyExact(panels, panelValues));
+            if (inBlocks(w, format)) {
+                // An item takes blocks.cl's 32 inputs of one output, or of 16.
+                boolean gpu = forms != Device.Forms.CPU;
+                widen.lanes((long) panels * panelValues / UNPACKED / (gpu ? 1 : 16))
+                        .tuned(gpu ? "Blocks" : "BlocksWide", DeviceKernel.GROUP, 1);
+            }
+            device.run(widen);
             shape(product, w, Format.F32);
             Device.View places = byExpert ? places(units, first, count) : null;
             part(product, uploaded, new DeviceWeights.Part(values, firstOutput, outs, places));

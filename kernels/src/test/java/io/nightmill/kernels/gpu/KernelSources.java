@@ -18,9 +18,10 @@ final class KernelSources {
             Class<? extends DeviceKernel> family = (Class<? extends DeviceKernel>) kernel.get()[0];
             write(folder, Translator.translate(family, (String) kernel.get()[1]));
         }
-        for (String form : List.of("Tile", "MatrixFew", "MatrixMany")) {
+        for (String form : List.of("Tile", "Blocks", "MatrixFew", "MatrixMany")) {
             write(folder, Translator.tuned(ProductKernels.class, "product", form));
         }
+        write(folder, Translator.tuned(ProductKernels.class, "widen", "Blocks"));
     }
 
     private static void write(Path folder, Translator.Source source) throws IOException {
