@@ -77,7 +77,7 @@ abstract class RecurrenceSuite {
         return values;
     }
 
-    private static Tensor tensor(Backend on, int rows, int width, float[] values) {
+    static Tensor tensor(Backend on, int rows, int width, float[] values) {
         Tensor tensor = new Tensor(on.allocate(values.length + 5L), 5, rows, width);
         on.upload(tensor, values);
         return tensor;
@@ -213,7 +213,7 @@ abstract class RecurrenceSuite {
         }
     }
 
-    private static void assertClose(String what, float[] actual, float[] expected) {
+    static void assertClose(String what, float[] actual, float[] expected) {
         double scale = 1;
         for (float value : expected) {
             scale = Math.max(scale, Math.abs(value));

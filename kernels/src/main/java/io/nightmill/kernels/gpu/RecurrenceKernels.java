@@ -347,8 +347,9 @@ final class RecurrenceKernels extends DeviceKernel {
     /** S at the end of a chunk: what is left of it, and its pairs. */
     void fold(int span, int head, int begin, int s, int values, float all) {
         int slot = slot(span);
-        int past = past(span);
-        int offset = first(span) - past;
+        int begun = past(span);
+        int offset = first(span) - begun;
+        int until = begin + chunk;
         int keyHead = head / (heads / keyHeads);
         int foldHead = head / (heads / foldHeads);
         int weighed = decayKind == 1 || decayKind == 4 ? pairs : 0;
@@ -358,8 +359,8 @@ final class RecurrenceKernels extends DeviceKernel {
                 factor = decay[table(head) + chunk * chunk + chunk + pair];
             } else {
                 int mine = begin + pair;
-                factor = mine < past ? state[decays(slot, head) + decayWidth + pair] : 1;
-                for (int p = max(mine + 1, past); p < begin + chunk; p++) {
+                factor = mine < begun ? state[decays(slot, head) + decayWidth + pair] : 1;
+                for (int p = max(mine + 1, begun); p < until; p++) {
                     factor = factor * headDecay(p + offset, head);
                 }
             }
@@ -369,7 +370,7 @@ final class RecurrenceKernels extends DeviceKernel {
         if (decayKind == 4) {
             left = decay[table(head) + chunk * chunk + 2 * chunk];
         }
-        int end = begin + chunk - 1 + offset;
+        int end = until - 1 + offset;
         for (int from = 0; from < keyDim; from += TILE) {
             float a0 = kept(begin, s, end, head, from, left);
             float a1 = kept(begin, s, end, head, from + 1, left);
@@ -381,24 +382,18 @@ final class RecurrenceKernels extends DeviceKernel {
             float a7 = kept(begin, s, end, head, from + 7, left);
             for (int pair = 0; pair < pairs; pair++) {
                 float u = state[values + pair * valueDim];
+                int past = begin + pair / writes < begun ? begun : 0;
                 int token = begin + pair / writes + offset;
-                int old = begin + pair / writes < past ? past : 0;
                 int at = ((token * writes + pair % writes) * foldHeads + foldHead) * keyDim;
-                a0 = fma(pairKey(old, begin + chunk, offset, at, stored(slot, keyHead, 0, pair), head, from), u, a0);
-                a1 = fma(
-                        pairKey(old, begin + chunk, offset, at, stored(slot, keyHead, 0, pair), head, from + 1), u, a1);
-                a2 = fma(
-                        pairKey(old, begin + chunk, offset, at, stored(slot, keyHead, 0, pair), head, from + 2), u, a2);
-                a3 = fma(
-                        pairKey(old, begin + chunk, offset, at, stored(slot, keyHead, 0, pair), head, from + 3), u, a3);
-                a4 = fma(
-                        pairKey(old, begin + chunk, offset, at, stored(slot, keyHead, 0, pair), head, from + 4), u, a4);
-                a5 = fma(
-                        pairKey(old, begin + chunk, offset, at, stored(slot, keyHead, 0, pair), head, from + 5), u, a5);
-                a6 = fma(
-                        pairKey(old, begin + chunk, offset, at, stored(slot, keyHead, 0, pair), head, from + 6), u, a6);
-                a7 = fma(
-                        pairKey(old, begin + chunk, offset, at, stored(slot, keyHead, 0, pair), head, from + 7), u, a7);
+                int storedAt = stored(slot, keyHead, 0, pair);
+                a0 = fma(pairKey(past, until, offset, at, storedAt, head, from), u, a0);
+                a1 = fma(pairKey(past, until, offset, at, storedAt, head, from + 1), u, a1);
+                a2 = fma(pairKey(past, until, offset, at, storedAt, head, from + 2), u, a2);
+                a3 = fma(pairKey(past, until, offset, at, storedAt, head, from + 3), u, a3);
+                a4 = fma(pairKey(past, until, offset, at, storedAt, head, from + 4), u, a4);
+                a5 = fma(pairKey(past, until, offset, at, storedAt, head, from + 5), u, a5);
+                a6 = fma(pairKey(past, until, offset, at, storedAt, head, from + 6), u, a6);
+                a7 = fma(pairKey(past, until, offset, at, storedAt, head, from + 7), u, a7);
             }
             put(s, from, a0);
             put(s, from + 1, a1);
