@@ -64,18 +64,29 @@ public record Matrix(Format format, int out, int in, Panels panels, int panelRow
         return row % panelRows * rowBytes();
     }
 
-    /** The rows {@code first .. first + count} as a matrix over the same bytes. */
+    /** The rows {@code first .. first + count} as a matrix over the same bytes, or over a copy where they cross a panel. */
     public Matrix rows(int first, int count) {
-        if (count == 0 || first / panelRows != (first + count - 1) / panelRows) {
-            throw new IllegalArgumentException("Cannot cut rows %d to %d: they cross a panel of %d rows"
-                    .formatted(first, first + count, panelRows));
+        if (first < 0 || count < 1 || first + count > out) {
+            throw new IllegalArgumentException("Cannot cut rows %d to %d of %d".formatted(first, first + count, out));
         }
         int panel = first / panelRows;
-        Panels bytes = Panels.onDemand(
-                1,
-                count * (long) rowBytes(),
-                i -> panels.get(panel).slice(rowOffset(first), count * rowBytes()),
-                (i, offset, into) -> panels.copy(panel, rowOffset(first) + offset, into));
+        boolean whole = panel == (first + count - 1) / panelRows;
+        long size = count * (long) rowBytes();
+        Panels bytes = whole
+                ? Panels.onDemand(
+                        1,
+                        size,
+                        i -> panels.get(panel).slice(rowOffset(first), (int) size),
+                        (i, offset, into) -> panels.copy(panel, rowOffset(first) + offset, into))
+                : Panels.onDemand(
+                        1,
+                        size,
+                        i -> {
+                            ByteBuffer copied = ByteBuffer.allocateDirect(Math.toIntExact(size));
+                            copy(first, count, copied);
+                            return copied;
+                        },
+                        (i, offset, into) -> copy(first + offset / rowBytes(), into.remaining() / rowBytes(), into));
         Scales cut = null;
         if (scales != null && first % scales.blockOut != 0) {
             cut = scalesOf(first, count);

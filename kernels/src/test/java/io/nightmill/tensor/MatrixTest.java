@@ -1,6 +1,7 @@
 package io.nightmill.tensor;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.nightmill.kernels.Unpack;
 import java.nio.ByteBuffer;
@@ -46,6 +47,24 @@ class MatrixTest {
                 }
             }
         }
+    }
+
+    /** Rows that are cut are the same rows, in one panel or in several, at the edge of blocks of factors or within them, and so are copies of them. */
+    @Test
+    void cutsRowsAcrossPanelsAndFactors() {
+        float[] factors = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12};
+        Matrix m = matrix(Format.F8_E4M3, new Matrix.Scales(factors, 3, 5));
+        for (int first = 0; first < OUT; first++) {
+            for (int count = 1; count <= OUT - first; count++) {
+                Matrix cut = m.rows(first, count);
+                Matrix last = cut.copy(count - 1, 1, ByteBuffer.allocateDirect(m.rowBytes()));
+                for (int n = 0; n < count; n++) {
+                    assertThat(row(cut, n)).isEqualTo(row(m, first + n));
+                }
+                assertThat(row(last, 0)).isEqualTo(row(m, first + count - 1));
+            }
+        }
+        assertThatThrownBy(() -> m.rows(3, OUT)).isInstanceOf(IllegalArgumentException.class);
     }
 
     @Test
