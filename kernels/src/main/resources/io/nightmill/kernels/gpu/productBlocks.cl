@@ -11,27 +11,16 @@ __kernel __attribute__((reqd_work_group_size(64, 4, 1))) void productBlocks(PARA
   int slot = get_local_id(1);
   int panel = get_group_id(0);
   int output = panel * 64 + lane;
-  int perWeight = (rows + 7) / 8;
-  int number = get_group_id(1);
-  Tile tile = tileOf(grouping == 2 ? number % perWeight : number, 8, rows, grouping == 1 ? tiles + tiles_at : 0, 0);
-  tile.weight = grouping == 2 ? number / perWeight : tile.weight;
-  int place = placed ? (placeOf + placeOf_at)[tile.weight] : tile.weight;
+  Tile tile = tileOf(get_group_id(1), 8, rows, grouping, tiles + tiles_at, placed ? placeOf + placeOf_at : 0);
   int first = tile.first;
   int count = tile.end - first;
-  if (place < 0 || count <= 0) {
+  if (tile.place < 0 || count <= 0) {
     return;
   }
   int blocks = (in + blockValues - 1) / blockValues;
-  __global const int *mine = w + w_at + ((long)place * ((outs + 63) / 64) + panel) * blocks * blockWords * 64 + lane;
+  __global const int *mine = w + w_at + ((long)tile.place * ((outs + 63) / 64) + panel) * blocks * blockWords * 64 + lane;
   __global const float *factors = scaleRows ? scales + scales_at + tile.weight * scalesAt : 0;
-  __global const float *x0 = x + x_at + (long)first * xWidth + tile.weight * xStep;
-  __global const float *x1 = x0 + min(1, count - 1) * xWidth;
-  __global const float *x2 = x0 + min(2, count - 1) * xWidth;
-  __global const float *x3 = x0 + min(3, count - 1) * xWidth;
-  __global const float *x4 = x0 + min(4, count - 1) * xWidth;
-  __global const float *x5 = x0 + min(5, count - 1) * xWidth;
-  __global const float *x6 = x0 + min(6, count - 1) * xWidth;
-  __global const float *x7 = x0 + min(7, count - 1) * xWidth;
+  EIGHT_ROWS(x + x_at + (long)first * xWidth + tile.weight * xStep, xWidth, count);
   int slices = (in + slice - 1) / slice;
   float lower = 0;
   float upper = 0;

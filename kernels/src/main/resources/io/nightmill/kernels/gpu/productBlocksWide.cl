@@ -4,49 +4,26 @@
 #define LANES 16
 #include "blocks.cl"
 #include "tile.cl"
+#include "wide.cl"
 
-#define FMA(a, r, v, k) a = fma(v, (float16)(r[k]), a)
 #define UNPACK(v, k)                                                                                                   \
   unpack(format, mine + (k) / blockValues * blockWords * 64, blockValues == 256 ? (k) % 256 / 32 : 0,                  \
          scaleOf(factors, firstOutput + output, allOuts, in, k, scaleRows, scaleColumns), v)
 
-static void put(__global float *to, float16 value, const __global float *shift, int left) {
-  if (left >= 16) {
-    vstore16(shift ? value + vload16(0, shift) : value, 0, to);
-  } else {
-    float values[16];
-    vstore16(value, 0, values);
-    for (int i = 0; i < left; i++) {
-      to[i] = shift ? values[i] + shift[i] : values[i];
-    }
-  }
-}
-
 __kernel void productBlocksWide(PARAMETERS) {
   int panel = get_group_id(1);
   int output = panel * 64 + get_local_id(0) * 16;
-  int perWeight = (rows + 7) / 8;
-  int number = get_group_id(0);
-  Tile tile = tileOf(grouping == 2 ? number % perWeight : number, 8, rows, grouping == 1 ? tiles + tiles_at : 0, 0);
-  tile.weight = grouping == 2 ? number / perWeight : tile.weight;
-  int place = placed ? (placeOf + placeOf_at)[tile.weight] : tile.weight;
+  Tile tile = tileOf(get_group_id(0), 8, rows, grouping, tiles + tiles_at, placed ? placeOf + placeOf_at : 0);
   int first = tile.first;
   int count = tile.end - first;
   int left = outs - output;
-  if (place < 0 || count <= 0 || left <= 0) {
+  if (tile.place < 0 || count <= 0 || left <= 0) {
     return;
   }
   int blocks = (in + blockValues - 1) / blockValues;
-  const __global int *mine = w + w_at + ((long)place * ((outs + 63) / 64) + panel) * blocks * blockWords * 64 + get_local_id(0) * 16;
+  const __global int *mine = w + w_at + ((long)tile.place * ((outs + 63) / 64) + panel) * blocks * blockWords * 64 + get_local_id(0) * 16;
   const __global float *factors = scaleRows ? scales + scales_at + tile.weight * scalesAt : 0;
-  const __global float *x0 = x + x_at + (long)first * xWidth + tile.weight * xStep;
-  const __global float *x1 = x0 + min(1, count - 1) * xWidth;
-  const __global float *x2 = x0 + min(2, count - 1) * xWidth;
-  const __global float *x3 = x0 + min(3, count - 1) * xWidth;
-  const __global float *x4 = x0 + min(4, count - 1) * xWidth;
-  const __global float *x5 = x0 + min(5, count - 1) * xWidth;
-  const __global float *x6 = x0 + min(6, count - 1) * xWidth;
-  const __global float *x7 = x0 + min(7, count - 1) * xWidth;
+  EIGHT_ROWS(x + x_at + (long)first * xWidth + tile.weight * xStep, xWidth, count);
   float16 t0 = 0, t1 = 0, t2 = 0, t3 = 0, t4 = 0, t5 = 0, t6 = 0, t7 = 0;
   int from = 0;
   for (; count == 1 && from + 4 * slice <= in; from += 4 * slice) {
@@ -78,8 +55,7 @@ __kernel void productBlocksWide(PARAMETERS) {
         }
       } else {
         for (int t = 0; t < 32; t++) {
-          FMA(a0, x0, v[t], k + t); FMA(a1, x1, v[t], k + t); FMA(a2, x2, v[t], k + t); FMA(a3, x3, v[t], k + t);
-          FMA(a4, x4, v[t], k + t); FMA(a5, x5, v[t], k + t); FMA(a6, x6, v[t], k + t); FMA(a7, x7, v[t], k + t);
+          EIGHT(v[t], k + t);
         }
       }
     }

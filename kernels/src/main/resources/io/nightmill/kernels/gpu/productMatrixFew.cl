@@ -9,7 +9,7 @@ __kernel __attribute__((reqd_work_group_size(256, 1, 1))) void productMatrixFew(
   int warp = item / 32;
   int g = item % 32 / 4;
   int t = item % 4;
-  Tile tile = tileOf(get_group_id(1), 32, rows, grouping == 1 ? tiles + tiles_at : 0, placed ? placeOf + placeOf_at : 0);
+  Tile tile = tileOf(get_group_id(1), 32, rows, grouping, tiles + tiles_at, placed ? placeOf + placeOf_at : 0);
   int first = tile.first;
   int count = tile.end - first;
   if (tile.place < 0 || count <= 0) {

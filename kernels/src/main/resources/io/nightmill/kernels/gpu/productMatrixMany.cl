@@ -33,7 +33,7 @@ __kernel __attribute__((reqd_work_group_size(256, 1, 1))) void productMatrixMany
   int t = item % 4;
   int myPanel = item / 32 % 2;
   int myRows = item / 64 * 32;
-  Tile tile = tileOf(get_group_id(1), 128, rows, grouping == 1 ? tiles + tiles_at : 0, placed ? placeOf + placeOf_at : 0);
+  Tile tile = tileOf(get_group_id(1), 128, rows, grouping, tiles + tiles_at, placed ? placeOf + placeOf_at : 0);
   int first = tile.first;
   int end = tile.end;
   if (tile.place < 0 || first >= end) {

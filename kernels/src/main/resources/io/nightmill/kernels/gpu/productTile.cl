@@ -12,7 +12,7 @@ __kernel void productTile(PARAMETERS) {
   __local float rowsOf[STEP * ROW_STRIDE];
   __local float outputsOf[STEP * 64];
   int item = get_local_id(1) * 16 + get_local_id(0);
-  Tile tile = tileOf(get_group_id(1), ROWS, rows, grouping == 1 ? tiles + tiles_at : 0, placed ? placeOf + placeOf_at : 0);
+  Tile tile = tileOf(get_group_id(1), ROWS, rows, grouping, tiles + tiles_at, placed ? placeOf + placeOf_at : 0);
   int first = tile.first;
   int end = tile.end;
   if (tile.place < 0 || first >= end) {

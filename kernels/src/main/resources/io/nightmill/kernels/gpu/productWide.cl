@@ -1,14 +1,13 @@
 // ProductKernels.product for CPUs: a work-item holds 16 outputs of 8 rows in vectors, since PoCL makes vectors of loops over
 // work-items only where the loop inside is gone. float32 and bfloat16 weights. The same slices, added in the same order.
 
+#include "tile.cl"
+#include "wide.cl"
+
 #define WEIGHTS(at, k) as_float16(vload16(0, panel + (k) * 64 + (at)))
 #define WORDS(at, k) vload16(0, panel + (k) / 2 * 64 + (at))
 #define EVEN(word) as_float16((word) << 16)
 #define ODD(word) as_float16((word) & (int)0xffff0000)
-#define FMA(a, r, v, k) a = fma(v, (float16)(r[k]), a)
-#define EIGHT(v, k)                                                                                                    \
-  FMA(a0, x0, v, k); FMA(a1, x1, v, k); FMA(a2, x2, v, k); FMA(a3, x3, v, k);                                          \
-  FMA(a4, x4, v, k); FMA(a5, x5, v, k); FMA(a6, x6, v, k); FMA(a7, x7, v, k)
 
 // One row at an input of the panel's 64 outputs, or at two of bfloat16.
 #define FLOATS(a, b, c, d, k)                                                                                          \
@@ -20,49 +19,20 @@
     PAIR(a, p0, k); PAIR(b, p1, k); PAIR(c, p2, k); PAIR(d, p3, k);                                                    \
   }
 
-static void put(__global float *to, float16 value, const __global float *shift, int left) {
-  if (left >= 16) {
-    vstore16(shift ? value + vload16(0, shift) : value, 0, to);
-  } else {
-    float values[16];
-    vstore16(value, 0, values);
-    for (int i = 0; i < left; i++) {
-      to[i] = shift ? values[i] + shift[i] : values[i];
-    }
-  }
-}
-
 __kernel void productWide(PARAMETERS) {
   // Groups that follow each other read the same panel: it stays in a core's cache.
-  int tile = get_group_id(0);
+  Tile tile = tileOf(get_group_id(0), 8, rows, grouping, tiles + tiles_at, placed ? placeOf + placeOf_at : 0);
   int output = get_group_id(1) * 64 + get_local_id(0) * 16;
-  int perWeight = (rows + 7) / 8;
-  int weight = grouping == 2 ? tile / perWeight : 0;
-  int first = grouping == 2 ? tile % perWeight * 8 : tile * 8;
-  int count = min(8, rows - first);
-  if (grouping == 1) {
-    __global const int *entry = tiles + tiles_at + 3 * tile;
-    weight = entry[0];
-    first = entry[1];
-    count = entry[2];
-  }
-  int place = placed ? (placeOf + placeOf_at)[weight] : weight;
-  if (place < 0) {
+  int count = tile.end - tile.first;
+  if (tile.place < 0) {
     return;
   }
   int panels = (outs + 63) / 64;
   int words = (in + blockValues - 1) / blockValues;
-  const __global int *panel = w + w_at + (place * panels + (int)get_group_id(1)) * words * 64 + get_local_id(0) * 16;
-  const __global float *x0 = x + x_at + first * xWidth + weight * xStep;
-  const __global float *x1 = x0 + min(1, count - 1) * xWidth;
-  const __global float *x2 = x0 + min(2, count - 1) * xWidth;
-  const __global float *x3 = x0 + min(3, count - 1) * xWidth;
-  const __global float *x4 = x0 + min(4, count - 1) * xWidth;
-  const __global float *x5 = x0 + min(5, count - 1) * xWidth;
-  const __global float *x6 = x0 + min(6, count - 1) * xWidth;
-  const __global float *x7 = x0 + min(7, count - 1) * xWidth;
-  const __global float *shift = has ? bias + bias_at + weight * allOuts + firstOutput + output : 0;
-  __global float *to = out + out_at + (long)first * outWidth + column + weight * outStep + firstOutput + output;
+  const __global int *panel = w + w_at + (tile.place * panels + (int)get_group_id(1)) * words * 64 + get_local_id(0) * 16;
+  EIGHT_ROWS(x + x_at + tile.first * xWidth + tile.weight * xStep, xWidth, count);
+  const __global float *shift = has ? bias + bias_at + tile.weight * allOuts + firstOutput + output : 0;
+  __global float *to = out + out_at + (long)tile.first * outWidth + column + tile.weight * outStep + firstOutput + output;
   int left = outs - output;
   float16 t0 = 0, t1 = 0, t2 = 0, t3 = 0, t4 = 0, t5 = 0, t6 = 0, t7 = 0;
   if (count == 1 && get_local_id(0) == 0) {
