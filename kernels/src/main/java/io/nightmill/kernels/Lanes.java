@@ -65,18 +65,17 @@ interface Lanes {
     /**
      * Codes of four bits to bytes of sixteen outputs, see {@link NativeCodes}.
      *
-     * @param at of the first of {@code groups} groups of inputs
+     * @param at of the block
      * @param lines which 64 bytes of {@code out} each four inputs go to, from {@code first} on
      */
     default void widenCodes(ByteBuffer packed, int at, int groups, ByteBuffer out, int[] lines, int first) {
-        for (int i = 0; i < 4 * groups; i++) {
-            int group = at + i / 4 * NativeCodes.GROUP_BYTES;
+        for (int g = 0; g < groups; g++) {
             for (int lane = 0; lane < 16; lane++) {
-                int multiplier = packed.getShort(group + 4 * lane);
-                int word = packed.getInt(group + 64 + i % 4 * 64 + 4 * lane);
-                for (int q = 0; q < 8; q++) {
-                    int code = word << 28 - NativeCodes.shift(q) >> 28;
-                    out.put(64 * lines[first + 2 * i + q / 4] + 4 * lane + q % 4, NativeCodes.toByte(code, multiplier));
+                int scale = packed.get(at + NativeCodes.pair(g) + 4 * lane + (g & 1)) & 0xff;
+                for (int k = 0; k < NativeCodes.GROUP; k++) {
+                    int word = packed.getInt(at + NativeCodes.group(g) + k / 8 * 64 + 4 * lane);
+                    int code = word >>> NativeCodes.shift(k % 8) & 15;
+                    out.put(64 * lines[first + 8 * g + k / 4] + 4 * lane + k % 4, NativeCodes.toByte(code, scale));
                 }
             }
         }

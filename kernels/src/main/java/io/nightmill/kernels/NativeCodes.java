@@ -3,6 +3,7 @@ package io.nightmill.kernels;
 import io.nightmill.kernels.NativeMatmul.Context;
 import io.nightmill.tensor.Matrix;
 import java.nio.ByteBuffer;
+import java.util.Arrays;
 import org.bytedeco.dnnl.dnnl_memory;
 import org.bytedeco.dnnl.memory;
 import org.bytedeco.javacpp.BytePointer;
@@ -10,15 +11,17 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * Some outputs of a weight as codes of four bits, in the order of oneDNN's layout. Before a product they become bytes there, in a
- * thread's own memory: {@code round(code * multiplier / 128)}, the multiplier being what a group's step is of its output's factor.
+ * thread's own memory: {@code (code - zero) * multiplier}, with a zero and a multiplier, of four bits too, for each 32 inputs of an
+ * output. A byte is a 120th of what the output's widest group needs, so nothing is rounded twice.
  */
 final class NativeCodes implements NativeMatmul.Values {
-    /** Inputs that share a step. */
+    /** Inputs that share a zero and a multiplier. */
     static final int GROUP = PackedWeights.GROUP;
 
     private static final int LANES = NativeShape.LANES;
-    /** Multipliers of a group's sixteen outputs, each twice, and the codes of eight inputs to a word. */
-    static final int GROUP_BYTES = 4 * LANES + GROUP / 2 * LANES;
+    private static final int LINE = 4 * LANES;
+    /** The largest multiplier: eight steps of it fit into a byte. */
+    private static final int LARGEST = 15;
 
     private final Lanes lanes;
     private final NativeShape shape;
@@ -29,13 +32,13 @@ final class NativeCodes implements NativeMatmul.Values {
     /**
      * @param rows the outputs, {@code shape.columns}
      * @param bytes room for as many bytes
-     * @param scales where the outputs' factors go, from {@code first} on
+     * @param factors where the outputs' factors go, from {@code first} on
      */
     NativeCodes(
             Matrix rows,
             NativeShape shape,
             ByteBuffer bytes,
-            float[] scales,
+            float[] factors,
             int first,
             NativeMemory memory,
             Context context,
@@ -43,25 +46,26 @@ final class NativeCodes implements NativeMatmul.Values {
         this.lanes = lanes;
         this.shape = shape;
         int groups = shape.in / GROUP;
-        this.packed = memory.allocate((shape.columns + LANES - 1) / LANES * groups * GROUP_BYTES);
+        this.packed = memory.allocate((shape.columns + LANES - 1) / LANES * blockBytes(groups));
         float[] row = new float[shape.in];
-        byte[] codes = new byte[shape.in];
-        float[] steps = new float[groups];
+        byte[] codes = new byte[GROUP];
         for (int n = 0; n < shape.columns; n++) {
             Unpack.row(rows, n, row, 0);
-            float largest = 0;
+            float factor = 0;
             for (int g = 0; g < groups; g++) {
-                steps[g] = PackedWeights.round(row, g * GROUP, codes);
-                largest = Math.max(largest, Math.abs(steps[g]));
+                factor = Math.max(factor, unit(row, g * GROUP));
             }
-            // Eight steps of the largest group are the largest byte.
-            float factor = largest * 8 / 127;
-            scales[first + n] = factor;
+            factors[first + n] = factor;
+            int block = n / LANES * blockBytes(groups) + 4 * (n % LANES);
             for (int g = 0; g < groups; g++) {
-                int multiplier = factor == 0 ? 0 : Math.round(128 * steps[g] / factor);
-                put(n, g, multiplier, codes);
-                for (int k = g * GROUP; k < (g + 1) * GROUP; k++) {
-                    bytes.put(n * shape.in + k, toByte(codes[k] - 8, multiplier));
+                int scale = round(row, g * GROUP, factor, codes);
+                int header = block + pair(g);
+                int both = packed.getInt(header) | (scale << 16 | scale) << 8 * (g & 1);
+                packed.putInt(header, both);
+                for (int k = 0; k < GROUP; k++) {
+                    bytes.put(n * shape.in + g * GROUP + k, toByte(codes[k], scale));
+                    int at = block + group(g) + k / 8 * LINE;
+                    packed.putInt(at, packed.getInt(at) | codes[k] << shift(k % 8));
                 }
             }
         }
@@ -72,27 +76,87 @@ final class NativeCodes implements NativeMatmul.Values {
         behind.put(0, tile.bytes, shape.valueBytes(), behind.capacity());
     }
 
-    static byte toByte(int code, int multiplier) {
-        return (byte) (code * multiplier + 64 >> 7);
+    /** Bytes of sixteen outputs. */
+    static int blockBytes(int groups) {
+        return (groups + 1) / 2 * LINE + groups * GROUP / 8 * LINE;
+    }
+
+    /** Where a block has the line of the scales of group {@code g} and its neighbour: 16 bits of each output, twice. */
+    static int pair(int g) {
+        return g / 2 * (1 + GROUP / 4) * LINE;
+    }
+
+    /** Where a block has the first of the group's lines, each of eight inputs. */
+    static int group(int g) {
+        return pair(g) + LINE + (g & 1) * GROUP / 8 * LINE;
+    }
+
+    /** Where a word has the input's code: the low halves of its bytes make a line of the layout, the high ones the next. */
+    static int shift(int input) {
+        return (input & 3) * 8 + (input & 4);
+    }
+
+    /** @param scale the multiplier in the low four bits, the zero in the next */
+    static byte toByte(int code, int scale) {
+        return (byte) ((code - (scale >> 4)) * (scale & 15));
+    }
+
+    /** What a byte of 1 has to mean at least, so that a group's values come to multipliers and bytes that there are. */
+    static float unit(float[] x, int from) {
+        float least = 0;
+        float most = 0;
+        for (int i = from; i < from + GROUP; i++) {
+            least = Math.min(least, x[i]);
+            most = Math.max(most, x[i]);
+        }
+        return Math.max((most - least) / (15 * LARGEST), Math.max(most, -least) / 120);
     }
 
     /**
-     * The nibbles of a word, from the lowest: inputs 0, 1, 4, 5, 2, 3, 6, 7. Each half's nibbles become a vector's shorts together.
+     * Rounds a group to the multiplier and the zero that leave the least squared error: the multiplier is about the group's range in
+     * fifteen steps, and the zero puts the range in the middle of the codes.
+     *
+     * @param unit what a byte of 1 means
+     * @return the scale, see {@link #toByte}
      */
-    static int shift(int input) {
-        return (input & 1) * 4 + (input & 4) * 2 + (input & 2) * 8;
+    static int round(float[] x, int from, float unit, byte[] codes) {
+        if (unit == 0) {
+            Arrays.fill(codes, (byte) 0);
+            return 0;
+        }
+        float least = 0;
+        float most = 0;
+        for (int i = from; i < from + GROUP; i++) {
+            least = Math.min(least, x[i]);
+            most = Math.max(most, x[i]);
+        }
+        int about = (int) ((most - least) / 15 / unit);
+        int best = 0;
+        float error = Float.POSITIVE_INFINITY;
+        for (int tried = 0; tried < 6; tried++) {
+            int multiplier = Math.max(1, Math.min(LARGEST, about - 1 + tried / 2));
+            float step = multiplier * unit;
+            int middle = (int) Math.floor((7.5f * step - (least + most) / 2) / step) + tried % 2;
+            // Codes 0 and 15 have to fit into a byte.
+            int zero = Math.max(15 - 127 / multiplier, Math.min(Math.min(15, 128 / multiplier), Math.max(0, middle)));
+            float left = 0;
+            for (int i = from; i < from + GROUP; i++) {
+                float off = x[i] - (code(x[i], step, zero) - zero) * step;
+                left += off * off;
+            }
+            if (left < error) {
+                error = left;
+                best = zero << 4 | multiplier;
+            }
+        }
+        for (int k = 0; k < GROUP; k++) {
+            codes[k] = (byte) code(x[from + k], (best & 15) * unit, best >> 4);
+        }
+        return best;
     }
 
-    private void put(int n, int g, int multiplier, byte[] codes) {
-        int at = (n / LANES * (shape.in / GROUP) + g) * GROUP_BYTES + 4 * (n % LANES);
-        packed.putInt(at, multiplier << 16 | multiplier & 0xffff);
-        for (int j = 0; j < GROUP / 8; j++) {
-            int word = 0;
-            for (int q = 0; q < 8; q++) {
-                word |= (codes[g * GROUP + 8 * j + q] - 8 & 15) << shift(q);
-            }
-            packed.putInt(at + 4 * LANES * (j + 1), word);
-        }
+    private static int code(float x, float step, int zero) {
+        return Math.max(0, Math.min(15, (int) (x / step + (zero + 0.5f))));
     }
 
     @Override
@@ -100,9 +164,16 @@ final class NativeCodes implements NativeMatmul.Values {
         Tile tile = context.tile(shape);
         if (tile.holds != this) {
             int groups = shape.in / GROUP;
+            int block = blockBytes(groups);
             int[] lines = shape.lines();
-            for (int b = 0; b < lines.length / (shape.in / 4); b++) {
-                lanes.widenCodes(packed, b * groups * GROUP_BYTES, groups, tile.bytes, lines, b * (shape.in / 4));
+            int blocks = packed.capacity() / block;
+            int atOnce = Math.max(1, Ahead.BYTES / block);
+            for (int from = 0; from < blocks; from += atOnce) {
+                int to = Math.min(blocks, from + atOnce);
+                Ahead.read(packed, from * block, (to - from) * block);
+                for (int b = from; b < to; b++) {
+                    lanes.widenCodes(packed, b * block, groups, tile.bytes, lines, b * (shape.in / 4));
+                }
             }
             tile.bytes.put(shape.valueBytes(), behind, 0, behind.capacity());
             tile.holds = this;

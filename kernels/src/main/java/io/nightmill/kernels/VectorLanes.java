@@ -400,23 +400,64 @@ final class VectorLanes extends VectorPages {
             super.widenCodes(packed, at, groups, out, lines, first);
             return;
         }
-        for (int i = 0; i < 4 * groups; i++) {
-            int group = at + (i >> 2) * NativeCodes.GROUP_BYTES;
-            ShortVector factor = ShortVector.fromByteBuffer(SHORTS, packed, group, LE);
-            ShortVector codes = ShortVector.fromByteBuffer(SHORTS, packed, group + 64 + (i & 3) * 64, LE);
-            // Four nibbles of each short: the first two make a line's bytes, the others the next one's.
-            ShortVector a = codes.lanewise(VectorOperators.LSHL, 12).lanewise(VectorOperators.ASHR, 12);
-            ShortVector b = codes.lanewise(VectorOperators.LSHL, 8).lanewise(VectorOperators.ASHR, 12);
-            ShortVector c = codes.lanewise(VectorOperators.LSHL, 4).lanewise(VectorOperators.ASHR, 12);
-            ShortVector d = codes.lanewise(VectorOperators.ASHR, 12);
-            a = a.mul(factor).add((short) 64).lanewise(VectorOperators.ASHR, 7);
-            b = b.mul(factor).add((short) 64).lanewise(VectorOperators.ASHR, 7);
-            c = c.mul(factor).add((short) 64).lanewise(VectorOperators.ASHR, 7);
-            d = d.mul(factor).add((short) 64).lanewise(VectorOperators.ASHR, 7);
-            ShortVector ab = a.and((short) 0xff).or(b.lanewise(VectorOperators.LSHL, 8));
-            ShortVector cd = c.and((short) 0xff).or(d.lanewise(VectorOperators.LSHL, 8));
-            ab.intoByteBuffer(out, 64 * lines[first + 2 * i], LE);
-            cd.intoByteBuffer(out, 64 * lines[first + 2 * i + 1], LE);
+        for (int g = 0; g < groups; g++) {
+            ShortVector scales = ShortVector.fromByteBuffer(SHORTS, packed, at + NativeCodes.pair(g), LE)
+                    .lanewise(VectorOperators.LSHR, 8 * (g & 1));
+            // A short has two inputs' codes in its bytes. With 128 more, what becomes of each is positive and stays in
+            // its byte.
+            ShortVector factor = scales.and((short) 15);
+            ShortVector zero = scales.lanewise(VectorOperators.LSHR, 4).and((short) 15);
+            ShortVector more = zero.mul(factor).neg().add((short) 128).mul((short) 0x101);
+            int from = at + NativeCodes.group(g);
+            int to = first + 8 * g;
+            ShortVector a = ShortVector.fromByteBuffer(SHORTS, packed, from, LE);
+            ShortVector b = ShortVector.fromByteBuffer(SHORTS, packed, from + 64, LE);
+            ShortVector c = ShortVector.fromByteBuffer(SHORTS, packed, from + 128, LE);
+            ShortVector d = ShortVector.fromByteBuffer(SHORTS, packed, from + 192, LE);
+            a.and((short) 0xf0f)
+                    .mul(factor)
+                    .add(more)
+                    .lanewise(VectorOperators.XOR, (short) 0x8080)
+                    .intoByteBuffer(out, 64 * lines[to], LE);
+            a = a.lanewise(VectorOperators.LSHR, 4);
+            a.and((short) 0xf0f)
+                    .mul(factor)
+                    .add(more)
+                    .lanewise(VectorOperators.XOR, (short) 0x8080)
+                    .intoByteBuffer(out, 64 * lines[to + 1], LE);
+            b.and((short) 0xf0f)
+                    .mul(factor)
+                    .add(more)
+                    .lanewise(VectorOperators.XOR, (short) 0x8080)
+                    .intoByteBuffer(out, 64 * lines[to + 2], LE);
+            b = b.lanewise(VectorOperators.LSHR, 4);
+            b.and((short) 0xf0f)
+                    .mul(factor)
+                    .add(more)
+                    .lanewise(VectorOperators.XOR, (short) 0x8080)
+                    .intoByteBuffer(out, 64 * lines[to + 3], LE);
+            c.and((short) 0xf0f)
+                    .mul(factor)
+                    .add(more)
+                    .lanewise(VectorOperators.XOR, (short) 0x8080)
+                    .intoByteBuffer(out, 64 * lines[to + 4], LE);
+            c = c.lanewise(VectorOperators.LSHR, 4);
+            c.and((short) 0xf0f)
+                    .mul(factor)
+                    .add(more)
+                    .lanewise(VectorOperators.XOR, (short) 0x8080)
+                    .intoByteBuffer(out, 64 * lines[to + 5], LE);
+            d.and((short) 0xf0f)
+                    .mul(factor)
+                    .add(more)
+                    .lanewise(VectorOperators.XOR, (short) 0x8080)
+                    .intoByteBuffer(out, 64 * lines[to + 6], LE);
+            d = d.lanewise(VectorOperators.LSHR, 4);
+            d.and((short) 0xf0f)
+                    .mul(factor)
+                    .add(more)
+                    .lanewise(VectorOperators.XOR, (short) 0x8080)
+                    .intoByteBuffer(out, 64 * lines[to + 7], LE);
         }
     }
 

@@ -18,6 +18,7 @@ import java.util.Random;
 import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.EnumSource;
 
 class NativeMatmulTest {
@@ -96,23 +97,20 @@ class NativeMatmulTest {
         in = 352;
         Matrix w = weights();
         float[] values = new float[OUT * in];
-        byte[] codes = new byte[in];
+        byte[] codes = new byte[32];
+        int scale = 0;
+        float[] row = new float[in];
         for (int n = 0; n < OUT; n++) {
-            float[] row = new float[in];
             Unpack.row(w, n, row, 0);
-            float[] steps = new float[in / 32];
-            float largest = 0;
-            for (int g = 0; g < steps.length; g++) {
-                steps[g] = PackedWeights.round(row, 32 * g, codes);
-                largest = Math.max(largest, Math.abs(steps[g]));
+            float factor = 0;
+            for (int from = 0; from < in; from += 32) {
+                factor = Math.max(factor, NativeCodes.unit(row, from));
             }
-            float factor = largest * 8 / 127;
             for (int k = 0; k < in; k++) {
-                double multiplier = Math.rint(128 * steps[k / 32] / factor);
-                values[n * in + k] = (float) (factor * Math.floor((codes[k] - 8) * multiplier / 128 + 0.5));
-                // The byte is within half of itself of what the code means, and the code within half a step of the
-                // weight.
-                assertThat(values[n * in + k]).isCloseTo(row[k], within(Math.abs(steps[k / 32]) * 1.2f + factor));
+                if (k % 32 == 0) {
+                    scale = NativeCodes.round(row, k, factor, codes);
+                }
+                values[n * in + k] = NativeCodes.toByte(codes[k % 32], scale) * factor;
             }
         }
         float[] x = exact(70 * in);
@@ -123,28 +121,69 @@ class NativeMatmulTest {
         }
     }
 
-    @Test
-    void vectorsWidenCodesLikeTheirDefinition() {
-        int groups = 5;
-        ByteBuffer packed = NativeMatmul.direct(groups * NativeCodes.GROUP_BYTES);
-        for (int i = 0; i < packed.capacity(); i++) {
-            packed.put(i, (byte) random.nextInt());
-        }
-        for (int g = 0; g < groups; g++) {
-            for (int lane = 0; lane < 16; lane++) {
-                int multiplier = random.nextInt(2 * 2032 + 1) - 2032;
-                packed.putInt(g * NativeCodes.GROUP_BYTES + 4 * lane, multiplier << 16 | multiplier & 0xffff);
+    /** However wide its neighbours are, a group loses little beside the least that four bits can; one-sided groups lose less. */
+    @ParameterizedTest
+    @CsvSource({"1, -9, 9, 0.09", "4, -9, 9, 0.1", "1, 0, 9, 0.07", "1, -9, 0, 0.07", "20, -9, 9, 0.6"})
+    void aGroupsCodesAreClose(float wider, float least, float most, double share) {
+        double left = 0;
+        double all = 0;
+        byte[] codes = new byte[32];
+        for (int i = 0; i < 2000; i++) {
+            float[] x = new float[32];
+            for (int k = 0; k < 32; k++) {
+                float gauss = (float) random.nextGaussian();
+                x[k] = gauss < least || gauss > most ? -gauss : gauss;
+            }
+            float unit = wider * NativeCodes.unit(x, 0);
+            int scale = NativeCodes.round(x, 0, unit, codes);
+            for (int k = 0; k < 32; k++) {
+                int value = (codes[k] - (scale >> 4)) * (scale & 15);
+                assertThat(codes[k]).isBetween((byte) 0, (byte) 15);
+                assertThat((int) NativeCodes.toByte(codes[k], scale)).isEqualTo(value);
+                left += Math.pow(x[k] - value * unit, 2);
+                all += Math.pow(x[k], 2);
             }
         }
-        int[] lines = new int[3 + 8 * groups];
-        for (int i = 0; i < 8 * groups; i++) {
-            lines[3 + i] = 8 * groups - 1 - i;
+        assertThat(Math.sqrt(left / all)).isLessThan(share);
+    }
+
+    @Test
+    void aGroupOfZerosStaysZero() {
+        byte[] codes = new byte[32];
+        for (float unit : new float[] {0, 1}) {
+            int scale = NativeCodes.round(new float[32], 0, unit, codes);
+            for (byte code : codes) {
+                assertThat(NativeCodes.toByte(code, scale)).isZero();
+            }
         }
-        ByteBuffer expected = ByteBuffer.allocateDirect(64 * 8 * groups);
-        ByteBuffer actual = ByteBuffer.allocateDirect(64 * 8 * groups);
-        new ScalarLanes().widenCodes(packed, 0, groups, expected, lines, 3);
-        Lanes.best().widenCodes(packed, 0, groups, actual, lines, 3);
-        assertThat(actual).isEqualTo(expected);
+    }
+
+    @Test
+    void vectorsWidenCodesLikeTheirDefinition() {
+        for (int groups = 1; groups <= 5; groups++) {
+            ByteBuffer packed = NativeMatmul.direct(100 + NativeCodes.blockBytes(groups));
+            for (int i = 0; i < packed.capacity(); i++) {
+                packed.put(i, (byte) random.nextInt());
+            }
+            for (int g = 0; g < groups; g += 2) {
+                for (int lane = 0; lane < 16; lane++) {
+                    int zero = random.nextInt(16);
+                    int most = Math.min(15, Math.min(128 / Math.max(1, zero), 127 / Math.max(1, 15 - zero)));
+                    int scales = zero << 4 | random.nextInt(most + 1);
+                    scales |= (zero / 2 << 4 | random.nextInt(9)) << 8;
+                    packed.putInt(100 + NativeCodes.pair(g) + 4 * lane, scales << 16 | scales);
+                }
+            }
+            int[] lines = new int[3 + 8 * groups];
+            for (int i = 0; i < 8 * groups; i++) {
+                lines[3 + i] = 8 * groups - 1 - i;
+            }
+            ByteBuffer expected = ByteBuffer.allocateDirect(64 * 8 * groups);
+            ByteBuffer actual = ByteBuffer.allocateDirect(64 * 8 * groups);
+            new ScalarLanes().widenCodes(packed, 100, groups, expected, lines, 3);
+            Lanes.best().widenCodes(packed, 100, groups, actual, lines, 3);
+            assertThat(actual).isEqualTo(expected);
+        }
     }
 
     @ParameterizedTest
