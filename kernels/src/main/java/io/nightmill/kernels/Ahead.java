@@ -8,8 +8,11 @@ import java.nio.ByteBuffer;
  * them took codes of four bits from 14 to 29 billion per second and thread. Java has no instruction for that.
  */
 final class Ahead {
-    /** What a core's first cache holds beside what else is at work. */
-    static final int BYTES = 36 << 10;
+    /** Bytes that a core's first cache holds beside what else is at work. */
+    static final int FIRST_CACHE = 36 << 10;
+
+    /** The same of the second. */
+    static final int SECOND_CACHE = 512 << 10;
 
     private static final int LINE = 64;
 

@@ -211,6 +211,7 @@ public final class HostBackend implements Backend {
 
     /** A panel's outputs, of which the first {@code n} are there. Many rows meet it widened to float32 once. */
     private void panelProduct(Rows x, Panel panel, float[] out, int oo, int os, int n) {
+        Ahead.read(panel.bytes(), 0, Math.min(panel.bytes().capacity(), Ahead.SECOND_CACHE));
         boolean whole = n == Panel.COLUMNS;
         float[] all = whole ? out : scratch(0, x.count * Panel.COLUMNS);
         int to = whole ? oo : 0;

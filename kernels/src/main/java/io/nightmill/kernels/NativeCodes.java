@@ -167,7 +167,7 @@ final class NativeCodes implements NativeMatmul.Values {
             int block = blockBytes(groups);
             int[] lines = shape.lines();
             int blocks = packed.capacity() / block;
-            int atOnce = Math.max(1, Ahead.BYTES / block);
+            int atOnce = Math.max(1, Ahead.FIRST_CACHE / block);
             for (int from = 0; from < blocks; from += atOnce) {
                 int to = Math.min(blocks, from + atOnce);
                 Ahead.read(packed, from * block, (to - from) * block);
