@@ -7,9 +7,14 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 
-/** Memory for the intermediate tensors of a step, which lives as long as the engine. A tensor lies in the first chunk that has room. */
+/**
+ * Memory for the intermediate tensors of a step, which lives as long as the engine. A tensor lies in the first chunk that has room.
+ * Chunks are taken as a step needs them; behind it, one takes their place that has what was in use at once, which is less.
+ */
 public final class Scratch {
     private static final long CHUNK = 1 << 20;
+    /** Values of a chunk that takes the place of several, at most. */
+    private static final long LARGEST = 1 << 26;
 
     /**
      * A place to return to: everything taken since is free again.
@@ -21,6 +26,7 @@ public final class Scratch {
     private final Backend backend;
     private final List<Buffer> chunks = new ArrayList<>();
     private long[] used = new long[0];
+    private long most;
 
     public Scratch(Backend backend) {
         this.backend = backend;
@@ -32,6 +38,15 @@ public final class Scratch {
 
     public void release(Mark mark) {
         used = Arrays.copyOf(mark.used, chunks.size());
+        if (chunks.size() > 1 && inUse() == 0 && most <= LARGEST) {
+            chunks.clear();
+            chunks.add(backend.allocate(most));
+            used = new long[1];
+        }
+    }
+
+    private long inUse() {
+        return Arrays.stream(used).sum();
     }
 
     /** A tensor whose values are undefined. */
@@ -47,6 +62,7 @@ public final class Scratch {
         }
         Tensor tensor = new Tensor(chunks.get(chunk), used[chunk], rows, width);
         used[chunk] += size;
+        most = Math.max(most, inUse());
         return tensor;
     }
 }
