@@ -60,12 +60,15 @@ final class NativeCodes implements NativeMatmul.Values {
             for (int g = 0; g < groups; g++) {
                 int scale = round(row, g * GROUP, factor, codes);
                 int header = block + pair(g);
-                int both = packed.getInt(header) | (scale << 16 | scale) << 8 * (g & 1);
-                packed.putInt(header, both);
-                for (int k = 0; k < GROUP; k++) {
-                    bytes.put(n * shape.in + g * GROUP + k, toByte(codes[k], scale));
-                    int at = block + group(g) + k / 8 * LINE;
-                    packed.putInt(at, packed.getInt(at) | codes[k] << shift(k % 8));
+                packed.putInt(header, packed.getInt(header) | (scale << 16 | scale) << 8 * (g & 1));
+                for (int i = 0; i < GROUP / 8; i++) {
+                    int word = 0;
+                    for (int k = 0; k < 8; k++) {
+                        byte code = codes[8 * i + k];
+                        word |= code << shift(k);
+                        bytes.put(n * shape.in + g * GROUP + 8 * i + k, toByte(code, scale));
+                    }
+                    packed.putInt(block + group(g) + i * LINE, word);
                 }
             }
         }
@@ -101,15 +104,23 @@ final class NativeCodes implements NativeMatmul.Values {
         return (byte) ((code - (scale >> 4)) * (scale & 15));
     }
 
+    /** What a group's values lie between, zero too. */
+    private record Range(float least, float most) {
+        static Range of(float[] x, int from) {
+            float least = 0;
+            float most = 0;
+            for (int i = from; i < from + GROUP; i++) {
+                least = Math.min(least, x[i]);
+                most = Math.max(most, x[i]);
+            }
+            return new Range(least, most);
+        }
+    }
+
     /** What a byte of 1 has to mean at least, so that a group's values come to multipliers and bytes that there are. */
     static float unit(float[] x, int from) {
-        float least = 0;
-        float most = 0;
-        for (int i = from; i < from + GROUP; i++) {
-            least = Math.min(least, x[i]);
-            most = Math.max(most, x[i]);
-        }
-        return Math.max((most - least) / (15 * LARGEST), Math.max(most, -least) / 120);
+        Range range = Range.of(x, from);
+        return Math.max((range.most - range.least) / (15 * LARGEST), Math.max(range.most, -range.least) / 120);
     }
 
     /**
@@ -124,24 +135,20 @@ final class NativeCodes implements NativeMatmul.Values {
             Arrays.fill(codes, (byte) 0);
             return 0;
         }
-        float least = 0;
-        float most = 0;
-        for (int i = from; i < from + GROUP; i++) {
-            least = Math.min(least, x[i]);
-            most = Math.max(most, x[i]);
-        }
-        int about = (int) ((most - least) / 15 / unit);
+        Range range = Range.of(x, from);
+        int about = (int) ((range.most - range.least) / 15 / unit);
         int best = 0;
         float error = Float.POSITIVE_INFINITY;
         for (int tried = 0; tried < 6; tried++) {
             int multiplier = Math.max(1, Math.min(LARGEST, about - 1 + tried / 2));
             float step = multiplier * unit;
-            int middle = (int) Math.floor((7.5f * step - (least + most) / 2) / step) + tried % 2;
+            int middle = (int) Math.floor(7.5f - (range.least + range.most) / 2 / step) + tried % 2;
             // Codes 0 and 15 have to fit into a byte.
             int zero = Math.max(15 - 127 / multiplier, Math.min(Math.min(15, 128 / multiplier), Math.max(0, middle)));
+            float perStep = 1 / step;
             float left = 0;
             for (int i = from; i < from + GROUP; i++) {
-                float off = x[i] - (code(x[i], step, zero) - zero) * step;
+                float off = x[i] - (code(x[i], perStep, zero) - zero) * step;
                 left += off * off;
             }
             if (left < error) {
@@ -149,14 +156,15 @@ final class NativeCodes implements NativeMatmul.Values {
                 best = zero << 4 | multiplier;
             }
         }
+        float perStep = 1 / ((best & 15) * unit);
         for (int k = 0; k < GROUP; k++) {
-            codes[k] = (byte) code(x[from + k], (best & 15) * unit, best >> 4);
+            codes[k] = (byte) code(x[from + k], perStep, best >> 4);
         }
         return best;
     }
 
-    private static int code(float x, float step, int zero) {
-        return Math.max(0, Math.min(15, (int) (x / step + (zero + 0.5f))));
+    private static int code(float x, float perStep, int zero) {
+        return Math.max(0, Math.min(15, (int) (x * perStep + (zero + 0.5f))));
     }
 
     @Override
