@@ -7,7 +7,6 @@ import io.nightmill.tensor.KvType;
 import io.nightmill.tensor.State.Spec.Paged;
 import io.nightmill.tensor.State.Spec.Role;
 import java.util.Arrays;
-import java.util.function.IntUnaryOperator;
 
 /**
  * The pages of one layer's keys or values. A head's part of a page lies together: keys as {@code [headWidth, 16]}, so that a
@@ -94,33 +93,30 @@ final class HostPages implements Buffer {
     }
 
     /** The same of up to four pages; missing ones are taken to be the last. */
-    private int[] places(int[] page, int head) {
-        return four(page, p -> at(p, head));
-    }
-
-    private static int[] four(int[] page, IntUnaryOperator place) {
-        int[] at = new int[4];
+    private int[] places(int[] page, int head, int[] into) {
         for (int p = 0; p < 4; p++) {
-            at[p] = place.applyAsInt(page[Math.min(p, page.length - 1)]);
+            into[p] = at(page[Math.min(p, page.length - 1)], head);
         }
-        return at;
+        return into;
     }
 
     /** The arrays of {@link #places}. */
-    private <T> T[] arrays(T[] from, int[] page) {
-        T[] arrays = Arrays.copyOf(from, 4);
+    private <T> T[] arrays(T[] from, int[] page, T[] into) {
         for (int p = 0; p < 4; p++) {
-            arrays[p] = from[page[Math.min(p, page.length - 1)] / perArray];
+            into[p] = from[page[Math.min(p, page.length - 1)] / perArray];
         }
-        return arrays;
+        return into;
     }
 
     private int factorsAt(int page, int head) {
         return (page % perArray * spec.heads() + head) * PAGE_TOKENS * groups();
     }
 
-    private int[] factorPlaces(int[] page, int head) {
-        return four(page, p -> factorsAt(p, head));
+    private int[] factorPlaces(int[] page, int head, int[] into) {
+        for (int p = 0; p < 4; p++) {
+            into[p] = factorsAt(page[Math.min(p, page.length - 1)], head);
+        }
+        return into;
     }
 
     /** Writes a token's row to place {@code slot} of a page; the first one empties the page. */
@@ -188,10 +184,15 @@ final class HostPages implements Buffer {
         }
     }
 
-    /** float32 that a thread widens pages into. */
+    /** float32 that a thread widens pages into, and where four pages lie that it works on. */
     static final class Widened {
         private float[] pages = new float[0];
         private float[] turned = new float[0];
+        private final int[] places = new int[4];
+        private final int[] factorPlaces = new int[4];
+        private final float[][] floats = new float[4][];
+        private final int[][] words = new int[4][];
+        private final float[][] factors = new float[4][];
 
         private float[] reserve(int values) {
             if (pages.length < values) {
@@ -210,26 +211,28 @@ final class HostPages implements Buffer {
      */
     void dots(int[] page, int head, float[] query, int qo, int count, float[] scores, Lanes lanes, Widened widened) {
         int width = spec.headWidth();
+        int[] at = places(page, head, widened.places);
         if (across && type == KvType.F32) {
-            lanes.blockDots(query, qo, width, count, arrays(floats, page), places(page, head), width, scores, 0, 64);
+            float[][] all = arrays(floats, page, widened.floats);
+            lanes.blockDots(query, qo, width, count, all, at, width, scores, 0, 64);
         } else if (across && type == KvType.BF16 && count <= FEW) {
-            lanes.pairDots(query, qo, width, count, arrays(words, page), places(page, head), width, scores, 0, 64);
+            int[][] all = arrays(words, page, widened.words);
+            lanes.pairDots(query, qo, width, count, all, at, width, scores, 0, 64);
         } else if (across && type == KvType.INT8 && count <= FEW) {
             lanes.quadDots(
                     query,
                     qo,
                     width,
                     count,
-                    arrays(words, page),
-                    places(page, head),
-                    arrays(factors, page),
-                    factorPlaces(page, head),
+                    arrays(words, page, widened.words),
+                    at,
+                    arrays(factors, page, widened.factors),
+                    factorPlaces(page, head, widened.factorPlaces),
                     width,
                     scores,
                     0,
                     64);
         } else {
-            int[] at = new int[4];
             int values = packed * size;
             widened.reserve(4 * values);
             for (int p = 0; p < 4; p++) {
@@ -238,8 +241,8 @@ final class HostPages implements Buffer {
                     keys(page[p], head, lanes, widened, at[p]);
                 }
             }
-            float[] all = widened.pages;
-            lanes.blockDots(query, qo, width, count, new float[][] {all, all, all, all}, at, width, scores, 0, 64);
+            Arrays.fill(widened.floats, widened.pages);
+            lanes.blockDots(query, qo, width, count, widened.floats, at, width, scores, 0, 64);
         }
     }
 
@@ -262,7 +265,9 @@ final class HostPages implements Buffer {
             Lanes lanes,
             Widened widened) {
         if (blocked) {
-            lanes.pairWeighted(weights, 0, 64, count, arrays(words, page), places(page, head), width, sums, so, width);
+            int[][] all = arrays(words, page, widened.words);
+            int[] at = places(page, head, widened.places);
+            lanes.pairWeighted(weights, 0, 64, count, all, at, width, sums, so, width);
             return;
         }
         for (int p = 0; p * PAGE_TOKENS < n; p++) {

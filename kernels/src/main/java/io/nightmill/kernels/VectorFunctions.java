@@ -19,7 +19,7 @@ final class VectorFunctions {
     /** Values that stay in the nearest cache from one loop to the next. */
     private static final int CHUNK = 1024;
 
-    private static final ThreadLocal<float[]> SCRATCH = ThreadLocal.withInitial(() -> new float[CHUNK]);
+    static final ThreadLocal<float[]> SCRATCH = ThreadLocal.withInitial(() -> new float[CHUNK]);
 
     private VectorFunctions() {}
 
