@@ -18,6 +18,8 @@ import org.jspecify.annotations.Nullable;
  */
 final class HostRecurrences {
     private static final int COLUMNS = 256;
+    /** Tasks of a thread, where there are as many. */
+    private static final int TASKS = 4;
 
     private final Lanes lanes;
     private final Workers workers;
@@ -181,9 +183,19 @@ final class HostRecurrences {
     void recur(Tensor out, Update update, Recurrence r, State state, Batch batch) {
         List<Batch.Span> spans = batch.spans();
         HostSlots.reserve(state, batch);
-        workers.run(spans.size() * r.heads(), task -> {
-            Batch.Span span = spans.get(task / r.heads());
-            new Head(out, update, r, state, span, task % r.heads()).run();
+        int sharing = r.decay() == Decay.KEY ? 1 : r.sharing();
+        int perTask = sharing;
+        while (perTask > 1 && spans.size() * r.heads() / perTask < TASKS * workers.threads()) {
+            perTask /= 2;
+        }
+        int step = perTask;
+        int parts = (sharing + step - 1) / step;
+        int perSpan = r.heads() / sharing * parts;
+        workers.run(spans.size() * perSpan, task -> {
+            int first = task % perSpan / parts * sharing;
+            int from = first + task % parts * step;
+            int to = Math.min(first + sharing, from + step);
+            new Heads(out, update, r, state, spans.get(task / perSpan)).run(from, to);
         });
         if (r.decay() != Decay.KEY) {
             // Heads may share these, so they are kept once all heads have read the old ones.
@@ -212,50 +224,69 @@ final class HostRecurrences {
         }
     }
 
-    /** One head of one sequence through its new tokens, chunk by chunk. */
-    private final class Head {
+    /** Heads of one sequence that share queries and keys, through its new tokens, chunk by chunk. */
+    private final class Heads {
         final Tensor out;
         final Update u;
         final Recurrence r;
         final Batch.Span span;
-        final int head;
         final int keyDim;
         final int valueDim;
         final int chunk;
         final int writes;
-        final float[] s;
-        /** Places in the state: the matrix, the pairs' keys and values, the chunk's decay so far, the pairs' decays. */
-        final int matrix;
-
-        final int storedKeys;
-        final int pairValues;
-        final int chunkDecay;
-        final int pairDecays;
-        final int queryColumn;
-        final int keyColumn;
-        final int outColumn;
-
         final int pairs;
+        final float[] s;
         final float[] work;
+        /** Places in {@link #work} of what the heads share: the chunk's keys side by side, and products of rows with them. */
         final int gathered;
+
+        final int scores;
+        final int overlaps;
+        /** Places in {@link #work} of a head's own. */
         final int queries;
+
         final int probes;
         final int reads;
         final int knowns;
-        final int scores;
+        final int weights;
+        final int folded;
+        /** The head, and its places in the state: the matrix, the pairs' keys and values, the chunk's decay so far, the pairs' decays. */
+        int head;
 
-        Head(Tensor out, Update u, Recurrence r, State state, Batch.Span span, int head) {
+        int matrix;
+        int storedKeys;
+        int pairValues;
+        int chunkDecay;
+        int pairDecays;
+        int queryColumn;
+        int keyColumn;
+        int outColumn;
+
+        Heads(Tensor out, Update u, Recurrence r, State state, Batch.Span span) {
             this.out = out;
             this.u = u;
             this.r = r;
             this.span = span;
-            this.head = head;
             keyDim = r.keyDim();
             valueDim = r.valueDim();
             chunk = r.chunk();
             writes = r.writes();
             pairs = r.pairs();
             s = HostSlots.of(state, span);
+            gathered = 0;
+            scores = gathered + keyDim * pairs;
+            overlaps = scores + chunk * pairs;
+            queries = overlaps + chunk * pairs;
+            probes = queries + chunk * keyDim;
+            reads = probes + chunk * keyDim;
+            knowns = reads + chunk * valueDim;
+            weights = knowns + chunk * valueDim;
+            folded = weights + pairs;
+            work = scratch(folded + keyDim * pairs);
+        }
+
+        private void enter(int head) {
+            this.head = head;
             int keyHead = head / (r.heads() / r.keyHeads());
             matrix = r.matrix(head);
             storedKeys = r.keys(keyHead);
@@ -265,31 +296,30 @@ final class HostRecurrences {
             queryColumn = head / (r.heads() / r.queryHeads()) * keyDim;
             keyColumn = keyHead * keyDim;
             outColumn = head * valueDim;
-            gathered = 0;
-            queries = gathered + keyDim * pairs;
-            probes = queries + chunk * keyDim;
-            reads = probes + chunk * keyDim;
-            knowns = reads + chunk * valueDim;
-            scores = knowns + chunk * valueDim;
-            work = scratch(scores + 2 * chunk * pairs);
         }
 
-        void run() {
+        void run(int from, int to) {
             int t = 0;
             while (t < span.count()) {
                 int place = (span.past() + t) % chunk;
                 int n = Math.min(chunk - place, span.count() - t);
                 boolean isFirst = span.past() + t < chunk;
-                if (place == 0) {
-                    Arrays.fill(s, chunkDecay, chunkDecay + r.decayWidth(), 1);
-                }
-                if (r.decay() == Decay.KEY) {
-                    decayedKeys(span.first() + t, place, n, isFirst);
-                } else {
-                    sharedKeys(span.first() + t, place, n, isFirst);
-                }
-                if (place + n == chunk) {
-                    fold(isFirst);
+                for (int head = from; head < to; head++) {
+                    enter(head);
+                    if (place == 0) {
+                        Arrays.fill(s, chunkDecay, chunkDecay + r.decayWidth(), 1);
+                    }
+                    if (r.decay() == Decay.KEY) {
+                        decayedKeys(span.first() + t, place, n, isFirst);
+                    } else {
+                        if (head == from) {
+                            share(span.first() + t, place, n);
+                        }
+                        sharedKeys(span.first() + t, place, n, isFirst);
+                    }
+                    if (place + n == chunk) {
+                        fold(isFirst);
+                    }
                 }
                 t += n;
             }
@@ -312,10 +342,12 @@ final class HostRecurrences {
             lanes.weighted(work, weights, 0, 1, s, pairValues, valueDim, count, valueDim, work, to, valueDim);
         }
 
-        private void scalePairs(int weights, int count) {
+        /** The same with weights that decay as their pairs do. */
+        private void readDecayedPairs(int from, int count, int to) {
             for (int j = 0; j < count; j++) {
-                work[weights + j] *= s[pairDecays + j];
+                work[weights + j] = work[from + j] * s[pairDecays + j];
             }
+            readPairs(weights, count, to);
         }
 
         /** {@code work[to ..] [n, pairs] = x K}: of pairs that are not there yet too, which nobody reads. */
@@ -394,8 +426,8 @@ final class HostRecurrences {
             }
         }
 
-        /** Tokens {@code token .. token + n} at {@code place} of a chunk whose keys do not change: all scores are products. */
-        private void sharedKeys(int token, int place, int n, boolean isFirst) {
+        /** What the heads share of tokens {@code token .. token + n} at {@code place} of a chunk: keys and products with them. */
+        private void share(int token, int place, int n) {
             if (place > 0) {
                 System.arraycopy(s, storedKeys, work, gathered, keyDim * pairs);
             }
@@ -406,30 +438,38 @@ final class HostRecurrences {
                 putColumn(k, ko + i * ks, keyDim, work, gathered + place + i, pairs);
             }
             float[] q = values(u.query());
-            int qo = at(u.query(), token, queryColumn);
-            int qs = u.query().width();
-            readMatrix(q, qo, qs, n, reads, isFirst);
-            scoreAll(q, qo, qs, n, work, gathered, scores);
-            int overlaps = scores + chunk * pairs;
+            scoreAll(q, at(u.query(), token, queryColumn), u.query().width(), n, work, gathered, scores);
             if (r.rule() == Rule.DELTA) {
-                readMatrix(k, ko, ks, n, knowns, isFirst);
                 scoreAll(k, ko, ks, n, work, gathered, overlaps);
+            }
+        }
+
+        /** A head of tokens {@code token .. token + n} at {@code place} of a chunk whose keys do not change. */
+        private void sharedKeys(int token, int place, int n, boolean isFirst) {
+            readMatrix(
+                    values(u.query()),
+                    at(u.query(), token, queryColumn),
+                    u.query().width(),
+                    n,
+                    reads,
+                    isFirst);
+            if (r.rule() == Rule.DELTA) {
+                readMatrix(
+                        values(u.key()), at(u.key(), token, keyColumn), u.key().width(), n, knowns, isFirst);
             }
             for (int i = 0; i < n; i++) {
                 int pair = place + i;
                 decayPairs(token + i, pair);
                 if (r.rule() == Rule.DELTA) {
                     decayRead(knowns + i * valueDim);
-                    scalePairs(overlaps + i * pairs, pair);
-                    readPairs(overlaps + i * pairs, pair, knowns + i * valueDim);
+                    readDecayedPairs(overlaps + i * pairs, pair, knowns + i * valueDim);
                 }
                 keepValue(token + i, pair, knowns + i * valueDim);
                 if (r.decay() == Decay.TABLE) {
                     look(pair * chunk, pair + 1, chunk * chunk + pair);
                 }
                 decayRead(reads + i * valueDim);
-                scalePairs(scores + i * pairs, pair + 1);
-                readPairs(scores + i * pairs, pair + 1, reads + i * valueDim);
+                readDecayedPairs(scores + i * pairs, pair + 1, reads + i * valueDim);
                 emit(token + i, reads + i * valueDim);
             }
         }
@@ -524,8 +564,11 @@ final class HostRecurrences {
                 look(chunk * chunk + chunk, pairs, chunk * chunk + 2 * chunk);
             }
             boolean whole = r.decay() == Decay.HEAD || r.decay() == Decay.TABLE;
+            if (whole) {
+                System.arraycopy(work, gathered, work, folded, keyDim * pairs);
+            }
             for (int d = 0; whole && d < keyDim; d++) {
-                lanes.multiply(work, gathered + d * pairs, s, pairDecays, pairs);
+                lanes.multiply(work, folded + d * pairs, s, pairDecays, pairs);
             }
             for (int d = 0; d < keyDim; d++) {
                 int row = matrix + d * valueDim;
@@ -540,7 +583,7 @@ final class HostRecurrences {
             boolean kept = r.decay() == Decay.KEY;
             lanes.weighted(
                     kept ? s : work,
-                    kept ? storedKeys : gathered,
+                    kept ? storedKeys : whole ? folded : gathered,
                     pairs,
                     keyDim,
                     s,

@@ -75,6 +75,17 @@ public record Recurrence(
         return new Recurrence(heads, heads, heads, keyDim, valueDim, decay, rule, scale);
     }
 
+    /** Heads that share both a query and a key: so many that follow each other. */
+    int sharing() {
+        int divisor = heads / queryHeads;
+        for (int rest = heads / keyHeads; rest != 0; ) {
+            int next = divisor % rest;
+            divisor = rest;
+            rest = next;
+        }
+        return divisor;
+    }
+
     /** Pairs that one token writes. */
     public int writes() {
         return rule == Rule.LOW_RANK ? 2 : 1;

@@ -247,6 +247,8 @@ abstract class RecurrenceSuite {
             recurs(new Recurrence(6, 2, 2, 16, 8, Decay.HEAD, rule, 1), false);
             recurs(new Recurrence(6, 1, 3, 24, 20, Decay.HEAD, rule, 1), false);
             recurs(new Recurrence(4, 4, 1, 12, 8, Decay.NONE, rule, 1), false);
+            // So many that the host cuts the eleven that share into tasks of two and a last one.
+            recurs(new Recurrence(22, 2, 2, 8, 4, Decay.HEAD, rule, 1), false);
         }
     }
 
