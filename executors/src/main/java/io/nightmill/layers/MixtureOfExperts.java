@@ -40,9 +40,11 @@ public record MixtureOfExperts(
         gate.apply(backend, logits, x);
         Routes routes = backend.route(logits, choiceBias, router);
         step.countChoices(routes);
+        Scratch.Mark mark = step.scratch().mark();
         Tensor results = step.scratch().tensor(x.rows() * router.topK(), x.width());
         experts.apply(results, x, routes, step);
         backend.combine(out, results, routes);
+        step.scratch().release(mark);
 
         if (shared != null) {
             Tensor common = step.rows(x.width());

@@ -125,13 +125,14 @@ final class NativeMatmul {
         }
     }
 
-    /** What one call of the library works on: a thread's own memory for each primitive. */
+    /** What one call of the library works on: a thread's own memory. */
     static final class Context {
         private final stream stream = new stream(CPU);
         private final dnnl_stream handle = stream.get();
         private final Map<NativeShape.Primitive, Call> calls = new IdentityHashMap<>();
         private final Map<NativeShape, NativeCodes.Tile> tiles = new IdentityHashMap<>();
         private BytePointer at = new BytePointer();
+        private ByteBuffer results = direct(0);
 
         NativeCodes.Tile tile(NativeShape shape) {
             return tiles.computeIfAbsent(shape, NativeCodes.Tile::new);
@@ -147,8 +148,12 @@ final class NativeMatmul {
                 BytePointer valuesPointer,
                 dnnl_exec_arg_t arguments) {}
 
-        private static Call call(NativeShape shape, NativeShape.Primitive p) {
-            ByteBuffer values = direct(2 * 4 * p.rows() * shape.columns);
+        private Call call(NativeShape shape, NativeShape.Primitive p) {
+            int needed = 2 * 4 * p.rows() * shape.columns;
+            if (results.capacity() < needed) {
+                results = direct(needed);
+            }
+            ByteBuffer values = results;
             BytePointer pointer = new BytePointer(values);
             memory from = new memory(p.source(), CPU, pointer);
             memory to = new memory(p.result(), CPU, pointer);
@@ -161,7 +166,7 @@ final class NativeMatmul {
             return new Call(p.code().get(), from, from.get(), scratchpad, to, values, pointer, arguments);
         }
 
-        /** {@code [rows, columns]} of the result, float32 or int32, until this thread's next call of the primitive. */
+        /** {@code [rows, columns]} of the result, float32 or int32, until this thread's next call. */
         ByteBuffer run(NativeShape shape, NativeShape.Primitive p, BytePointer rows, long offset, dnnl_memory weights) {
             Call call = calls.computeIfAbsent(p, key -> call(shape, key));
             if (at.address() != rows.address()) {
