@@ -46,7 +46,11 @@ public final class Scratch {
     }
 
     private long inUse() {
-        return Arrays.stream(used).sum();
+        long sum = 0;
+        for (long values : used) {
+            sum += values;
+        }
+        return sum;
     }
 
     /** A tensor whose values are undefined. */

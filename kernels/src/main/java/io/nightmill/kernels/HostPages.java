@@ -33,6 +33,8 @@ final class HostPages implements Buffer {
     private final int columns;
     /** Words of a head's part of a page. */
     private final int size;
+    /** Factors of one, {@code [groups, 16]}. */
+    private final int factorSize;
 
     private final int pages;
     /** Pages of one array: not so many that the garbage collector treats it as a large object. */
@@ -53,6 +55,7 @@ final class HostPages implements Buffer {
         this.rows = across ? width : PAGE_TOKENS;
         this.columns = across ? PAGE_TOKENS : blocked ? (width + 15) / 16 * 16 : width;
         this.size = (rows + packed - 1) / packed * columns;
+        this.factorSize = KvType.groups(width) * PAGE_TOKENS;
         this.pages = tokens / PAGE_TOKENS;
         this.perArray = Math.max(1, ARRAY / (spec.heads() * size));
         int arrays = (pages + perArray - 1) / perArray;
@@ -74,7 +77,7 @@ final class HostPages implements Buffer {
             words[array] = new int[count * size];
         }
         if (type == KvType.INT8) {
-            factors[array] = new float[count * PAGE_TOKENS * groups()];
+            factors[array] = new float[count * factorSize];
         }
     }
 
@@ -83,19 +86,15 @@ final class HostPages implements Buffer {
         return (long) packed * pages * spec.heads() * size;
     }
 
-    private int groups() {
-        return KvType.groups(spec.headWidth());
-    }
-
-    /** First word of a head's part of a page, in the page's array. */
-    private int at(int page, int head) {
-        return (page % perArray * spec.heads() + head) * size;
+    /** Where a head's part of a page begins in the page's array, whose parts are {@link #size} or {@link #factorSize} long. */
+    private int at(int page, int head, int part) {
+        return (page % perArray * spec.heads() + head) * part;
     }
 
     /** The same of up to four pages; missing ones are taken to be the last. */
-    private int[] places(int[] page, int head, int[] into) {
+    private int[] places(int[] page, int head, int part, int[] into) {
         for (int p = 0; p < 4; p++) {
-            into[p] = at(page[Math.min(p, page.length - 1)], head);
+            into[p] = at(page[Math.min(p, page.length - 1)], head, part);
         }
         return into;
     }
@@ -108,22 +107,11 @@ final class HostPages implements Buffer {
         return into;
     }
 
-    private int factorsAt(int page, int head) {
-        return (page % perArray * spec.heads() + head) * PAGE_TOKENS * groups();
-    }
-
-    private int[] factorPlaces(int[] page, int head, int[] into) {
-        for (int p = 0; p < 4; p++) {
-            into[p] = factorsAt(page[Math.min(p, page.length - 1)], head);
-        }
-        return into;
-    }
-
     /** Writes a token's row to place {@code slot} of a page; the first one empties the page. */
     void append(int page, int slot, float[] row, int ro) {
         int array = page / perArray;
         for (int head = 0; head < spec.heads(); head++) {
-            int to = at(page, head);
+            int to = at(page, head, size);
             int from = ro + head * spec.headWidth();
             if (slot == 0 && blocked) {
                 Arrays.fill(words[array], to, to + size, 0);
@@ -131,7 +119,7 @@ final class HostPages implements Buffer {
             switch (type) {
                 case F32 -> appendFloats(floats[array], to, slot, row, from);
                 case BF16 -> appendHalves(words[array], to, slot, row, from);
-                case INT8 -> appendBytes(words[array], to, factors[array], factorsAt(page, head), slot, row, from);
+                case INT8 -> appendBytes(words[array], to, factors[array], at(page, head, factorSize), slot, row, from);
             }
         }
     }
@@ -173,14 +161,17 @@ final class HostPages implements Buffer {
     void copy(int from, int to) {
         int page = spec.heads() * size;
         if (type == KvType.F32) {
-            System.arraycopy(floats[from / perArray], at(from, 0), floats[to / perArray], at(to, 0), page);
+            System.arraycopy(floats[from / perArray], at(from, 0, size), floats[to / perArray], at(to, 0, size), page);
         } else {
-            System.arraycopy(words[from / perArray], at(from, 0), words[to / perArray], at(to, 0), page);
+            System.arraycopy(words[from / perArray], at(from, 0, size), words[to / perArray], at(to, 0, size), page);
         }
         if (type == KvType.INT8) {
-            int count = spec.heads() * PAGE_TOKENS * groups();
             System.arraycopy(
-                    factors[from / perArray], factorsAt(from, 0), factors[to / perArray], factorsAt(to, 0), count);
+                    factors[from / perArray],
+                    at(from, 0, factorSize),
+                    factors[to / perArray],
+                    at(to, 0, factorSize),
+                    spec.heads() * factorSize);
         }
     }
 
@@ -211,30 +202,24 @@ final class HostPages implements Buffer {
      */
     void dots(int[] page, int head, float[] query, int qo, int count, float[] scores, Lanes lanes, Widened widened) {
         int width = spec.headWidth();
-        int[] at = places(page, head, widened.places);
         if (across && type == KvType.F32) {
             float[][] all = arrays(floats, page, widened.floats);
+            int[] at = places(page, head, size, widened.places);
             lanes.blockDots(query, qo, width, count, all, at, width, scores, 0, 64);
         } else if (across && type == KvType.BF16 && count <= FEW) {
             int[][] all = arrays(words, page, widened.words);
+            int[] at = places(page, head, size, widened.places);
             lanes.pairDots(query, qo, width, count, all, at, width, scores, 0, 64);
         } else if (across && type == KvType.INT8 && count <= FEW) {
-            lanes.quadDots(
-                    query,
-                    qo,
-                    width,
-                    count,
-                    arrays(words, page, widened.words),
-                    at,
-                    arrays(factors, page, widened.factors),
-                    factorPlaces(page, head, widened.factorPlaces),
-                    width,
-                    scores,
-                    0,
-                    64);
+            int[][] all = arrays(words, page, widened.words);
+            int[] at = places(page, head, size, widened.places);
+            float[][] scales = arrays(factors, page, widened.factors);
+            int[] scalesAt = places(page, head, factorSize, widened.factorPlaces);
+            lanes.quadDots(query, qo, width, count, all, at, scales, scalesAt, width, scores, 0, 64);
         } else {
             int values = packed * size;
             widened.reserve(4 * values);
+            int[] at = widened.places;
             for (int p = 0; p < 4; p++) {
                 at[p] = Math.min(p, page.length - 1) * values;
                 if (p < page.length) {
@@ -266,13 +251,13 @@ final class HostPages implements Buffer {
             Widened widened) {
         if (blocked) {
             int[][] all = arrays(words, page, widened.words);
-            int[] at = places(page, head, widened.places);
+            int[] at = places(page, head, size, widened.places);
             lanes.pairWeighted(weights, 0, 64, count, all, at, width, sums, so, width);
             return;
         }
         for (int p = 0; p * PAGE_TOKENS < n; p++) {
             int from = p * PAGE_TOKENS;
-            int at = at(page[p], head);
+            int at = at(page[p], head, size);
             if (type == KvType.INT8) {
                 bytesWeighted(page[p], head, weights, from, count, sums, so, width, lanes, widened);
                 continue;
@@ -301,7 +286,7 @@ final class HostPages implements Buffer {
             Widened widened) {
         float[] scaled = widened.reserve(PAGE_TOKENS * count);
         for (int d = 0; d < width; d += KvType.GROUP) {
-            int group = factorsAt(page, head) + d / KvType.GROUP * PAGE_TOKENS;
+            int group = at(page, head, factorSize) + d / KvType.GROUP * PAGE_TOKENS;
             for (int i = 0; i < count; i++) {
                 System.arraycopy(weights, from + i * 64, scaled, i * PAGE_TOKENS, PAGE_TOKENS);
                 lanes.multiply(scaled, i * PAGE_TOKENS, factors[page / perArray], group, PAGE_TOKENS);
@@ -312,7 +297,7 @@ final class HostPages implements Buffer {
                     PAGE_TOKENS,
                     count,
                     words[page / perArray],
-                    at(page, head) + d,
+                    at(page, head, size) + d,
                     columns,
                     Math.min(KvType.GROUP, width - d),
                     sums,
@@ -338,13 +323,13 @@ final class HostPages implements Buffer {
     /** A head's part of a page as float32 {@code [rows, columns]}. */
     private void widen(int page, int head, Lanes lanes, float[] out, int oo) {
         int array = page / perArray;
-        int from = at(page, head);
+        int from = at(page, head, size);
         switch (type) {
             case F32 -> System.arraycopy(floats[array], from, out, oo, size);
             case BF16 -> lanes.widenPairs(words[array], from, size / columns, columns, out, oo);
             case INT8 -> {
                 lanes.widenQuads(words[array], from, size / columns, columns, out, oo);
-                unscale(factors[array], factorsAt(page, head), lanes, out, oo);
+                unscale(factors[array], at(page, head, factorSize), lanes, out, oo);
             }
         }
     }

@@ -19,7 +19,9 @@ final class VectorFunctions {
     /** Values that stay in the nearest cache from one loop to the next. */
     private static final int CHUNK = 1024;
 
-    static final ThreadLocal<float[]> SCRATCH = ThreadLocal.withInitial(() -> new float[CHUNK]);
+    private static final ThreadLocal<float[]> SCRATCH = ThreadLocal.withInitial(() -> new float[CHUNK]);
+    /** Where {@link #exp} leaves its sums. */
+    static final ThreadLocal<float[]> SUMS = ThreadLocal.withInitial(() -> new float[L]);
 
     private VectorFunctions() {}
 
@@ -60,7 +62,7 @@ final class VectorFunctions {
     /** Of a rest that is no whole vector, values are computed one by one. */
     static void activate(Activation activation, float[] x, int xo, float[] out, int oo, int n) {
         float[] t = SCRATCH.get();
-        float[] sums = new float[L];
+        float[] sums = SUMS.get();
         int whole = n - n % L;
         for (int from = 0; from < whole; from += CHUNK) {
             int size = Math.min(CHUNK, whole - from);
@@ -239,7 +241,7 @@ final class VectorFunctions {
             int oo,
             int n) {
         float[] decay = SCRATCH.get();
-        float[] sums = new float[L];
+        float[] sums = SUMS.get();
         for (int from = 0; from < n; from += CHUNK) {
             int size = Math.min(CHUNK, n - from);
             for (int i = 0; i < size; i += L) {

@@ -724,7 +724,7 @@ final class VectorLanes extends VectorPages {
 
     @Override
     public float expSum(float[] s, int so, int n, float max) {
-        float[] sums = VectorFunctions.SCRATCH.get();
+        float[] sums = VectorFunctions.SUMS.get();
         int i = n - n % L;
         VectorFunctions.exp(s, so, i, max, sums);
         float total = fold(sums, 0);

@@ -72,21 +72,11 @@ public record Matrix(Format format, int out, int in, Panels panels, int panelRow
         int panel = first / panelRows;
         boolean whole = panel == (first + count - 1) / panelRows;
         long size = count * (long) rowBytes();
-        Panels bytes = whole
-                ? Panels.onDemand(
-                        1,
-                        size,
-                        i -> panels.get(panel).slice(rowOffset(first), (int) size),
-                        (i, offset, into) -> panels.copy(panel, rowOffset(first) + offset, into))
-                : Panels.onDemand(
-                        1,
-                        size,
-                        i -> {
-                            ByteBuffer copied = ByteBuffer.allocateDirect(Math.toIntExact(size));
-                            copy(first, count, copied);
-                            return copied;
-                        },
-                        (i, offset, into) -> copy(first + offset / rowBytes(), into.remaining() / rowBytes(), into));
+        Panels bytes = Panels.onDemand(
+                1,
+                size,
+                i -> whole ? panels.get(panel).slice(rowOffset(first), (int) size) : copied(first, count),
+                (i, offset, into) -> copy(first + offset / rowBytes(), into.remaining() / rowBytes(), into));
         Scales cut = null;
         if (scales != null && first % scales.blockOut != 0) {
             cut = scalesOf(first, count);
@@ -97,6 +87,12 @@ public record Matrix(Format format, int out, int in, Panels panels, int panelRow
             cut = new Scales(Arrays.copyOfRange(scales.values, from, to), scales.blockOut, scales.blockIn);
         }
         return new Matrix(format, count, in, bytes, count, cut);
+    }
+
+    private ByteBuffer copied(int first, int count) {
+        ByteBuffer bytes = ByteBuffer.allocateDirect(Math.multiplyExact(count, rowBytes()));
+        copy(first, count, bytes);
+        return bytes;
     }
 
     /**

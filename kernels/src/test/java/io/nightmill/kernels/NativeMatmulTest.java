@@ -110,7 +110,10 @@ class NativeMatmulTest {
                 if (k % 32 == 0) {
                     scale = NativeCodes.round(row, k, factor, codes);
                 }
+                float step = (scale & 15) * factor;
                 values[n * in + k] = NativeCodes.toByte(codes[k % 32], scale) * factor;
+                // Half a step, or one and a half where the least squared error is to cut a group's ends off.
+                assertThat(values[n * in + k]).isCloseTo(row[k], within(1.5f * step));
             }
         }
         float[] x = exact(70 * in);
