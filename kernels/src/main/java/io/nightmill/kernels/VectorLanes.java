@@ -22,7 +22,6 @@ final class VectorLanes extends VectorPages {
     private static final VectorSpecies<Byte> QUARTER_BYTES = L == 16 ? ByteVector.SPECIES_128 : ByteVector.SPECIES_64;
 
     private static final VectorSpecies<Short> HALF_SHORTS = L == 16 ? ShortVector.SPECIES_256 : ShortVector.SPECIES_128;
-    private static final VectorSpecies<Short> SHORTS = ShortVector.SPECIES_512;
     private static final ByteOrder LE = ByteOrder.LITTLE_ENDIAN;
 
     private VectorLanes() {}
@@ -365,7 +364,7 @@ final class VectorLanes extends VectorPages {
             IntVector bits = FloatVector.fromArray(F, x, xo + i).reinterpretAsInts();
             IntVector odd = bits.lanewise(VectorOperators.LSHR, 16).and(1);
             IntVector rounded = bits.add(0x7fff).add(odd).lanewise(VectorOperators.LSHR, 16);
-            rounded.castShape(HALF_SHORTS, 0).reinterpretAsBytes().intoByteBuffer(out, at + 2 * i, LE);
+            ((ShortVector) rounded.castShape(HALF_SHORTS, 0)).intoByteBuffer(out, at + 2 * i, LE);
         }
         super.toBf16(x, xo + i, n - i, out, at + 2 * i);
     }
@@ -401,62 +400,63 @@ final class VectorLanes extends VectorPages {
             return;
         }
         for (int g = 0; g < groups; g++) {
-            ShortVector scales = ShortVector.fromByteBuffer(SHORTS, packed, at + NativeCodes.pair(g), LE)
+            IntVector scales = IntVector.fromByteBuffer(I, packed, at + NativeCodes.pair(g), LE)
                     .lanewise(VectorOperators.LSHR, 8 * (g & 1));
-            // A short has two inputs' codes in its bytes. With 128 more, what becomes of each is positive and stays in
-            // its byte.
-            ShortVector factor = scales.and((short) 15);
-            ShortVector zero = scales.lanewise(VectorOperators.LSHR, 4).and((short) 15);
-            ShortVector more = zero.mul(factor).neg().add((short) 128).mul((short) 0x101);
+            // A word has four inputs' codes in its bytes. With 128 more, what becomes of each is positive and stays in
+            // its
+            // byte, so words are multiplied and added.
+            IntVector factor = scales.and(15);
+            IntVector zero = scales.lanewise(VectorOperators.LSHR, 4).and(15);
+            IntVector more = zero.mul(factor).neg().add(128).mul(0x1010101);
             int from = at + NativeCodes.group(g);
             int to = first + 8 * g;
-            ShortVector a = ShortVector.fromByteBuffer(SHORTS, packed, from, LE);
-            ShortVector b = ShortVector.fromByteBuffer(SHORTS, packed, from + 64, LE);
-            ShortVector c = ShortVector.fromByteBuffer(SHORTS, packed, from + 128, LE);
-            ShortVector d = ShortVector.fromByteBuffer(SHORTS, packed, from + 192, LE);
-            a.and((short) 0xf0f)
+            IntVector a = IntVector.fromByteBuffer(I, packed, from, LE);
+            IntVector b = IntVector.fromByteBuffer(I, packed, from + 64, LE);
+            IntVector c = IntVector.fromByteBuffer(I, packed, from + 128, LE);
+            IntVector d = IntVector.fromByteBuffer(I, packed, from + 192, LE);
+            a.and(0xf0f0f0f)
                     .mul(factor)
                     .add(more)
-                    .lanewise(VectorOperators.XOR, (short) 0x8080)
+                    .lanewise(VectorOperators.XOR, 0x80808080)
                     .intoByteBuffer(out, 64 * lines[to], LE);
             a = a.lanewise(VectorOperators.LSHR, 4);
-            a.and((short) 0xf0f)
+            a.and(0xf0f0f0f)
                     .mul(factor)
                     .add(more)
-                    .lanewise(VectorOperators.XOR, (short) 0x8080)
+                    .lanewise(VectorOperators.XOR, 0x80808080)
                     .intoByteBuffer(out, 64 * lines[to + 1], LE);
-            b.and((short) 0xf0f)
+            b.and(0xf0f0f0f)
                     .mul(factor)
                     .add(more)
-                    .lanewise(VectorOperators.XOR, (short) 0x8080)
+                    .lanewise(VectorOperators.XOR, 0x80808080)
                     .intoByteBuffer(out, 64 * lines[to + 2], LE);
             b = b.lanewise(VectorOperators.LSHR, 4);
-            b.and((short) 0xf0f)
+            b.and(0xf0f0f0f)
                     .mul(factor)
                     .add(more)
-                    .lanewise(VectorOperators.XOR, (short) 0x8080)
+                    .lanewise(VectorOperators.XOR, 0x80808080)
                     .intoByteBuffer(out, 64 * lines[to + 3], LE);
-            c.and((short) 0xf0f)
+            c.and(0xf0f0f0f)
                     .mul(factor)
                     .add(more)
-                    .lanewise(VectorOperators.XOR, (short) 0x8080)
+                    .lanewise(VectorOperators.XOR, 0x80808080)
                     .intoByteBuffer(out, 64 * lines[to + 4], LE);
             c = c.lanewise(VectorOperators.LSHR, 4);
-            c.and((short) 0xf0f)
+            c.and(0xf0f0f0f)
                     .mul(factor)
                     .add(more)
-                    .lanewise(VectorOperators.XOR, (short) 0x8080)
+                    .lanewise(VectorOperators.XOR, 0x80808080)
                     .intoByteBuffer(out, 64 * lines[to + 5], LE);
-            d.and((short) 0xf0f)
+            d.and(0xf0f0f0f)
                     .mul(factor)
                     .add(more)
-                    .lanewise(VectorOperators.XOR, (short) 0x8080)
+                    .lanewise(VectorOperators.XOR, 0x80808080)
                     .intoByteBuffer(out, 64 * lines[to + 6], LE);
             d = d.lanewise(VectorOperators.LSHR, 4);
-            d.and((short) 0xf0f)
+            d.and(0xf0f0f0f)
                     .mul(factor)
                     .add(more)
-                    .lanewise(VectorOperators.XOR, (short) 0x8080)
+                    .lanewise(VectorOperators.XOR, 0x80808080)
                     .intoByteBuffer(out, 64 * lines[to + 7], LE);
         }
     }
