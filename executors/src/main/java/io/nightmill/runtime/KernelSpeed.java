@@ -8,6 +8,7 @@ import io.nightmill.runtime.DeviceSpec.Kind;
 import io.nightmill.tensor.Format;
 import io.nightmill.tensor.Matrix;
 import io.nightmill.tensor.Tensor;
+import io.nightmill.weights.Precision;
 import java.nio.ByteBuffer;
 import java.util.List;
 import java.util.Map;
@@ -24,26 +25,29 @@ public record KernelSpeed(double flops, double bytesPerSecond) {
     private static final int IN = 1024;
     private static final int OUT = 8192;
     private static final int ROWS = 128;
-    private static final long WARM_NANOS = 150_000_000L;
-    private static final int ROUNDS = 15;
+    private static final long WINDOW_NANOS = 100_000_000L;
+    /** Windows without a better time, after which there is none to come. */
+    private static final int WINDOWS = 4;
+
+    private static final long MOST_NANOS = 3_000_000_000L;
 
     /** Measured once per JVM and kind of kernels. A device that this machine lacks is taken to be like its CPU. */
-    public static KernelSpeed of(ModelSpec spec) {
-        int devices = spec.device().kind() == Kind.OPENCL ? OpenClDevice.list().size() : 0;
-        boolean onDevice = devices > 0 && spec.device().index() < devices;
-        Products arithmetic = spec.precision().products();
+    public static KernelSpeed of(DeviceSpec device, Precision precision, int threads) {
+        int devices = device.kind() == Kind.OPENCL ? OpenClDevice.list().size() : 0;
+        boolean onDevice = devices > 0 && device.index() < devices;
+        Products arithmetic = precision.products();
         Format format = arithmetic == Products.EXACT ? Format.F32 : Format.BF16;
         return MEASURED.computeIfAbsent((onDevice ? "opencl " : "") + arithmetic, key -> {
             if (onDevice) {
                 // Not while this JVM's runtime starts on the device, nor the other way round: the figures would be
-                // half, and PoCL loses
-                // files where two threads compile.
+                // half,
+                // and PoCL loses files where two threads compile.
                 synchronized (ExecutorRuntime.class) {
-                    int index = Devices.index(spec.device(), List.of());
+                    int index = Devices.index(device, List.of());
                     return measure(new GpuBackend(OpenClDevice.open(index), arithmetic), format);
                 }
             }
-            return measure(ExecutorRuntime.backend(spec.precision(), spec.threads()), format);
+            return measure(ExecutorRuntime.backend(precision, threads), format);
         });
     }
 
@@ -69,16 +73,20 @@ public record KernelSpeed(double flops, double bytesPerSecond) {
         });
     }
 
+    /** The best of them, once it has stopped to become better: kernels are compiled meanwhile, and Spark starts. */
     private static double seconds(Runnable body) {
-        for (long end = System.nanoTime() + WARM_NANOS; System.nanoTime() < end; ) {
-            body.run();
-        }
-        // The best of them: Spark starts meanwhile.
+        long end = System.nanoTime() + MOST_NANOS;
         double best = Double.MAX_VALUE;
-        for (int i = 0; i < ROUNDS; i++) {
-            long start = System.nanoTime();
-            body.run();
-            best = Math.min(best, (System.nanoTime() - start) / 1e9);
+        for (int same = 0; same < WINDOWS && System.nanoTime() < end; same++) {
+            double before = best;
+            for (long window = System.nanoTime() + WINDOW_NANOS; System.nanoTime() < window; ) {
+                long start = System.nanoTime();
+                body.run();
+                best = Math.min(best, (System.nanoTime() - start) / 1e9);
+            }
+            if (best < 0.95 * before) {
+                same = 0;
+            }
         }
         return best;
     }

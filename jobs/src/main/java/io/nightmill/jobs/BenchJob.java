@@ -5,6 +5,7 @@ import io.nightmill.kernels.Peaks;
 import io.nightmill.runtime.DeviceSpec;
 import io.nightmill.runtime.DeviceSpec.Kind;
 import io.nightmill.runtime.ExecutorRuntime;
+import io.nightmill.runtime.KernelSpeed;
 import io.nightmill.weights.Precision;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -126,6 +127,11 @@ final class BenchJob implements Callable<Integer> {
         int used = ExecutorRuntime.threads(threads);
         Peaks.flops(used);
         Machine machine = new Machine(used, Peaks.flops(used), Peaks.readBandwidth(used));
+        DeviceSpec on = DeviceSpec.of(device, 0.9, "fail");
+        List<Precision> precisions = dtypes.stream().map(Precision::of).toList();
+        if (parts.contains(Part.MODELS)) {
+            precisions.forEach(precision -> KernelSpeed.of(on, precision, used));
+        }
         // What that was measured on is garbage, and would be counted among the memory that a model takes.
         System.gc();
         System.out.printf(
@@ -136,16 +142,14 @@ final class BenchJob implements Callable<Integer> {
                 machine.flops / 1e9,
                 machine.bandwidth / 1e9);
         forgetPeakMemory();
-        DeviceSpec on = DeviceSpec.of(device, 0.9, "fail");
         if (parts.contains(Part.MODELS)) {
-            List<Precision> precisions = dtypes.stream().map(Precision::of).toList();
             List<BenchModel> shapes = models.isEmpty()
                     ? List.of(SyntheticModel.dense(), SyntheticModel.mixture(), SyntheticModel.hybrid())
                     : models.stream().<BenchModel>map(BenchModel.Stored::new).toList();
             new ModelBench(machine, on, precisions, promptTokens, decodeTokens, batches).run(shapes);
         }
         if (parts.contains(Part.JOB) && !models.isEmpty()) {
-            new JobBench(machine, dtypes.stream().map(Precision::of).toList(), rows, decodeTokens).run(models);
+            new JobBench(machine, precisions, rows, decodeTokens).run(models);
         }
         if (parts.contains(Part.CONTEXT)) {
             new ContextBench(machine, contexts, prefills).run();

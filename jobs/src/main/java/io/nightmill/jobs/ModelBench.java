@@ -7,6 +7,7 @@ import io.nightmill.engine.Request.Ask;
 import io.nightmill.kernels.Backend;
 import io.nightmill.runtime.DeviceSpec;
 import io.nightmill.runtime.ExecutorRuntime;
+import io.nightmill.runtime.KernelSpeed;
 import io.nightmill.runtime.SamplingJson;
 import io.nightmill.weights.Precision;
 import java.util.List;
@@ -41,7 +42,7 @@ record ModelBench(
     void run(List<BenchModel> models) {
         System.out.println();
         System.out.println(
-                "| model | backend | prefill tok/s | of peak FLOP/s | decode batch | tok/s | weights read, GB/s |"
+                "| model | backend | prefill tok/s | of its products' FLOP/s | decode batch | tok/s | weights read, GB/s |"
                         + " of bandwidth | peak memory, GB |");
         System.out.println("|---|---|---|---|---|---|---|---|---|");
         for (BenchModel model : models) {
@@ -52,6 +53,7 @@ record ModelBench(
     }
 
     private void measure(BenchModel model, Precision precision) {
+        KernelSpeed speed = KernelSpeed.of(device, precision, machine.threads());
         Backend backend = ExecutorRuntime.backend(device, precision, machine.threads());
         BenchModel.Built built = model.build(backend);
         int most = batches.stream().mapToInt(Integer::intValue).max().orElse(1);
@@ -72,7 +74,7 @@ record ModelBench(
                         model.name(),
                         backend.name(),
                         prefill,
-                        100 * prefill * 2 * built.activeParameters() / machine.flops(),
+                        100 * prefill * 2 * built.activeParameters() / speed.flops(),
                         batch,
                         decode,
                         read / 1e9,

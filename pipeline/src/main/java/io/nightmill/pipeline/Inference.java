@@ -7,6 +7,7 @@ import io.nightmill.engine.Limits;
 import io.nightmill.models.ModelLoader;
 import io.nightmill.models.ModelSize;
 import io.nightmill.runtime.KernelSpeed;
+import io.nightmill.runtime.ModelSpec;
 import io.nightmill.runtime.SamplingJson;
 import java.util.List;
 import java.util.Objects;
@@ -167,8 +168,7 @@ public final class Inference {
                 .put("context_length", model.contextLength())
                 .put("state_bytes_per_token", model.state().perToken())
                 .put("state_bytes_per_row", model.state().perSequence());
-        Prediction.of(total, model, config, executors(spark), KernelSpeed.of(config.model()))
-                .addTo(plan.putObject("predicted"));
+        predict(total, model, config, executors(spark)).addTo(plan.putObject("predicted"));
         plan.putObject("bytes")
                 .put("shuffle", 4 * total.promptTokens())
                 .put("weights_per_executor", weightBytes(config, model))
@@ -209,7 +209,7 @@ public final class Inference {
                 .mapPartitionsWithIndex(new InferTask(plan, counters), true);
         Manifest manifest = new Manifest(config, rows, rows - missing, shards);
         int executors = executors(spark);
-        Prediction prediction = Prediction.of(total, model, config, executors, KernelSpeed.of(config.model()));
+        Prediction prediction = predict(total, model, config, executors);
         Console console = new Console();
         RunMonitor monitor = RunMonitor.start(missing, counters, console::draw);
         try (monitor) {
@@ -245,6 +245,12 @@ public final class Inference {
                 ? Runtime.getRuntime().maxMemory()
                 : JavaUtils.byteStringAsBytes(spark.sparkContext().conf().get("spark.executor.memory", "1g"));
         return config.model().limits().kvBytes(heap);
+    }
+
+    private static Prediction predict(ShardCost total, ModelSize model, RunConfig config, int executors) {
+        ModelSpec spec = config.model();
+        KernelSpeed speed = KernelSpeed.of(spec.device(), spec.precision(), spec.threads());
+        return Prediction.of(total, model, config, executors, speed);
     }
 
     /** That compute at a time: in local mode the driver itself. */
