@@ -37,8 +37,8 @@ interface BenchModel {
             return values
                     * switch (precision) {
                         case INT8 -> 1;
-                            // Half a byte, and a float's eighth.
-                        case INT4 -> 0.625;
+                            // Four bits, and eight that 32 of them share.
+                        case INT4 -> 4.25 / 8;
                         default -> 2;
                     };
         }

@@ -184,17 +184,13 @@ final class HostRecurrences {
         List<Batch.Span> spans = batch.spans();
         HostSlots.reserve(state, batch);
         int sharing = r.decay() == Decay.KEY ? 1 : r.sharing();
-        int perTask = sharing;
-        while (perTask > 1 && spans.size() * r.heads() / perTask < TASKS * workers.threads()) {
-            perTask /= 2;
-        }
-        int step = perTask;
-        int parts = (sharing + step - 1) / step;
+        int perTask = headsPerTask(sharing, spans.size() * r.heads());
+        int parts = (sharing + perTask - 1) / perTask;
         int perSpan = r.heads() / sharing * parts;
         workers.run(spans.size() * perSpan, task -> {
             int first = task % perSpan / parts * sharing;
-            int from = first + task % parts * step;
-            int to = Math.min(first + sharing, from + step);
+            int from = first + task % parts * perTask;
+            int to = Math.min(first + sharing, from + perTask);
             new Heads(out, update, r, state, spans.get(task / perSpan)).run(from, to);
         });
         if (r.decay() != Decay.KEY) {
@@ -203,6 +199,15 @@ final class HostRecurrences {
                     spans.size() * r.keyHeads(),
                     task -> keepKeys(update.key(), r, state, spans.get(task / r.keyHeads()), task % r.keyHeads()));
         }
+    }
+
+    /** All that share keys, or a part of them while threads would have too few tasks. */
+    private int headsPerTask(int sharing, int heads) {
+        int perTask = sharing;
+        while (perTask > 1 && heads / perTask < TASKS * workers.threads()) {
+            perTask /= 2;
+        }
+        return perTask;
     }
 
     /** Keeps the undecayed keys of the chunk that the span ends in. */

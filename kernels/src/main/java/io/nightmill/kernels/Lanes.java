@@ -71,7 +71,7 @@ interface Lanes {
     default void widenCodes(ByteBuffer packed, int at, int groups, ByteBuffer out, int[] lines, int first) {
         for (int g = 0; g < groups; g++) {
             for (int lane = 0; lane < 16; lane++) {
-                int scale = packed.get(at + NativeCodes.pair(g) + 4 * lane + (g & 1)) & 0xff;
+                int scale = packed.get(at + NativeCodes.scales(g) + 4 * lane + (g & 3)) & 0xff;
                 for (int k = 0; k < NativeCodes.GROUP; k++) {
                     int word = packed.getInt(at + NativeCodes.group(g) + k / 8 * 64 + 4 * lane);
                     int code = word >>> NativeCodes.shift(k % 8) & 15;

@@ -59,8 +59,8 @@ final class NativeCodes implements NativeMatmul.Values {
             int block = n / LANES * blockBytes(groups) + 4 * (n % LANES);
             for (int g = 0; g < groups; g++) {
                 int scale = round(row, g * GROUP, factor, codes);
-                int header = block + pair(g);
-                packed.putInt(header, packed.getInt(header) | (scale << 16 | scale) << 8 * (g & 1));
+                int at = block + scales(g);
+                packed.putInt(at, packed.getInt(at) | scale << 8 * (g & 3));
                 for (int i = 0; i < GROUP / 8; i++) {
                     int word = 0;
                     for (int k = 0; k < 8; k++) {
@@ -81,17 +81,17 @@ final class NativeCodes implements NativeMatmul.Values {
 
     /** Bytes of sixteen outputs. */
     static int blockBytes(int groups) {
-        return (groups + 1) / 2 * LINE + groups * GROUP / 8 * LINE;
+        return (groups + 3) / 4 * LINE + groups * GROUP / 8 * LINE;
     }
 
-    /** Where a block has the line of the scales of group {@code g} and its neighbour: 16 bits of each output, twice. */
-    static int pair(int g) {
-        return g / 2 * (1 + GROUP / 4) * LINE;
+    /** Where a block has the line of the scales of group {@code g} and its three neighbours, a byte of each output's word each. */
+    static int scales(int g) {
+        return g / 4 * (1 + 4 * GROUP / 8) * LINE;
     }
 
     /** Where a block has the first of the group's lines, each of eight inputs. */
     static int group(int g) {
-        return pair(g) + LINE + (g & 1) * GROUP / 8 * LINE;
+        return scales(g) + LINE + (g & 3) * GROUP / 8 * LINE;
     }
 
     /** Where a word has the input's code: the low halves of its bytes make a line of the layout, the high ones the next. */

@@ -400,8 +400,8 @@ final class VectorLanes extends VectorPages {
             return;
         }
         for (int g = 0; g < groups; g++) {
-            IntVector scales = IntVector.fromByteBuffer(I, packed, at + NativeCodes.pair(g), LE)
-                    .lanewise(VectorOperators.LSHR, 8 * (g & 1));
+            IntVector scales = IntVector.fromByteBuffer(I, packed, at + NativeCodes.scales(g), LE)
+                    .lanewise(VectorOperators.LSHR, 8 * (g & 3));
             // A word has four inputs' codes in its bytes. With 128 more, what becomes of each is positive and stays in
             // its
             // byte, so words are multiplied and added.

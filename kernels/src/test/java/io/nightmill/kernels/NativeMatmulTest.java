@@ -163,18 +163,17 @@ class NativeMatmulTest {
 
     @Test
     void vectorsWidenCodesLikeTheirDefinition() {
-        for (int groups = 1; groups <= 5; groups++) {
+        for (int groups = 1; groups <= 9; groups++) {
             ByteBuffer packed = NativeMatmul.direct(100 + NativeCodes.blockBytes(groups));
             for (int i = 0; i < packed.capacity(); i++) {
                 packed.put(i, (byte) random.nextInt());
             }
-            for (int g = 0; g < groups; g += 2) {
+            for (int g = 0; g < groups; g++) {
                 for (int lane = 0; lane < 16; lane++) {
                     int zero = random.nextInt(16);
                     int most = Math.min(15, Math.min(128 / Math.max(1, zero), 127 / Math.max(1, 15 - zero)));
-                    int scales = zero << 4 | random.nextInt(most + 1);
-                    scales |= (zero / 2 << 4 | random.nextInt(9)) << 8;
-                    packed.putInt(100 + NativeCodes.pair(g) + 4 * lane, scales << 16 | scales);
+                    int scale = zero << 4 | random.nextInt(most + 1);
+                    packed.put(100 + NativeCodes.scales(g) + 4 * lane + g % 4, (byte) scale);
                 }
             }
             int[] lines = new int[3 + 8 * groups];
