@@ -27,7 +27,7 @@ public record KernelSpeed(double flops, double bytesPerSecond) {
     private static final int ROWS = 128;
     private static final long WINDOW_NANOS = 100_000_000L;
     /** Windows without a better time, after which there is none to come. */
-    private static final int WINDOWS = 4;
+    private static final int WINDOWS = 3;
 
     private static final long MOST_NANOS = 3_000_000_000L;
 
@@ -40,8 +40,7 @@ public record KernelSpeed(double flops, double bytesPerSecond) {
         return MEASURED.computeIfAbsent((onDevice ? "opencl " : "") + arithmetic, key -> {
             if (onDevice) {
                 // Not while this JVM's runtime starts on the device, nor the other way round: the figures would be
-                // half,
-                // and PoCL loses files where two threads compile.
+                // half, and PoCL loses files where two threads compile.
                 synchronized (ExecutorRuntime.class) {
                     int index = Devices.index(device, List.of());
                     return measure(new GpuBackend(OpenClDevice.open(index), arithmetic), format);
@@ -77,16 +76,15 @@ public record KernelSpeed(double flops, double bytesPerSecond) {
     private static double seconds(Runnable body) {
         long end = System.nanoTime() + MOST_NANOS;
         double best = Double.MAX_VALUE;
-        for (int same = 0; same < WINDOWS && System.nanoTime() < end; same++) {
+        int same = 0;
+        while (same < WINDOWS && System.nanoTime() < end) {
             double before = best;
             for (long window = System.nanoTime() + WINDOW_NANOS; System.nanoTime() < window; ) {
                 long start = System.nanoTime();
                 body.run();
                 best = Math.min(best, (System.nanoTime() - start) / 1e9);
             }
-            if (best < 0.95 * before) {
-                same = 0;
-            }
+            same = best < 0.95 * before ? 0 : same + 1;
         }
         return best;
     }

@@ -309,6 +309,10 @@ final class HostRecurrences {
                 int place = (span.past() + t) % chunk;
                 int n = Math.min(chunk - place, span.count() - t);
                 boolean isFirst = span.past() + t < chunk;
+                if (r.decay() != Decay.KEY) {
+                    enter(from);
+                    share(span.first() + t, place, n);
+                }
                 for (int head = from; head < to; head++) {
                     enter(head);
                     if (place == 0) {
@@ -317,9 +321,6 @@ final class HostRecurrences {
                     if (r.decay() == Decay.KEY) {
                         decayedKeys(span.first() + t, place, n, isFirst);
                     } else {
-                        if (head == from) {
-                            share(span.first() + t, place, n);
-                        }
                         sharedKeys(span.first() + t, place, n, isFirst);
                     }
                     if (place + n == chunk) {
@@ -571,9 +572,9 @@ final class HostRecurrences {
             boolean whole = r.decay() == Decay.HEAD || r.decay() == Decay.TABLE;
             if (whole) {
                 System.arraycopy(work, gathered, work, folded, keyDim * pairs);
-            }
-            for (int d = 0; whole && d < keyDim; d++) {
-                lanes.multiply(work, folded + d * pairs, s, pairDecays, pairs);
+                for (int d = 0; d < keyDim; d++) {
+                    lanes.multiply(work, folded + d * pairs, s, pairDecays, pairs);
+                }
             }
             for (int d = 0; d < keyDim; d++) {
                 int row = matrix + d * valueDim;

@@ -403,8 +403,7 @@ final class VectorLanes extends VectorPages {
             IntVector scales = IntVector.fromByteBuffer(I, packed, at + NativeCodes.scales(g), LE)
                     .lanewise(VectorOperators.LSHR, 8 * (g & 3));
             // A word has four inputs' codes in its bytes. With 128 more, what becomes of each is positive and stays in
-            // its
-            // byte, so words are multiplied and added.
+            // its byte, so words are multiplied and added.
             IntVector factor = scales.and(15);
             IntVector zero = scales.lanewise(VectorOperators.LSHR, 4).and(15);
             IntVector more = zero.mul(factor).neg().add(128).mul(0x1010101);
