@@ -212,8 +212,13 @@ final class NativeMatmul {
                 .order(ByteOrder.nativeOrder());
     }
 
+    /** This thread's. */
+    static Context context() {
+        return CONTEXTS.get();
+    }
+
     static void reorder(memory from, memory to) {
-        Context context = CONTEXTS.get();
+        Context context = context();
         new reorder(from, to).execute(context.stream, from, to);
         context.stream._wait();
     }

@@ -1,6 +1,5 @@
 package io.nightmill.kernels;
 
-import io.nightmill.kernels.NativeMatmul.Context;
 import java.nio.ByteBuffer;
 import java.util.Arrays;
 import java.util.Random;
@@ -180,25 +179,27 @@ final class NativeShape {
     }
 
     private boolean addsLikeFull(Primitive tried) {
-        Random random = new Random(17);
-        ByteBuffer values = NativeMatmul.direct(2 * in * Math.max(ROWS, columns));
-        for (int i = 0; i < values.capacity() / 2; i++) {
-            values.putShort(2 * i, Unpack.toBf16((float) random.nextGaussian()));
-        }
-        memory w = new memory(weights, NativeMatmul.CPU);
-        reorder(values, w);
-        try (BytePointer pointer = new BytePointer(values)) {
-            Context context = new Context();
-            float[] expected = new float[ROWS * columns];
-            context.run(this, full, pointer, 0, w.get()).asFloatBuffer().get(expected);
-            float[] actual = new float[tried.rows * columns];
-            context.run(this, tried, pointer, 0, w.get()).asFloatBuffer().get(actual);
-            for (int i = 0; i < actual.length; i++) {
-                if (actual[i] != expected[i]) {
-                    return false;
-                }
+        // Freed here, since there are many numbers of rows, and the collector may not come for long.
+        try (BytePointer memory = new BytePointer(2L * in * Math.max(ROWS, columns));
+                memory w = new memory(weights, NativeMatmul.CPU)) {
+            Random random = new Random(17);
+            ByteBuffer values = memory.asByteBuffer();
+            for (int i = 0; i < values.capacity() / 2; i++) {
+                values.putShort(2 * i, Unpack.toBf16((float) random.nextGaussian()));
             }
-            return true;
+            reorder(values, w);
+            float[] expected = run(full, memory, w);
+            float[] actual = run(tried, memory, w);
+            return Arrays.equals(actual, 0, actual.length, expected, 0, actual.length);
         }
+    }
+
+    private float[] run(Primitive primitive, BytePointer rows, memory w) {
+        float[] result = new float[primitive.rows * columns];
+        NativeMatmul.context()
+                .run(this, primitive, rows, 0, w.get())
+                .asFloatBuffer()
+                .get(result);
+        return result;
     }
 }
