@@ -19,6 +19,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
 import java.util.Random;
+import org.apache.hadoop.fs.FileUtil;
 
 /** One table of prompts of many lengths through the engine alone, and through {@code generate} on Spark in this process. */
 record JobBench(BenchJob.Machine machine, List<Precision> precisions, int rows, int decodeTokens) {
@@ -46,10 +47,17 @@ record JobBench(BenchJob.Machine machine, List<Precision> precisions, int rows, 
 
     private void measure(Path model, Precision precision) throws IOException {
         List<int[]> prompts = prompts(ModelLoader.loadText(model).vocabulary());
-        double tokens = prompts.stream().mapToInt(prompt -> prompt.length).sum() + (double) rows * decodeTokens;
-        String dtype = precision.name().toLowerCase(Locale.ROOT);
-        double alone = tokens / alone(model, precision, prompts);
+        double alone = tokens(prompts) / alone(model, precision, prompts);
         Path folder = Files.createTempDirectory("nightmill-bench");
+        try {
+            measure(model, precision, prompts, alone, folder);
+        } finally {
+            FileUtil.fullyDelete(folder.toFile());
+        }
+    }
+
+    private void measure(Path model, Precision precision, List<int[]> prompts, double alone, Path folder)
+            throws IOException {
         Path input = folder.resolve("prompts.jsonl");
         try (var out = Files.newBufferedWriter(input)) {
             for (int i = 0; i < prompts.size(); i++) {
@@ -60,6 +68,7 @@ record JobBench(BenchJob.Machine machine, List<Precision> precisions, int rows, 
             }
         }
         Path output = folder.resolve("out");
+        String dtype = precision.name().toLowerCase(Locale.ROOT);
         long start = System.nanoTime();
         int status = Nightmill.execute(
                 new Nightmill(),
@@ -87,6 +96,7 @@ record JobBench(BenchJob.Machine machine, List<Precision> precisions, int rows, 
         }
         JsonNode report =
                 MAPPER.readTree(output.resolve("_nightmill/report.json").toFile());
+        double tokens = tokens(prompts);
         double stage = report.path("seconds").path("infer_and_write").asDouble();
         System.out.printf(
                 Locale.ROOT,
@@ -98,6 +108,10 @@ record JobBench(BenchJob.Machine machine, List<Precision> precisions, int rows, 
                 100 * tokens / stage / alone,
                 tokens / whole,
                 100 * tokens / whole / alone);
+    }
+
+    private double tokens(List<int[]> prompts) {
+        return prompts.stream().mapToInt(prompt -> prompt.length).sum() + (double) rows * decodeTokens;
     }
 
     private List<int[]> prompts(int vocabulary) {

@@ -53,10 +53,16 @@ final class SparkRun {
                 .set("spark.serializer", "org.apache.spark.serializer.KryoSerializer")
                 // Connectors of table formats send classes of their own.
                 .set("spark.kryo.registrationRequired", String.valueOf(config.knowsItsClasses()))
-                .set("spark.kryo.registrator", NightmillKryo.class.getName())
-                .set("spark.plugins", NightmillPlugin.class.getName())
                 .set(NightmillPlugin.MODEL_KEY, config.model().format());
+        join(conf, "spark.kryo.registrator", NightmillKryo.class.getName());
+        join(conf, "spark.plugins", NightmillPlugin.class.getName());
         return SparkSession.builder().config(conf).getOrCreate();
+    }
+
+    /** Adds to a list of names, of which the user may have some. */
+    private static void join(SparkConf conf, String key, String name) {
+        String theirs = conf.get(key, "");
+        conf.set(key, theirs.isEmpty() ? name : theirs + "," + name);
     }
 
     private static void explain(ObjectNode plan, ModelSize model) {

@@ -149,10 +149,7 @@ final class NativeMatmul {
                 dnnl_exec_arg_t arguments) {}
 
         private Call call(NativeShape shape, NativeShape.Primitive p) {
-            int needed = 2 * 4 * p.rows() * shape.columns;
-            if (results.capacity() < needed) {
-                results = direct(needed);
-            }
+            results = atLeast(results, 2 * 4 * p.rows() * shape.columns);
             ByteBuffer values = results;
             BytePointer pointer = new BytePointer(values);
             memory from = new memory(p.source(), CPU, pointer);
@@ -215,6 +212,11 @@ final class NativeMatmul {
     /** This thread's. */
     static Context context() {
         return CONTEXTS.get();
+    }
+
+    /** The memory itself if it is large enough, else other. */
+    private static ByteBuffer atLeast(ByteBuffer memory, int bytes) {
+        return memory.capacity() < bytes ? direct(bytes) : memory;
     }
 
     static void reorder(memory from, memory to) {
@@ -372,9 +374,7 @@ final class NativeMatmul {
     }
 
     private static ByteBuffer reserve(ThreadLocal<ByteBuffer> buffer, int bytes) {
-        if (buffer.get().capacity() < bytes) {
-            buffer.set(direct(bytes));
-        }
+        buffer.set(atLeast(buffer.get(), bytes));
         return buffer.get();
     }
 

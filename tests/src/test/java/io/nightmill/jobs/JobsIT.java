@@ -3,6 +3,7 @@ package io.nightmill.jobs;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.within;
 
+import com.esotericsoftware.kryo.Kryo;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
@@ -14,11 +15,16 @@ import java.util.List;
 import java.util.Map;
 import java.util.Random;
 import java.util.stream.IntStream;
+import org.apache.spark.api.plugin.DriverPlugin;
+import org.apache.spark.api.plugin.ExecutorPlugin;
+import org.apache.spark.api.plugin.SparkPlugin;
+import org.apache.spark.serializer.KryoRegistrator;
 import org.apache.spark.sql.Dataset;
 import org.apache.spark.sql.Row;
 import org.apache.spark.sql.RowFactory;
 import org.apache.spark.sql.SparkSession;
 import org.apache.spark.sql.types.StructType;
+import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -268,6 +274,46 @@ class JobsIT {
         } finally {
             System.clearProperty("spark.hadoop.fs.remote.impl");
         }
+    }
+
+    /** What a user's cluster may bring along. */
+    public static final class TheirPlugin implements SparkPlugin {
+        static int started;
+
+        @Override
+        public @Nullable DriverPlugin driverPlugin() {
+            started++;
+            return null;
+        }
+
+        @Override
+        public @Nullable ExecutorPlugin executorPlugin() {
+            return null;
+        }
+    }
+
+    public static final class TheirKryo implements KryoRegistrator {
+        static int registered;
+
+        @Override
+        public void registerClasses(Kryo kryo) {
+            registered++;
+        }
+    }
+
+    @Test
+    void pluginsAndRegistratorsOfTheUserStay() throws IOException {
+        System.setProperty("spark.plugins", TheirPlugin.class.getName());
+        System.setProperty("spark.kryo.registrator", TheirKryo.class.getName());
+        try {
+            run("generate", input("{\"id\":\"a\",\"prompt\":\"Once upon a time\"}"), "--max-tokens", "2");
+        } finally {
+            System.clearProperty("spark.plugins");
+            System.clearProperty("spark.kryo.registrator");
+        }
+        assertThat(Jobs.results(out).get("a").path("status").asText()).isEqualTo("ok");
+        assertThat(TheirPlugin.started).isEqualTo(1);
+        assertThat(TheirKryo.registered).isPositive();
     }
 
     @Test
