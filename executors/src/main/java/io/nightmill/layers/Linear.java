@@ -13,13 +13,26 @@ public record Linear(Matrix weight, @Nullable Tensor bias) implements Projection
 
     /** Reads {@code name.weight} and, where the checkpoint has it, {@code name.bias}. */
     public static Linear from(Weights weights, String name, int out, int in) {
-        Tensor bias = weights.has(name + ".bias") ? weights.vector(name + ".bias", out) : null;
-        return new Linear(weights.matrix(name + ".weight", out, in), bias);
+        return new Linear(weights.matrix(name + ".weight", out, in), bias(weights, name, out));
     }
 
-    /** The given rows of a projection {@code [out, in]} without bias, copied: for those that interleave their parts. */
+    /** {@code name.bias}, or null. */
+    public static @Nullable Tensor bias(Weights weights, String name, int out) {
+        return weights.has(name + ".bias") ? weights.vector(name + ".bias", out) : null;
+    }
+
+    /** The given rows of a projection {@code [out, in]}, copied: for those that interleave their parts. */
     public static Linear rowsOf(Weights weights, String name, int out, int in, int[] rows) {
-        return new Linear(weights.matrix(name + ".weight", out, in, rows), null);
+        Tensor bias = null;
+        if (weights.has(name + ".bias")) {
+            float[] all = weights.values(name + ".bias", out);
+            float[] chosen = new float[rows.length];
+            for (int i = 0; i < rows.length; i++) {
+                chosen[i] = all[rows[i]];
+            }
+            bias = weights.upload(1, rows.length, chosen);
+        }
+        return new Linear(weights.matrix(name + ".weight", out, in, rows), bias);
     }
 
     /** Rows {@code first .. first + count} of a fused projection. */

@@ -25,10 +25,8 @@ final class Bamba implements ModelFamily {
     @Override
     public Decoder build(ConfigNode config, Weights weights) {
         Blueprint model = new Blueprint(config, weights).named("model", "embed_tokens", "final_layernorm");
-        int rotary = config.intOr("attn_rotary_emb", (int) (model.headDim
-                * config.doubleOr(
-                        "partial_rotary_factor", config.at("rope_parameters").doubleOr("partial_rotary_factor", 0.5))));
-        Rope rope = model.rope(Ropes.of(config, rotary));
+        // Half of each head, in the reference whatever the configuration says.
+        Rope rope = model.rope(Ropes.of(config, model.headDim / 2));
         List<Integer> attending = config.ints("attn_layer_indices");
         List<String> types = config.texts("layer_types");
         for (int i = 0; i < model.layers; i++) {

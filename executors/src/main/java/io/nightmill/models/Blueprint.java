@@ -153,12 +153,12 @@ final class Blueprint {
     Decoder decoder(Norm lastNorm) {
         int vocabulary = config.requireInt("vocab_size");
         Matrix embedding = weights.matrix(stem + "." + embeddingName + ".weight", vocabulary, hidden);
-        boolean tied = config.booleanOr(
-                "tie_word_embeddings", config.booleanOr("tie_embedding", !weights.has("lm_head.weight")));
-        Linear head = tied ? new Linear(embedding, null) : Linear.from(weights, "lm_head", vocabulary, hidden);
-        if (tied) {
-            weights.ignore("lm_head.weight");
-        }
+        // A head that is stored is the head, as in transformers 5.
+        boolean tied = !weights.has("lm_head.weight")
+                && config.booleanOr("tie_word_embeddings", config.booleanOr("tie_embedding", true));
+        Linear head = tied
+                ? new Linear(embedding, Linear.bias(weights, "lm_head", vocabulary))
+                : Linear.from(weights, "lm_head", vocabulary, hidden);
         weights.ignore("*rotary_emb.inv_freq");
         return new Decoder(
                 embedding,

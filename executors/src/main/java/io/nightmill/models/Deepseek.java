@@ -122,7 +122,7 @@ final class Deepseek implements ModelFamily {
                 grouped ? config.intOr("n_group", 1) : 1,
                 grouped ? config.intOr("topk_group", 1) : 1,
                 third ? GroupScore.SUM_OF_TOP_2 : GroupScore.MAX,
-                0,
+                third ? Float.NEGATIVE_INFINITY : 0,
                 (float) config.doubleOr("routed_scaling_factor", 1),
                 false,
                 0);

@@ -35,7 +35,8 @@ final class Gemma implements ModelFamily {
         Rope global = model.rope(global(config, model.headDim));
         Rope local = third ? model.rope(local(config, model.headDim)) : global;
         double scalar = config.doubleOr("query_pre_attn_scalar", model.headDim);
-        double softcap = config.doubleOr("attn_logit_softcapping", 0);
+        // Gemma 3 has the key too, and its reference does not look at it.
+        double softcap = third ? 0 : config.doubleOr("attn_logit_softcapping", 0);
         // The reference reads hidden_act in Gemma 1, and hidden_activation since.
         String activation = type.equals("gemma") ? "hidden_act" : "hidden_activation";
         Glu glu = Glu.of(Activation.of(config.textOr(activation, "gelu_pytorch_tanh")));

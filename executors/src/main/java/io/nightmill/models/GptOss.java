@@ -1,5 +1,7 @@
 package io.nightmill.models;
 
+import com.fasterxml.jackson.databind.node.JsonNodeFactory;
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.nightmill.kernels.Activation;
 import io.nightmill.kernels.Backend.Attention;
 import io.nightmill.kernels.Backend.Glu;
@@ -21,6 +23,8 @@ import java.util.Set;
 /** gpt-oss (arXiv 2508.10925): attention sinks, alternating windows, a clamped gate, experts in bfloat16 or MXFP4. */
 final class GptOss implements ModelFamily {
     private static final float ALPHA = 1.702f;
+    /** The reference's own, whatever {@code swiglu_limit} says; all published models say the same. */
+    private static final float LIMIT = 7;
 
     @Override
     public Set<String> modelTypes() {
@@ -35,7 +39,9 @@ final class GptOss implements ModelFamily {
     @Override
     public Decoder build(ConfigNode config, Weights weights) {
         Blueprint model = new Blueprint(config, weights);
-        Rope rope = model.rope();
+        boolean names = config.at("rope_parameters").isPresent()
+                || config.at("rope_scaling").isPresent();
+        Rope rope = names ? model.rope() : model.rope(published(config, model.headDim));
         for (int i = 0; i < model.layers; i++) {
             Weights layer = model.layer(i);
             Weights scope = layer.in("self_attn");
@@ -56,6 +62,20 @@ final class GptOss implements ModelFamily {
         return model.decoder();
     }
 
+    /** What the reference takes where a configuration says nothing: both published models' rope. */
+    private static Rope published(ConfigNode config, int headDim) {
+        ObjectNode yarn = JsonNodeFactory.instance
+                .objectNode()
+                .put("rope_type", "yarn")
+                .put("factor", 32.0)
+                .put("beta_fast", 32.0)
+                .put("beta_slow", 1.0)
+                .put("truncate", false)
+                .put("original_max_position_embeddings", 4096);
+        double theta = config.doubleOr("rope_theta", 150000);
+        return Ropes.of(config, headDim, theta, ConfigNode.of(yarn, "gpt-oss's rope"));
+    }
+
     private static FeedForward experts(Blueprint model, Weights mlp) {
         ConfigNode config = model.config;
         int count = config.requireInt("num_local_experts");
@@ -64,14 +84,13 @@ final class GptOss implements ModelFamily {
                 Linear.from(mlp, "router", count, model.hidden),
                 null,
                 Router.plain(count, topK, Router.Scoring.SOFTMAX_OF_CHOSEN, false),
-                experts(mlp.in("experts"), count, model.hidden, config.requireInt("intermediate_size"), config),
+                experts(mlp.in("experts"), count, model.hidden, config.requireInt("intermediate_size")),
                 null,
                 null);
     }
 
     /** Gate and up interleaved in one tensor, or apart (GGUF). */
-    private static Experts experts(Weights experts, int count, int hidden, int inner, ConfigNode config) {
-        float limit = (float) config.doubleOr("swiglu_limit", 7);
+    private static Experts experts(Weights experts, int count, int hidden, int inner) {
         if (experts.has("gate_proj.weight")) {
             return new Experts(
                     List.of(
@@ -82,14 +101,14 @@ final class GptOss implements ModelFamily {
                             experts.tensor("up_proj.bias", 0, count, inner)),
                     experts.stack("down_proj.weight", count, hidden, inner),
                     experts.tensor("down_proj.bias", 0, count, hidden),
-                    new Glu(Activation.SILU, false, limit, ALPHA));
+                    new Glu(Activation.SILU, false, LIMIT, ALPHA));
         }
         return new Experts(
                 List.of(either(experts, "gate_up_proj", count, 2 * inner, hidden)),
                 List.of(experts.tensor("gate_up_proj_bias", 0, count, 2 * inner)),
                 either(experts, "down_proj", count, hidden, inner),
                 experts.tensor("down_proj_bias", 0, count, hidden),
-                new Glu(Activation.SILU, true, limit, ALPHA));
+                new Glu(Activation.SILU, true, LIMIT, ALPHA));
     }
 
     /** MXFP4 is stored {@code [out, in]}, bfloat16 transposed. */

@@ -106,7 +106,7 @@ final class NemotronH implements ModelFamily {
                 Experts.each(weights.in("experts"), "down_proj", count, model.hidden, inner),
                 null,
                 Glu.of(Activation.of(config.textOr("mlp_hidden_act", "relu2"))));
-        int shared = config.intOr("moe_shared_expert_intermediate_size", inner) * config.intOr("n_shared_experts", 1);
+        int shared = config.intOr("moe_shared_expert_intermediate_size", inner);
         return new MixtureOfExperts(
                 Linear.from(weights, "gate", count, model.hidden),
                 weights.vector("gate.e_score_correction_bias", count),

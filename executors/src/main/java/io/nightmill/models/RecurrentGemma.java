@@ -2,6 +2,7 @@ package io.nightmill.models;
 
 import io.nightmill.kernels.Activation;
 import io.nightmill.kernels.Backend.Glu;
+import io.nightmill.kernels.Unpack;
 import io.nightmill.layers.Branch;
 import io.nightmill.layers.Decoder;
 import io.nightmill.layers.GatedMlp;
@@ -32,8 +33,9 @@ final class RecurrentGemma implements ModelFamily {
     @Override
     public Decoder build(ConfigNode config, Weights weights) {
         Blueprint model = new Blueprint(config, weights, 1).named("model", "embed_tokens", "final_norm");
-        boolean scales = config.booleanOr("embeddings_scale_by_sqrt_dim", true);
-        model.scaled(scales ? Math.sqrt(model.hidden) : 1, 1, config.doubleOr("logits_soft_cap", 30));
+        // The reference scales always, and by the root in bfloat16.
+        float root = Unpack.bf16(Unpack.toBf16((float) Math.sqrt(model.hidden)));
+        model.scaled(root, 1, config.doubleOr("logits_soft_cap", 30));
         // The reference (transformers 5) rotates whole heads, whatever partial_rotary_factor says.
         Rope rope = model.rope(Ropes.of(config, model.headDim));
         Activation activation = Activation.of(config.textOr("hidden_activation", "gelu_pytorch_tanh"));

@@ -52,7 +52,7 @@ final class SparkRun {
                 .setIfMissing("spark.excludeOnFailure.application.maxFailedExecutorsPerNode", "1000")
                 .set("spark.serializer", "org.apache.spark.serializer.KryoSerializer")
                 // Connectors of table formats send classes of their own.
-                .set("spark.kryo.registrationRequired", String.valueOf(config.knowsItsClasses()))
+                .setIfMissing("spark.kryo.registrationRequired", String.valueOf(config.knowsItsClasses()))
                 .set(NightmillPlugin.MODEL_KEY, config.model().format());
         join(conf, "spark.kryo.registrator", NightmillKryo.class.getName());
         join(conf, "spark.plugins", NightmillPlugin.class.getName());
