@@ -13,6 +13,8 @@ import org.jspecify.annotations.Nullable;
  *
  * @param choiceBias {@code [1, experts]}, added to the scores for the choice alone (DeepSeek-V3, arXiv 2412.19437)
  * @param sharedGate one output: the shared expert's result is multiplied by its sigmoid
+ * @param toLatent the rows that routed experts see, where those are narrower than the model (Nemotron 3), or null
+ * @param fromLatent their results as wide as the model again
  */
 public record MixtureOfExperts(
         Linear gate,
@@ -20,8 +22,21 @@ public record MixtureOfExperts(
         Router router,
         Experts experts,
         @Nullable FeedForward shared,
-        @Nullable Linear sharedGate)
+        @Nullable Linear sharedGate,
+        @Nullable Linear toLatent,
+        @Nullable Linear fromLatent)
         implements FeedForward {
+
+    /** Experts that see the model's own rows. */
+    public MixtureOfExperts(
+            Linear gate,
+            @Nullable Tensor choiceBias,
+            Router router,
+            Experts experts,
+            @Nullable FeedForward shared,
+            @Nullable Linear sharedGate) {
+        this(gate, choiceBias, router, experts, shared, sharedGate, null, null);
+    }
 
     /** Values of weights that a token does not meet. */
     long idleValues() {
@@ -40,11 +55,16 @@ public record MixtureOfExperts(
         gate.apply(backend, logits, x);
         Routes routes = backend.route(logits, choiceBias, router);
         step.countChoices(routes);
+        Tensor in = toLatent == null ? x : toLatent.of(x, step);
+        Tensor sum = fromLatent == null ? out : step.rows(in.width());
         Scratch.Mark mark = step.scratch().mark();
-        Tensor results = step.scratch().tensor(x.rows() * router.topK(), x.width());
-        experts.apply(results, x, routes, step);
-        backend.combine(out, results, routes);
+        Tensor results = step.scratch().tensor(x.rows() * router.topK(), in.width());
+        experts.apply(results, in, routes, step);
+        backend.combine(sum, results, routes);
         step.scratch().release(mark);
+        if (fromLatent != null) {
+            fromLatent.apply(backend, out, sum);
+        }
 
         if (shared != null) {
             Tensor common = step.rows(x.width());

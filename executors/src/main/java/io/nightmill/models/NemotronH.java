@@ -100,10 +100,12 @@ final class NemotronH implements ModelFamily {
                 (float) config.doubleOr("routed_scaling_factor", 1),
                 false,
                 0);
+        int latent = config.intOr("moe_latent_size", 0);
+        int width = latent == 0 ? model.hidden : latent;
         Experts experts = new Experts(
-                List.of(Experts.each(weights.in("experts"), "up_proj", count, inner, model.hidden)),
+                List.of(Experts.each(weights.in("experts"), "up_proj", count, inner, width)),
                 List.of(),
-                Experts.each(weights.in("experts"), "down_proj", count, model.hidden, inner),
+                Experts.each(weights.in("experts"), "down_proj", count, width, inner),
                 null,
                 Glu.of(Activation.of(config.textOr("mlp_hidden_act", "relu2"))));
         int shared = config.intOr("moe_shared_expert_intermediate_size", inner);
@@ -113,6 +115,8 @@ final class NemotronH implements ModelFamily {
                 router,
                 experts,
                 shared == 0 ? null : mlp(weights.in("shared_experts"), model, shared),
-                null);
+                null,
+                latent == 0 ? null : Linear.from(weights, "fc1_latent_proj", latent, model.hidden),
+                latent == 0 ? null : Linear.from(weights, "fc2_latent_proj", model.hidden, latent));
     }
 }

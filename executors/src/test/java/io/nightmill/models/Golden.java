@@ -30,6 +30,15 @@ final class Golden {
         }
     }
 
+    /** Other configurations of the same families, made by {@code tests/reference/variants.py}. */
+    static Stream<Path> variants() {
+        try (Stream<Path> list = Files.list(Path.of("src/test/resources/variants"))) {
+            return list.sorted().toList().stream();
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+    }
+
     static Path root() {
         return Path.of(System.getProperty("nightmill.shared", "../../shared")).resolve("golden");
     }
