@@ -2,12 +2,13 @@
 """Other configurations of the golden families, random weights, and what transformers computes with them.
 
     tests/reference/variants.py OUT [family ...]     # small ones, kept in executors/src/test/resources/variants
-    tests/reference/variants.py OUT --sweep [...]    # about 120, to be held to once in a while:
+    tests/reference/variants.py OUT --sweep [...]    # about 150, to be held to once in a while:
 
     ./mvnw -o -pl executors surefire:test -Dtest=GoldenTest -Dnightmill.shared=FOLDER        # with OUT = FOLDER/golden
 
-Needs torch, transformers and safetensors (a machine of this project may have their wheels: `ls /opt/wheels /opt/pypi*/files`), and the golden
-folders in ../shared, whose configurations are changed. A folder has the published form of its configuration; with --written, the form that
+Needs torch, transformers and safetensors (this project's machines have their wheels: `pip install --no-index --find-links /opt/wheels --find-links
+/opt/pypi/files --find-links /opt/pypi-more/files torch==2.13.0+cpu transformers==5.18.0`), and the golden folders in ../shared, whose configurations are changed. The
+families of flash-linear-attention have to be named, and need what fla_naive.py says. A folder has the published form of its configuration; with --written, the form that
 transformers writes. Where transformers 5.18 disagrees with the commit that the golden folders are of, the golden folders decide: whole heads
 rotate in recurrent_gemma, so partial_rotary_factor is 1 here.
 """
@@ -29,6 +30,10 @@ YARN_TURNS = {"rope_type": "yarn", "factor": 8.0, "original_max_position_embeddi
 YARN_MSCALE = {"rope_type": "yarn", "factor": 4, "original_max_position_embeddings": 64, "beta_fast": 32, "beta_slow": 1, "mscale": 0.5,
                "mscale_all_dim": 0.8}
 LINEAR = {"rope_type": "linear", "factor": 2.5}
+
+# Layers of attention among linear ones.
+FIRST = {"layers": [0], "num_heads": 2, "qkv_bias": True, "rope_theta": 500.0}
+SECOND = {"layers": [1], "num_heads": 4, "num_kv_heads": 2, "window_size": 8}
 
 HEADS = {"vocab_size": 48, "hidden_size": 32, "num_attention_heads": 2, "num_key_value_heads": 1}
 # What a reference does that its configuration does not say, or that a golden folder's configuration leaves open.
@@ -64,6 +69,19 @@ KEPT = {
     "qwen3_next": [{**HEADS, "head_dim": 16, "attention_bias": True, "layer_types": ["linear_attention", "full_attention"],
                     "num_hidden_layers": 2, "linear_num_key_heads": 1, "linear_num_value_heads": 2, "num_experts": 4, "num_experts_per_tok": 2,
                     "moe_intermediate_size": 8, "shared_expert_intermediate_size": 8}],
+    # A bounded gate, and more value heads than keys.
+    "fla_kda": [{"vocab_size": 48, "hidden_size": 24, "intermediate_size": 32, "num_hidden_layers": 1, "num_heads": 2, "num_v_heads": 4,
+                 "head_dim": 8, "safe_gate": True, "lower_bound": -2.0}],
+    # Shared keys, values and gates, and a bound on these.
+    "fla_gla": [{"vocab_size": 48, "hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_kv_heads": 2, "clamp_min": -0.02,
+                 "use_short_conv": True}],
+    "fla_gsa": [{"vocab_size": 48, "hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_kv_heads": 2, "num_slots": 8,
+                 "use_short_conv": True}],
+    # Norm and gate apart.
+    "fla_retnet": [{"vocab_size": 48, "hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_kv_heads": 2,
+                    "fuse_norm": False}],
+    # A norm whose epsilon is not the configuration's.
+    "fla_hgrn2": [{"vocab_size": 48, "hidden_size": 32, "intermediate_size": 32, "norm_eps": 0.1}],
 }
 SWEEP = {
     "llama": [
@@ -305,6 +323,53 @@ SWEEP = {
         {"q_lora_rank": 16, "num_expert_group": 2, "topk_group": 1},
         {"tie_word_embeddings": True, "v_head_dim": 20},
     ],
+    "fla_retnet": [
+        {"expand_v": 1, "use_output_gate": False, "attn": SECOND},
+        {"use_short_conv": True, "num_heads": 2, "expand_k": 0.5, "feature_map": "relu", "conv_size": 3},
+        {"num_kv_heads": 2},
+        {"fuse_norm": False, "tie_word_embeddings": True, "fuse_swiglu": False, "hidden_ratio": 4, "intermediate_size": None},
+    ],
+    "fla_gla": [
+        {"expand_k": 1.0, "use_output_gate": False, "gate_logit_normalizer": 8, "gate_low_rank_dim": 6},
+        {"use_short_conv": True, "conv_size": 3, "feature_map": "relu"},
+        {"num_kv_heads": 2},
+        {"clamp_min": -0.5},
+    ],
+    "fla_delta_net": [
+        {"use_gate": True, "use_beta": False, "expand_k": 0.5, "expand_v": 1.5},
+        {"use_short_conv": False, "allow_neg_eigval": True},
+        {"use_short_conv": False, "qk_activation": "relu"},
+        {"attn": SECOND, "conv_size": 2, "norm_eps": 0.01},
+        {"use_output_norm": False},
+    ],
+    "fla_gated_deltanet": [
+        {"use_gate": False, "num_v_heads": 8, "expand_v": 1},
+        {"use_short_conv": False, "allow_neg_eigval": True},
+        {"conv_bias": True, "attn": FIRST, "norm_eps": 0.01},
+        {"conv_size": 2, "num_heads": 2, "head_dim": 24, "tie_word_embeddings": True},
+    ],
+    "fla_kda": [
+        {"allow_neg_eigval": True, "num_v_heads": 8, "expand_v": 2},
+        {"use_short_conv": False, "head_dim": 12, "num_heads": 3, "attn": SECOND},
+        {"safe_gate": True, "lower_bound": -4.0},
+        {"conv_bias": True, "conv_size": 3, "norm_eps": 0.01},
+    ],
+    "fla_gsa": [
+        {"use_short_conv": True, "conv_size": 3, "feature_map": "relu"},
+        {"num_kv_heads": 2},
+        {"expand_k": 0.5, "attn": SECOND, "num_slots": None},
+        {"use_norm": False},
+        {"use_output_gate": True},
+    ],
+    "fla_hgrn": [
+        {"expand_ratio": 2, "use_lower_bound": False},
+        {"num_hidden_layers": 4, "norm_eps": 0.01, "tie_word_embeddings": True},
+    ],
+    "fla_hgrn2": [
+        {"num_heads": 2, "expand_ratio": 32},
+        {"num_hidden_layers": 4, "norm_eps": 0.01, "use_lower_bound": False},
+        {"num_heads": 8, "expand_ratio": None},
+    ],
 }
 
 
@@ -408,10 +473,14 @@ def main():
     parser.add_argument("families", nargs="*")
     parser.add_argument("--sweep", action="store_true")
     parser.add_argument("--written", action="store_true")
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     transformers.logging.set_verbosity_error()
     table = SWEEP if options.sweep else KEPT
-    for family in options.families or table:
+    # fla's own are made apart from transformers', which would take its kernels: name them.
+    families = options.families or [family for family in table if not family.startswith("fla_")]
+    if any(family.startswith("fla_") for family in families):
+        import fla_naive  # noqa: F401
+    for family in families:
         for i, change in enumerate(table[family]):
             make(options.out / f"{family}_{i}", family, change, 100 + i, [1, 7, 24, 65, 140] if options.sweep else [1, 7, 20], options.written)
 

@@ -23,16 +23,20 @@ public record Linear(Matrix weight, @Nullable Tensor bias) implements Projection
 
     /** The given rows of a projection {@code [out, in]}, copied: for those that interleave their parts. */
     public static Linear rowsOf(Weights weights, String name, int out, int in, int[] rows) {
-        Tensor bias = null;
-        if (weights.has(name + ".bias")) {
-            float[] all = weights.values(name + ".bias", out);
-            float[] chosen = new float[rows.length];
-            for (int i = 0; i < rows.length; i++) {
-                chosen[i] = all[rows[i]];
-            }
-            bias = weights.upload(1, rows.length, chosen);
+        return new Linear(weights.matrix(name + ".weight", out, in, rows), bias(weights, name, out, rows));
+    }
+
+    /** The given values of {@code name.bias}, or null. */
+    public static @Nullable Tensor bias(Weights weights, String name, int out, int[] rows) {
+        if (!weights.has(name + ".bias")) {
+            return null;
         }
-        return new Linear(weights.matrix(name + ".weight", out, in, rows), bias);
+        float[] all = weights.values(name + ".bias", out);
+        float[] chosen = new float[rows.length];
+        for (int i = 0; i < rows.length; i++) {
+            chosen[i] = all[rows[i]];
+        }
+        return weights.upload(1, rows.length, chosen);
     }
 
     /** Rows {@code first .. first + count} of a fused projection. */

@@ -38,14 +38,41 @@ public sealed interface Decay {
         }
     }
 
-    /** {@code sigmoid(f(x))^power} (GLA, GSA). */
-    record SigmoidPower(Projection f, float power) implements Decay {
+    /**
+     * {@code exp(low * sigmoid(slope * (f(x) + bias)))} (KDA with a bounded gate).
+     *
+     * @param slope {@code [1, width]}
+     * @param low logarithm of the least factor
+     */
+    record Sigmoid(Projection f, Tensor bias, Tensor slope, float low) implements Decay {
+        @Override
+        public Tensor factors(Tensor x, Step step) {
+            Backend backend = step.backend();
+            Tensor y = f.of(x, step);
+            backend.add(y, y, bias, 1);
+            backend.multiply(y, y, slope);
+            backend.activate(y, y, Activation.SIGMOID);
+            backend.scale(y, y, low);
+            backend.activate(y, y, Activation.EXP);
+            return y;
+        }
+    }
+
+    /**
+     * {@code max(exp(low), sigmoid(f(x))^power)} (GLA, GSA).
+     *
+     * @param low may be negative infinity
+     */
+    record SigmoidPower(Projection f, float power, float low) implements Decay {
         @Override
         public Tensor factors(Tensor x, Step step) {
             Backend backend = step.backend();
             Tensor y = f.of(x, step);
             backend.activate(y, y, Activation.LOG_SIGMOID);
             backend.scale(y, y, power);
+            if (low > Float.NEGATIVE_INFINITY) {
+                backend.clamp(y, low, 0);
+            }
             backend.activate(y, y, Activation.EXP);
             return y;
         }

@@ -6,8 +6,10 @@ import io.nightmill.kernels.Recurrence;
 import io.nightmill.kernels.Update;
 import io.nightmill.layers.SequenceMixer;
 import io.nightmill.layers.Step;
+import io.nightmill.mixers.LinearAttention.Input;
 import io.nightmill.tensor.State;
 import io.nightmill.tensor.Tensor;
+import java.util.ArrayList;
 import java.util.List;
 
 /**
@@ -19,18 +21,15 @@ import java.util.List;
  * @param values of slots as keys: {@code [slots, valueDim]} per head, decayed along its keys
  */
 public record GatedSlotAttention(
-        LinearAttention.Input query,
-        LinearAttention.Input key,
-        LinearAttention.Input value,
-        Decay decay,
-        Recurrence keys,
-        Recurrence values,
-        Readout readout)
+        Input query, Input key, Input value, Decay decay, Recurrence keys, Recurrence values, Readout readout)
         implements SequenceMixer {
 
     @Override
     public List<State.Spec> states() {
-        return List.of(new State.Spec.Fixed(keys.stateWidth()), new State.Spec.Fixed(values.stateWidth()));
+        List<State.Spec> states = new ArrayList<>(Input.tails(List.of(query, key, value)));
+        states.add(new State.Spec.Fixed(keys.stateWidth()));
+        states.add(new State.Spec.Fixed(values.stateWidth()));
+        return states;
     }
 
     @Override
@@ -38,15 +37,17 @@ public record GatedSlotAttention(
         Backend backend = step.backend();
         Tensor forget = decay.factors(x, step);
         Tensor write = LinearAttention.complement(forget, step);
-        Tensor q = query.of(x, step);
-        Tensor k = key.of(x, step);
-        Tensor v = value.of(x, step);
+        List<Tensor> inputs = Input.all(List.of(query, key, value), x, states, step);
+        Tensor q = inputs.get(0);
+        Tensor k = inputs.get(1);
+        Tensor v = inputs.get(2);
+        int tails = states.size() - 2;
         Tensor scores = step.rows(forget.width());
-        backend.recur(scores, Update.add(q, k, write, forget), keys, states.get(0), step.batch());
+        backend.recur(scores, Update.add(q, k, write, forget), keys, states.get(tails), step.batch());
         Tensor slots = scores.reshape(keys.valueDim());
         backend.softmax(slots, slots);
         Tensor y = step.rows(v.width());
-        backend.recur(y, Update.add(scores, write, v, forget), values, states.get(1), step.batch());
+        backend.recur(y, Update.add(scores, write, v, forget), values, states.get(tails + 1), step.batch());
         backend.activate(y, y, Activation.SILU);
         readout.apply(out, y, null, step);
     }

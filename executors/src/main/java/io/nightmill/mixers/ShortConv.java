@@ -1,6 +1,7 @@
 package io.nightmill.mixers;
 
 import io.nightmill.kernels.Activation;
+import io.nightmill.layers.Linear;
 import io.nightmill.layers.Step;
 import io.nightmill.tensor.State;
 import io.nightmill.tensor.Tensor;
@@ -17,9 +18,19 @@ public record ShortConv(Tensor weight, @Nullable Tensor bias, @Nullable Activati
     /** Reads {@code name.weight}, stored {@code [width, 1, kernel]}, and {@code name.bias} where it is. */
     public static ShortConv from(Weights weights, String name, int width, int kernel, @Nullable Activation activation) {
         return new ShortConv(
-                weights.tensor(name + ".weight", 0, width, kernel),
-                weights.has(name + ".bias") ? weights.vector(name + ".bias", width) : null,
-                activation);
+                weights.tensor(name + ".weight", 0, width, kernel), Linear.bias(weights, name, width), activation);
+    }
+
+    /** The same of the given columns of those that are stored: for heads that share theirs. */
+    public static ShortConv columnsOf(
+            Weights weights, String name, int width, int kernel, @Nullable Activation activation, int[] columns) {
+        float[] all = weights.values(name + ".weight", width, kernel);
+        float[] chosen = new float[columns.length * kernel];
+        for (int i = 0; i < columns.length; i++) {
+            System.arraycopy(all, columns[i] * kernel, chosen, i * kernel, kernel);
+        }
+        return new ShortConv(
+                weights.upload(columns.length, kernel, chosen), Linear.bias(weights, name, width, columns), activation);
     }
 
     /** The columns {@code first .. first + count}. */

@@ -33,6 +33,11 @@ import org.jspecify.annotations.Nullable;
  * softmax attention among them.
  */
 final class Fla implements ModelFamily {
+    /** The reference's own, which no configuration changes: a gate's inner width, and the root that is taken of it. */
+    private static final int GLA_RANK = 16;
+
+    private static final int GLA_POWER = 16;
+
     @Override
     public Set<String> modelTypes() {
         return Set.of("retnet", "gla", "delta_net", "gated_deltanet", "kda", "gsa", "hgrn", "hgrn2");
@@ -56,10 +61,9 @@ final class Fla implements ModelFamily {
 
     @Override
     public Decoder build(ConfigNode config, Weights weights) {
-        if (config.has("num_kv_heads") && config.requireInt("num_kv_heads") != config.requireInt("num_heads")
-                || config.has("clamp_min")) {
+        if (config.requireText("model_type").startsWith("hgrn") && config.booleanOr("use_short_conv", false)) {
             throw new IllegalArgumentException(
-                    "Cannot build %s: num_kv_heads other than num_heads and clamp_min are not supported"
+                    "Cannot build %s: convolutions before forget gates are not supported, expected use_short_conv false"
                             .formatted(config));
         }
         return decoder(config, weights, Fla::mixer);
@@ -124,22 +128,58 @@ final class Fla implements ModelFamily {
         return Linear.from(weights, name, out, model.hidden);
     }
 
-    /** Query, key or value, with its convolution where the configuration has one. */
+    /**
+     * Query, key or value of heads of which {@code group} share what is stored.
+     *
+     * @param convolves whether a convolution with its SiLU comes before the activation
+     */
     private static Input input(
             Blueprint model,
             Weights weights,
             String name,
-            int out,
-            @Nullable Activation activation,
-            boolean convolves) {
+            Heads heads,
+            boolean convolves,
+            @Nullable Activation activation) {
         ShortConv conv = null;
-        Activation after = activation;
-        if (model.config.booleanOr("use_short_conv", convolves)) {
+        if (convolves) {
             int kernel = model.config.intOr("conv_size", 4);
-            conv = ShortConv.from(weights, name + "_conv1d", out, kernel, Activation.SILU);
-            after = convolves ? null : activation;
+            String conv1d = name + "_conv1d";
+            conv = heads.group == 1
+                    ? ShortConv.from(weights, conv1d, heads.stored(), kernel, Activation.SILU)
+                    : ShortConv.columnsOf(weights, conv1d, heads.stored(), kernel, Activation.SILU, heads.rows());
         }
-        return new Input(linear(model, weights, name + "_proj", out), conv, after, null);
+        return new Input(linear(weights, name + "_proj", model.hidden, heads), conv, activation, null);
+    }
+
+    private static Linear linear(Weights weights, String name, int in, Heads heads) {
+        return heads.group == 1
+                ? Linear.from(weights, name, heads.stored(), in)
+                : Linear.rowsOf(weights, name, heads.stored(), in, heads.rows());
+    }
+
+    /** So many heads of {@code dim} values, of which {@code group} neighbours share what is stored. */
+    private record Heads(int count, int dim, int group) {
+        int stored() {
+            return count / group * dim;
+        }
+
+        int[] rows() {
+            int[] rows = new int[count * dim];
+            for (int i = 0; i < rows.length; i++) {
+                rows[i] = i / dim / group * dim + i % dim;
+            }
+            return rows;
+        }
+    }
+
+    /** Heads of a width, as many to a key head as the configuration says. */
+    private static Heads shared(Blueprint model, int width) {
+        int keyHeads = model.config.intOr("num_kv_heads", model.heads);
+        return new Heads(model.heads, width / model.heads, model.heads / keyHeads);
+    }
+
+    private static Heads own(Blueprint model, int width) {
+        return new Heads(model.heads, width / model.heads, 1);
     }
 
     private static @Nullable Activation featureMap(Blueprint model) {
@@ -174,16 +214,21 @@ final class Fla implements ModelFamily {
         boolean gates = model.config.booleanOr("use_output_gate", true);
         Rope rope = model.rope(Ropes.of(model.config, keys / heads));
         return new LinearAttention(
-                input(model, weights, "q", keys, featureMap(model), false),
-                input(model, weights, "k", keys, featureMap(model), false),
-                input(model, weights, "v", values, null, false),
+                input(model, weights, "q", own(model, keys), false, featureMap(model)),
+                input(model, weights, "k", shared(model, keys), false, featureMap(model)),
+                input(model, weights, "v", shared(model, values), false, null),
                 rope,
                 new Decay.Constant(weights.upload(1, heads, decay)),
                 null,
                 1,
                 recurrence(heads, keys, values, Recurrence.Decay.HEAD, Rule.ADD),
                 gates ? linear(model, weights, "g_proj", values) : null,
-                readout(model, weights, gates ? "g_norm_swish_gate" : "g_norm", values / heads, values));
+                readout(model, weights, gateNorm(weights), values / heads, values));
+    }
+
+    /** The norm's name says whether it is fused with the gate; what is computed is the same. */
+    private static String gateNorm(Weights weights) {
+        return weights.has("g_norm_swish_gate.weight") ? "g_norm_swish_gate" : "g_norm";
     }
 
     private static Recurrence recurrence(int heads, int keys, int values, Recurrence.Decay decay, Rule rule) {
@@ -195,24 +240,24 @@ final class Fla implements ModelFamily {
         int keys = expanded(model, "expand_k", 0.5);
         int values = expanded(model, "expand_v", 1);
         boolean gates = config.booleanOr("use_output_gate", true);
+        boolean convolves = config.booleanOr("use_short_conv", false);
         return new LinearAttention(
-                input(model, weights, "q", keys, featureMap(model), false),
-                input(model, weights, "k", keys, featureMap(model), false),
-                input(model, weights, "v", values, null, false),
+                input(model, weights, "q", own(model, keys), convolves, featureMap(model)),
+                input(model, weights, "k", shared(model, keys), convolves, featureMap(model)),
+                input(model, weights, "v", shared(model, values), convolves, null),
                 null,
                 new Decay.SigmoidPower(
-                        lowRank(model, weights, "gk_proj", config.intOr("gate_low_rank_dim", 16), keys),
-                        (float) (1 / config.doubleOr("gate_logit_normalizer", 16))),
+                        lowRank(model, weights, "gk_proj", GLA_RANK, shared(model, keys)), 1f / GLA_POWER, (float)
+                                config.doubleOr("clamp_min", Double.NEGATIVE_INFINITY)),
                 null,
                 1,
                 recurrence(model.heads, keys, values, Recurrence.Decay.KEY, Rule.ADD),
                 gates ? linear(model, weights, "g_proj", values) : null,
-                readout(model, weights, gates ? "g_norm_swish_gate" : "g_norm", values / model.heads, values));
+                readout(model, weights, gateNorm(weights), values / model.heads, values));
     }
 
-    private static LowRank lowRank(Blueprint model, Weights weights, String name, int rank, int out) {
-        return new LowRank(
-                linear(model, weights, name + ".0", rank), null, Linear.from(weights, name + ".1", out, rank));
+    private static LowRank lowRank(Blueprint model, Weights weights, String name, int rank, Heads heads) {
+        return new LowRank(linear(model, weights, name + ".0", rank), null, linear(weights, name + ".1", rank, heads));
     }
 
     private static LinearAttention delta(Blueprint model, Weights weights) {
@@ -230,9 +275,9 @@ final class Fla implements ModelFamily {
         Norm unit = Blueprint.unit(weights, keys / model.heads, 1e-6);
         boolean gates = config.booleanOr("use_gate", false);
         return new LinearAttention(
-                normed(input(model, weights, "q", keys, activation, true), unit),
-                normed(input(model, weights, "k", keys, activation, true), unit),
-                input(model, weights, "v", values, Activation.SILU, true),
+                normed(input(model, weights, "q", own(model, keys), convolves, convolves ? null : activation), unit),
+                normed(input(model, weights, "k", own(model, keys), convolves, convolves ? null : activation), unit),
+                input(model, weights, "v", own(model, values), convolves, convolves ? null : Activation.SILU),
                 null,
                 null,
                 config.booleanOr("use_beta", true) ? linear(model, weights, "b_proj", model.heads) : null,
@@ -249,29 +294,31 @@ final class Fla implements ModelFamily {
     /** Gated DeltaNet decays whole heads; Kimi Delta Attention each channel, and its gate is a sigmoid. */
     private static LinearAttention gatedDelta(Blueprint model, Weights weights, boolean kimi) {
         ConfigNode config = model.config;
-        int keyHeads = config.requireInt("num_heads");
-        int heads = config.intOr("num_v_heads", keyHeads);
+        int storedHeads = config.requireInt("num_heads");
+        int heads = config.intOr("num_v_heads", storedHeads);
+        // Decays of each channel leave heads no keys to share.
+        int keyHeads = kimi ? heads : storedHeads;
         int keyDim = config.requireInt("head_dim");
+        Heads ofKeys = new Heads(keyHeads, keyDim, keyHeads / storedHeads);
         int valueDim = (int) (keyDim * config.doubleOr("expand_v", kimi ? 1 : 2));
         int width = heads * valueDim;
         float[] rates = Blueprint.rates(weights, heads);
         Decay decay = kimi
-                ? new Decay.Softplus(
-                        lowRank(model, weights, "f_proj", valueDim, heads * keyDim),
-                        weights.vector("dt_bias", heads * keyDim),
-                        weights.upload(1, heads * keyDim, Blueprint.repeated(rates, keyDim)))
+                ? channels(model, weights, new Heads(heads, keyDim, 1), valueDim, rates)
                 : new Decay.Softplus(
                         linear(model, weights, "a_proj", heads),
                         weights.vector("dt_bias", heads),
                         weights.upload(1, heads, rates));
         Projection gate = kimi
-                ? lowRank(model, weights, "g_proj", valueDim, width)
+                ? lowRank(model, weights, "g_proj", valueDim, new Heads(heads, valueDim, 1))
                 : config.booleanOr("use_gate", true) ? linear(model, weights, "g_proj", width) : null;
         Norm unit = Blueprint.unit(weights, keyDim, 1e-6);
+        boolean convolves = config.booleanOr("use_short_conv", true);
+        Activation after = convolves ? null : Activation.SILU;
         return new LinearAttention(
-                normed(input(model, weights, "q", keyHeads * keyDim, Activation.SILU, true), unit),
-                normed(input(model, weights, "k", keyHeads * keyDim, Activation.SILU, true), unit),
-                input(model, weights, "v", width, Activation.SILU, true),
+                normed(input(model, weights, "q", ofKeys, convolves, after), unit),
+                normed(input(model, weights, "k", ofKeys, convolves, after), unit),
+                input(model, weights, "v", new Heads(heads, valueDim, 1), convolves, after),
                 null,
                 decay,
                 linear(model, weights, "b_proj", heads),
@@ -293,6 +340,22 @@ final class Fla implements ModelFamily {
                         Linear.from(weights, "o_proj", model.hidden, width)));
     }
 
+    /** KDA's decay of each channel, whose logarithm {@code lower_bound} may bound. */
+    private static Decay channels(Blueprint model, Weights weights, Heads heads, int rank, float[] rates) {
+        LowRank f = lowRank(model, weights, "f_proj", rank, heads);
+        int width = heads.stored();
+        Tensor bias = weights.vector("dt_bias", width);
+        float[] each = Blueprint.repeated(rates, heads.dim);
+        if (!model.config.has("lower_bound")) {
+            return new Decay.Softplus(f, bias, weights.upload(1, width, each));
+        }
+        for (int i = 0; i < each.length; i++) {
+            each[i] = -each[i];
+        }
+        float low = (float) model.config.requireDouble("lower_bound");
+        return new Decay.Sigmoid(f, bias, weights.upload(1, width, each), low);
+    }
+
     private static GatedSlotAttention slots(Blueprint model, Weights weights) {
         ConfigNode config = model.config;
         int heads = model.heads;
@@ -300,12 +363,15 @@ final class Fla implements ModelFamily {
         int values = expanded(model, "expand_v", 1);
         int slots = config.intOr("num_slots", keys / heads);
         Activation map = Activation.of(config.textOr("feature_map", "swish"));
+        boolean convolves = config.booleanOr("use_short_conv", false);
         return new GatedSlotAttention(
-                plain(model, weights, "q", keys, map),
-                plain(model, weights, "k", keys, map),
-                plain(model, weights, "v", values, Activation.SILU),
-                new Decay.SigmoidPower(linear(model, weights, "f_proj", heads * slots), (float)
-                        (1 / config.doubleOr("gate_logit_normalizer", 8))),
+                input(model, weights, "q", own(model, keys), convolves, map),
+                input(model, weights, "k", shared(model, keys), convolves, map),
+                input(model, weights, "v", shared(model, values), convolves, Activation.SILU),
+                new Decay.SigmoidPower(
+                        linear(weights, "f_proj", model.hidden, shared(model, heads * slots)),
+                        (float) (1 / config.doubleOr("gate_logit_normalizer", 8)),
+                        Float.NEGATIVE_INFINITY),
                 Recurrence.of(heads, keys / heads, slots, Recurrence.Decay.VALUE, Rule.ADD, 1),
                 Recurrence.of(heads, slots, values / heads, Recurrence.Decay.KEY, Rule.ADD, 1),
                 // The reference leaves this norm its own epsilon, whatever norm_eps says.
@@ -314,10 +380,6 @@ final class Fla implements ModelFamily {
                         false,
                         Activation.SILU,
                         Linear.from(weights, "o_proj", model.hidden, values)));
-    }
-
-    private static Input plain(Blueprint model, Weights weights, String name, int out, Activation activation) {
-        return new Input(linear(model, weights, name + "_proj", out), null, activation, null);
     }
 
     private static GatedScan scan(Blueprint model, Weights weights, int layer) {
@@ -335,7 +397,7 @@ final class Fla implements ModelFamily {
         int heads = config.intOr("num_heads", model.hidden / keyDim);
         int keys = heads * keyDim;
         return new LinearAttention(
-                plain(model, weights, "q", keys, Activation.SILU),
+                input(model, weights, "q", new Heads(heads, keyDim, 1), false, Activation.SILU),
                 null,
                 Input.of(linear(model, weights, "i_proj", model.hidden)),
                 null,
@@ -344,7 +406,12 @@ final class Fla implements ModelFamily {
                 1,
                 recurrence(heads, keys, model.hidden, Recurrence.Decay.KEY, Rule.ADD),
                 null,
-                readout(model, weights, "g_norm", model.hidden, model.hidden));
+                // As in GSA, a norm with an epsilon of its own.
+                new Readout(
+                        Norm.rms(weights, "g_norm", model.hidden, 1e-5f, 0),
+                        false,
+                        Activation.SILU,
+                        Linear.from(weights, "o_proj", model.hidden, model.hidden)));
     }
 
     /** Bounded from below by the softmax over layers of learned bounds, summed over the layers before. */

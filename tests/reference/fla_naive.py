@@ -1,0 +1,150 @@
+"""flash-linear-attention without Triton: its models as they are, with its own naive functions, or their formulas, in place of its kernels.
+
+Held to: the golden folders of fla, within 3e-5 (fla 0.5.2). Needs fla_core, flash_linear_attention, einops and triton, which is imported
+only; in an environment of its own, since transformers takes fla's kernels where it finds them.
+"""
+import inspect
+
+import fla.layers.attn
+import fla.layers.delta_net
+import fla.layers.gated_deltanet
+import fla.layers.gla
+import fla.layers.gsa
+import fla.layers.hgrn
+import fla.layers.hgrn2
+import fla.layers.kda
+import fla.layers.multiscale_retention
+import fla.models
+import fla.modules.convolution
+import fla.modules.feature_map
+import fla.modules.fused_norm_gate
+import fla.modules.layernorm
+import fla.modules.mlp
+import fla.modules.rotary
+import torch
+import torch.nn.functional as F
+from fla.ops.delta_rule.naive import delta_rule_recurrence
+from fla.ops.gated_delta_rule.naive import naive_recurrent_gated_delta_rule
+from fla.ops.gla.naive import naive_recurrent_gla
+from fla.ops.gsa.naive import naive_recurrent_gsa
+from fla.ops.hgrn.naive import naive_recurrent_hgrn
+from fla.ops.kda.gate import naive_kda_gate, naive_kda_lowerbound_gate
+from fla.ops.kda.naive import naive_recurrent_kda
+from fla.ops.retention.naive import naive_retention
+
+ACTIVATIONS = {"swish": F.silu, "silu": F.silu, "sigmoid": torch.sigmoid}
+
+
+def rms(x, weight, eps, bias=None):
+    y = x.float()
+    y = y * torch.rsqrt(y.pow(2).mean(-1, keepdim=True) + eps)
+    y = y if weight is None else y * weight
+    return y if bias is None else y + bias
+
+
+def unit(x):
+    return x * torch.rsqrt(x.pow(2).sum(-1, keepdim=True) + 1e-6)
+
+
+def swiglu(x, y):
+    return F.silu(x) * y
+
+
+def norm(self, x, residual=None, prenorm=False, residual_in_fp32=False):
+    x = x if residual is None else x + residual
+    y = rms(x, self.weight, self.eps, getattr(self, "bias", None))
+    return (y, x) if prenorm else y
+
+
+def gated_norm(self, x, g, *_, **__):
+    return rms(x, self.weight, self.eps, getattr(self, "bias", None)) * ACTIVATIONS[self.activation](g.float())
+
+
+def norm_linear(x, norm_weight, norm_bias, weight, bias, residual=None, eps=1e-5, **_):
+    return F.linear(rms(x, norm_weight, eps, norm_bias), weight, bias)
+
+
+def causal_conv(x, weight, bias, activation, **_):
+    kernel = weight.shape[-1]
+    padded = F.pad(x.transpose(1, 2), (kernel - 1, 0))
+    y = F.conv1d(padded, weight.reshape(-1, 1, kernel), bias, groups=x.shape[-1]).transpose(1, 2)
+    return ACTIVATIONS[activation](y) if activation else y, None
+
+
+def rotate(self, q, k, **_):
+    inverse = 1 / self.base ** (torch.arange(0, self.dim, 2, dtype=torch.float32) / self.dim)
+    angles = torch.outer(torch.arange(q.shape[1], dtype=torch.float32), inverse)
+    return tuple(fla.modules.rotary.rotary_embedding_ref(x, angles.cos(), angles.sin(), self.interleaved) for x in (q, k))
+
+
+def attention(q, k, v, causal=True, window_size=(-1, -1)):
+    k, v = (x.repeat_interleave(q.shape[2] // x.shape[2], 2) for x in (k, v))
+    scores = torch.einsum("bqhd,bkhd->bhqk", q, k) / q.shape[-1] ** 0.5
+    place = torch.arange(q.shape[1])
+    hidden = place[None] > place[:, None]
+    if window_size[0] >= 0:
+        hidden = hidden | (place[:, None] - place[None] > window_size[0])
+    return torch.einsum("bhqk,bkhd->bqhd", scores.masked_fill(hidden, -torch.inf).softmax(-1), v)
+
+
+def gla(q, k, v, gk=None, g=None, **_):
+    return naive_recurrent_gla(q, k, v, g if gk is None else gk)
+
+
+def retention(q, k, v, **_):
+    return naive_retention(*(x.transpose(1, 2) for x in (q, k, v))).transpose(1, 2), None
+
+
+def delta_rule(q, k, v, beta, use_qk_l2norm_in_kernel=False, **_):
+    if use_qk_l2norm_in_kernel:
+        q, k = unit(q), unit(k)
+    return delta_rule_recurrence(*(x.transpose(1, 2) for x in (q, k, v, beta)))[0].transpose(1, 2), None
+
+
+def gated_delta_rule(q, k, v, g, beta, A_log, dt_bias, allow_neg_eigval=False, **_):
+    q, k = (unit(x).repeat_interleave(v.shape[2] // x.shape[2], 2) for x in (q, k))
+    g = -A_log.float().exp() * F.softplus(g.float() + dt_bias)
+    return naive_recurrent_gated_delta_rule(q, k, v, beta.sigmoid() * (2 if allow_neg_eigval else 1), g)
+
+
+def kda(q, k, v, g, beta, A_log, dt_bias, allow_neg_eigval=False, lower_bound=None, **_):
+    g = naive_kda_gate(g, A_log, dt_bias) if lower_bound is None else naive_kda_lowerbound_gate(g, A_log, dt_bias, lower_bound)
+    return naive_recurrent_kda(unit(q), unit(k), v, g, beta.sigmoid() * (2 if allow_neg_eigval else 1))
+
+
+def gsa(q, k, v, s, g, scale=None, **_):
+    return naive_recurrent_gsa(q, k, v, s, g, scale)[0], None
+
+
+def hgrn(x, g, **_):
+    return naive_recurrent_hgrn(x, g)
+
+
+fla.modules.layernorm.RMSNorm.forward = norm
+fla.modules.fused_norm_gate.FusedRMSNormGated.forward = gated_norm
+fla.modules.convolution.ShortConvolution.forward = lambda self, x, *_, **__: causal_conv(x, self.weight, self.bias, self.activation)
+fla.modules.rotary.RotaryEmbedding.forward = rotate
+fla.modules.feature_map.swish = F.silu
+fla.modules.mlp.swiglu = swiglu
+fla.modules.mlp.swiglu_linear = lambda x, y, weight, bias: F.linear(swiglu(x, y), weight, bias)
+fla.layers.attn.flash_attn_func = attention
+fla.layers.gated_deltanet.causal_conv1d = causal_conv
+fla.layers.hgrn.swiglu = swiglu
+fla.layers.hgrn2.swish = F.silu
+for layer, name, function in [
+    (fla.layers.gla, "gla", gla),
+    (fla.layers.hgrn2, "gla", gla),
+    (fla.layers.multiscale_retention, "retention", retention),
+    (fla.layers.delta_net, "delta_rule", delta_rule),
+    (fla.layers.gated_deltanet, "gated_delta_rule", gated_delta_rule),
+    (fla.layers.kda, "kda", kda),
+    (fla.layers.gsa, "gsa", gsa),
+    (fla.layers.hgrn, "hgrn", hgrn),
+]:
+    for form in ("chunk", "fused_chunk", "fused_recurrent", "parallel"):
+        setattr(layer, f"{form}_{name}", function)
+for layer in (fla.layers.gsa, fla.layers.hgrn2):
+    layer.rms_norm_linear = norm_linear
+for name, model in inspect.getmembers(fla.models):
+    if name.endswith("ForCausalLM"):
+        model._tied_weights_keys = {"lm_head.weight": "model.embeddings.weight"}
