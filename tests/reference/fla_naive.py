@@ -14,7 +14,12 @@ import fla.layers.hgrn
 import fla.layers.hgrn2
 import fla.layers.kda
 import fla.layers.multiscale_retention
+import fla.layers.rwkv6
+import fla.layers.rwkv7
 import fla.models
+import fla.models.rwkv6.modeling_rwkv6
+import fla.models.rwkv7.modeling_rwkv7
+import fla.modules.activations
 import fla.modules.convolution
 import fla.modules.feature_map
 import fla.modules.fused_norm_gate
@@ -30,7 +35,12 @@ from fla.ops.gsa.naive import naive_recurrent_gsa
 from fla.ops.hgrn.naive import naive_recurrent_hgrn
 from fla.ops.kda.gate import naive_kda_gate, naive_kda_lowerbound_gate
 from fla.ops.kda.naive import naive_recurrent_kda
+from fla.ops.generalized_delta_rule.dplr.naive import dplr_recurrence
 from fla.ops.retention.naive import naive_retention
+from fla.ops.rwkv6.recurrent_naive import naive_recurrent_rwkv6
+from fla.ops.rwkv7.fused_addcmul import torch_addcmul_rwkv7
+from fla.ops.rwkv7.fused_k_update import k_update_ref
+from fla.ops.rwkv7.gate_output_correction import gate_output_correction_ref
 
 ACTIVATIONS = {"swish": F.silu, "silu": F.silu, "sigmoid": torch.sigmoid}
 
@@ -120,7 +130,39 @@ def hgrn(x, g, **_):
     return naive_recurrent_hgrn(x, g)
 
 
+def group_norm(self, x, residual=None, prenorm=False, residual_in_fp32=False):
+    """Of groups of columns; a layer norm is one group."""
+    x = x if residual is None else x + residual
+    groups = x.float().unflatten(-1, (getattr(self, "num_groups", 1), -1))
+    groups = groups - (0 if getattr(self, "is_rms_norm", False) else groups.mean(-1, keepdim=True))
+    y = (groups * torch.rsqrt(groups.pow(2).mean(-1, keepdim=True) + self.eps)).flatten(-2)
+    y = y if self.weight is None else y * self.weight
+    y = y if self.bias is None else y + self.bias
+    return (y, x) if prenorm else y
+
+
+def token_shift(x, cu_seqlens=None, output_cache=False, **_):
+    delta = F.pad(x, (0, 0, 1, 0))[:, :-1] - x
+    return (delta, None) if output_cache else delta
+
+
+def rwkv6(r, k, v, w, u, scale=1.0, **_):
+    return naive_recurrent_rwkv6(*(x.transpose(1, 2) for x in (r, k, v, w)), u, scale)[0].transpose(1, 2), None
+
+
+def rwkv7(r, w, k, v, a, b, scale=1.0, **_):
+    r = r * scale * r.shape[-1] ** 0.5
+    return dplr_recurrence(*(x.transpose(1, 2) for x in (r, k, v, a, b, w)))[0].transpose(1, 2), None
+
+
+def rwkv7_of_unit_keys(r, w, k, v, kk, a, scale=1.0, **_):
+    return rwkv7(r, w, k, v, -kk, kk * a, scale)
+
+
 fla.modules.layernorm.RMSNorm.forward = norm
+fla.modules.layernorm.LayerNorm.forward = group_norm
+fla.modules.layernorm.GroupNorm.forward = group_norm
+fla.modules.activations.ACT2FN.update(swish=F.silu, silu=F.silu, sqrelu=lambda x: F.relu(x).square(), sigmoid=torch.sigmoid)
 fla.modules.fused_norm_gate.FusedRMSNormGated.forward = gated_norm
 fla.modules.convolution.ShortConvolution.forward = lambda self, x, *_, **__: causal_conv(x, self.weight, self.bias, self.activation)
 fla.modules.rotary.RotaryEmbedding.forward = rotate
@@ -140,9 +182,18 @@ for layer, name, function in [
     (fla.layers.kda, "kda", kda),
     (fla.layers.gsa, "gsa", gsa),
     (fla.layers.hgrn, "hgrn", hgrn),
+    (fla.layers.rwkv6, "rwkv6", rwkv6),
+    (fla.layers.rwkv7, "rwkv7", rwkv7),
 ]:
     for form in ("chunk", "fused_chunk", "fused_recurrent", "parallel"):
         setattr(layer, f"{form}_{name}", function)
+fla.layers.rwkv7.fused_mul_recurrent_rwkv7 = rwkv7_of_unit_keys
+fla.layers.rwkv7.fused_addcmul_rwkv7 = torch_addcmul_rwkv7
+fla.layers.rwkv7.fused_k_rwkv7 = k_update_ref
+fla.layers.rwkv7.gate_output_correction = gate_output_correction_ref
+fla.layers.rwkv7.l2_norm = unit
+for module in (fla.layers.rwkv6, fla.layers.rwkv7, fla.models.rwkv6.modeling_rwkv6, fla.models.rwkv7.modeling_rwkv7):
+    module.token_shift = token_shift
 for layer in (fla.layers.gsa, fla.layers.hgrn2):
     layer.rms_norm_linear = norm_linear
 for name, model in inspect.getmembers(fla.models):

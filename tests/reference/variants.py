@@ -82,6 +82,12 @@ KEPT = {
                     "fuse_norm": False}],
     # A norm whose epsilon is not the configuration's.
     "fla_hgrn2": [{"vocab_size": 48, "hidden_size": 32, "intermediate_size": 32, "norm_eps": 0.1}],
+    # Attention among time mixing, and another activation.
+    "fla_rwkv6": [{"vocab_size": 48, "hidden_size": 32, "intermediate_size": 32, "num_heads": 2, "gate_low_rank_dim": 4, "proj_low_rank_dim": 4,
+                   "hidden_act": "silu", "attn": FIRST}],
+    # The activation is the convolution's, and not the gate's.
+    "mamba2": [{"vocab_size": 48, "hidden_size": 16, "num_heads": 4, "head_dim": 8, "n_groups": 1, "state_size": 8, "hidden_act": "gelu"}],
+    "mamba": [{"vocab_size": 48, "hidden_size": 16, "intermediate_size": 32, "state_size": 4, "num_hidden_layers": 1, "hidden_act": "gelu"}],
 }
 SWEEP = {
     "llama": [
@@ -369,6 +375,17 @@ SWEEP = {
         {"num_heads": 2, "expand_ratio": 32},
         {"num_hidden_layers": 4, "norm_eps": 0.01, "use_lower_bound": False},
         {"num_heads": 8, "expand_ratio": None},
+    ],
+    "fla_rwkv6": [
+        {"num_heads": 2, "expand_k": 0.5, "norm_bias": False, "proj_low_rank_dim": 5, "gate_low_rank_dim": 7},
+        {"norm_first": False, "hidden_ratio": 3.0, "intermediate_size": None, "norm_eps": 0.001},
+        {"expand_v": 2.0, "num_hidden_layers": 3, "attn": SECOND, "tie_word_embeddings": True},
+        {"hidden_act": "silu", "attn": FIRST},
+    ],
+    "fla_rwkv7": [
+        {"head_dim": 32, "norm_bias": False, "a_low_rank_dim": 5, "v_low_rank_dim": 3, "decay_low_rank_dim": 6, "gate_low_rank_dim": 7},
+        {"norm_first": False, "hidden_ratio": 3.0, "intermediate_size": None, "norm_eps": 0.001, "fuse_norm": True},
+        {"num_hidden_layers": 3, "value_dim": [64, 64, 64], "tie_word_embeddings": True, "head_dim": 8, "hidden_act": "silu"},
     ],
 }
 

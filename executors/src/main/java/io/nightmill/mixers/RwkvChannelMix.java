@@ -17,7 +17,12 @@ import org.jspecify.annotations.Nullable;
  * @param keyMix {@code [1, hidden]}
  */
 public record RwkvChannelMix(
-        Tensor keyMix, Linear key, Linear value, @Nullable Tensor receptanceMix, @Nullable Linear receptance)
+        Tensor keyMix,
+        Linear key,
+        Activation activation,
+        Linear value,
+        @Nullable Tensor receptanceMix,
+        @Nullable Linear receptance)
         implements SequenceMixer {
 
     @Override
@@ -33,7 +38,7 @@ public record RwkvChannelMix(
         Tensor mixed = step.rows(x.width());
         backend.mix(mixed, x, last, keyMix);
         Tensor k = key.of(mixed, step);
-        backend.activate(k, k, Activation.RELU2);
+        backend.activate(k, k, activation);
         value.apply(backend, out, k);
         if (receptance != null && receptanceMix != null) {
             backend.mix(mixed, x, last, receptanceMix);

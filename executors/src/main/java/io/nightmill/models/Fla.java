@@ -79,8 +79,8 @@ final class Fla implements ModelFamily {
         Blueprint model = new Blueprint(config, weights).named("model", "embeddings", "norm");
         for (int i = 0; i < model.layers; i++) {
             Weights layer = model.layer(i);
-            boolean attends = config.at("attn").ints("layers").contains(i);
-            SequenceMixer mixer = attends ? attention(model, layer.in("attn")) : mixers.of(model, layer.in("attn"), i);
+            SequenceMixer mixer =
+                    attends(config, i) ? attention(model, layer.in("attn")) : mixers.of(model, layer.in("attn"), i);
             model.add(Branch.of(model.norm(layer, "attn_norm"), mixer));
             GatedMlp mlp = GatedMlp.from(
                     layer.in("mlp"), model.hidden, inner(config, model.hidden), Glu.of(model.activation()));
@@ -95,7 +95,12 @@ final class Fla implements ModelFamily {
         return config.intOr("intermediate_size", (reduced + 255) / 256 * 256);
     }
 
-    private static SoftmaxAttention attention(Blueprint model, Weights weights) {
+    /** Whether a layer is one of softmax attention. */
+    static boolean attends(ConfigNode config, int layer) {
+        return config.at("attn").ints("layers").contains(layer);
+    }
+
+    static SoftmaxAttention attention(Blueprint model, Weights weights) {
         ConfigNode attn = model.config.at("attn");
         int heads = attn.requireInt("num_heads");
         int kvHeads = attn.intOr("num_kv_heads", heads);

@@ -64,7 +64,7 @@ final class Jamba implements ModelFamily {
         int rank = MambaBlocks.rank(config, "mamba_dt_rank", model.hidden);
         return MambaBlocks.mamba(
                 weights,
-                model.hidden,
+                model,
                 config.intOr("mamba_d_ssm", config.intOr("mamba_expand", 2) * model.hidden),
                 stateSize,
                 rank,

@@ -89,7 +89,7 @@ final class KimiLinear implements ModelFamily {
             Blueprint model, Weights weights, String name, int width, int kernel, @Nullable Norm unit) {
         return new Input(
                 Linear.from(weights, name + "_proj", width, model.hidden),
-                ShortConv.from(weights, name + "_conv1d", width, kernel, Activation.SILU),
+                ShortConv.from(weights, name + "_conv1d", width, kernel, model.activation()),
                 null,
                 unit);
     }

@@ -1,5 +1,6 @@
 package io.nightmill.models;
 
+import io.nightmill.kernels.Activation;
 import io.nightmill.kernels.Backend.Attention;
 import io.nightmill.kernels.Backend.Glu;
 import io.nightmill.kernels.Backend.Router;
@@ -97,7 +98,7 @@ final class Lfm2 implements ModelFamily {
                 Linear.from(weights, "w1", inner, model.hidden),
                 Linear.from(weights, "w3", inner, model.hidden),
                 Linear.from(weights, "w2", model.hidden, inner),
-                Glu.of(model.activation()));
+                Glu.of(Activation.SILU));
     }
 
     private static FeedForward experts(Blueprint model, Weights weights) {
@@ -115,7 +116,7 @@ final class Lfm2 implements ModelFamily {
                 (float) config.doubleOr("routed_scaling_factor", 1),
                 false,
                 0);
-        Glu glu = Glu.of(model.activation());
+        Glu glu = Glu.of(Activation.SILU);
         boolean biased = config.booleanOr("use_expert_bias", true);
         return new MixtureOfExperts(
                 Linear.from(weights, "gate", count, model.hidden),

@@ -27,6 +27,7 @@ final class MambaBlocks {
      * @param gatesFirst whether the gate comes before the norm
      * @param dtLow bound on dt
      * @param inputScale factors on the outputs of {@code in_proj}, or null
+     * @param activation behind the convolution
      */
     record Sizes(
             int hidden,
@@ -40,7 +41,8 @@ final class MambaBlocks {
             boolean gatesFirst,
             float dtLow,
             float dtHigh,
-            float @Nullable [] inputScale) {
+            float @Nullable [] inputScale,
+            Activation activation) {
         int inner() {
             return heads * headDim;
         }
@@ -64,7 +66,8 @@ final class MambaBlocks {
                     true,
                     low(config),
                     high(config),
-                    null);
+                    null,
+                    model.activation());
         }
 
         /** By the keys of Bamba, Granite and Falcon. */
@@ -84,7 +87,8 @@ final class MambaBlocks {
                     gatesFirst,
                     low(config),
                     high(config),
-                    inputScale);
+                    inputScale,
+                    model.activation());
         }
     }
 
@@ -111,7 +115,6 @@ final class MambaBlocks {
     static Mamba2 mamba2(Weights weights, Sizes sizes, int levels) {
         int heads = sizes.heads;
         int inner = sizes.inner();
-        Activation silu = Activation.SILU;
         Norm norm = null;
         if (sizes.normGroups > 0) {
             // GGUF says the groups in the shape.
@@ -138,7 +141,7 @@ final class MambaBlocks {
             }
             first += width;
         }
-        ShortConv conv = ShortConv.from(weights, "conv1d", sizes.convolved(), sizes.kernel, silu);
+        ShortConv conv = ShortConv.from(weights, "conv1d", sizes.convolved(), sizes.kernel, sizes.activation);
         return new Mamba2(
                 inputs,
                 inputScales,
@@ -158,15 +161,26 @@ final class MambaBlocks {
                         Recurrence.Decay.HEAD,
                         Recurrence.Rule.ADD,
                         1),
-                new Readout(norm, sizes.gatesFirst, silu, Linear.from(weights, "out_proj", sizes.hidden, inner)));
+                new Readout(
+                        norm,
+                        sizes.gatesFirst,
+                        Activation.SILU,
+                        Linear.from(weights, "out_proj", sizes.hidden, inner)));
     }
 
     /** @param norms on dt, B and C, or null for none */
     static Mamba mamba(
-            Weights weights, int hidden, int inner, int stateSize, int rank, int kernel, List<@Nullable Norm> norms) {
+            Weights weights,
+            Blueprint model,
+            int inner,
+            int stateSize,
+            int rank,
+            int kernel,
+            List<@Nullable Norm> norms) {
+        int hidden = model.hidden;
         return new Mamba(
                 Linear.from(weights, "in_proj", 2 * inner, hidden),
-                ShortConv.from(weights, "conv1d", inner, kernel, Activation.SILU),
+                ShortConv.from(weights, "conv1d", inner, kernel, model.activation()),
                 Linear.from(weights, "x_proj", rank + 2 * stateSize, inner),
                 norms.get(0),
                 norms.get(1),

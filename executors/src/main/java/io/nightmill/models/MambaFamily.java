@@ -47,7 +47,7 @@ final class MambaFamily implements ModelFamily {
             float eps = (float) config.doubleOr("mixer_rms_eps", 1e-6);
             norms = List.of(plain(eps), plain(eps), plain(eps));
         }
-        return MambaBlocks.mamba(weights, model.hidden, inner, stateSize, rank, kernel, norms);
+        return MambaBlocks.mamba(weights, model, inner, stateSize, rank, kernel, norms);
     }
 
     private static Norm plain(float eps) {

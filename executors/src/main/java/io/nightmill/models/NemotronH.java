@@ -74,7 +74,8 @@ final class NemotronH implements ModelFamily {
                 true,
                 (float) config.doubleOr("time_step_min", 0.001),
                 Float.POSITIVE_INFINITY,
-                null);
+                null,
+                Activation.of(config.textOr("mamba_hidden_act", "silu")));
     }
 
     private static Mlp mlp(Weights weights, Blueprint model, int inner) {

@@ -85,7 +85,7 @@ final class Qwen3Next implements ModelFamily {
         int values = heads * valueDim;
         List<Linear> parts = parts(model, weights, keyHeads, keyDim, share * valueDim);
         ShortConv conv = ShortConv.from(
-                weights, "conv1d", 2 * keys + values, config.intOr("linear_conv_kernel_dim", 4), Activation.SILU);
+                weights, "conv1d", 2 * keys + values, config.intOr("linear_conv_kernel_dim", 4), model.activation());
         Norm unit = Blueprint.unit(weights, keyDim, 1e-6);
         return new LinearAttention(
                 new Input(parts.get(0), conv.columns(0, keys), null, unit),

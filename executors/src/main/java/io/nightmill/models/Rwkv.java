@@ -43,7 +43,13 @@ final class Rwkv implements ModelFamily {
         }
         for (int i = 0; i < model.layers; i++) {
             Weights layer = model.layer(i);
-            SequenceMixer mixer = seventh ? seventh(model, layer.in("attn"), i) : sixth(model, layer.in("attn"));
+            SequenceMixer mixer;
+            if (seventh) {
+                mixer = seventh(model, layer.in("attn"), i);
+            } else {
+                boolean attends = Fla.attends(config, i);
+                mixer = attends ? Fla.attention(model, layer.in("attn")) : sixth(model, layer.in("attn"));
+            }
             model.add(Branch.of(norm(layer, "attn_norm", model.hidden, model.eps), mixer));
             SequenceMixer channels = seventh ? channels7(model, layer.in("ffn")) : channels6(model, layer.in("ffn"));
             model.add(Branch.of(norm(layer, "ffn_norm", model.hidden, model.eps), channels));
@@ -151,11 +157,16 @@ final class Rwkv implements ModelFamily {
                 Linear.from(weights, "o_proj", hidden, hidden));
     }
 
+    private static Activation activation(Blueprint model) {
+        return Activation.of(model.config.textOr("hidden_act", "sqrelu"));
+    }
+
     private static RwkvChannelMix channels6(Blueprint model, Weights weights) {
         int inner = inner(model, 3.5);
         return new RwkvChannelMix(
                 weights.vector("key.mu", model.hidden),
                 Linear.from(weights, "key.linear", inner, model.hidden),
+                activation(model),
                 Linear.from(weights, "value", model.hidden, inner),
                 weights.vector("receptance.mu", model.hidden),
                 Linear.from(weights, "receptance.linear", model.hidden, model.hidden));
@@ -166,6 +177,7 @@ final class Rwkv implements ModelFamily {
         return new RwkvChannelMix(
                 weights.vector("x_k", model.hidden),
                 Linear.from(weights, "key", inner, model.hidden),
+                activation(model),
                 Linear.from(weights, "value", model.hidden, inner),
                 null,
                 null);

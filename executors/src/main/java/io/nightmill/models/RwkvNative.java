@@ -166,6 +166,7 @@ final class RwkvNative implements ModelFamily {
         return new RwkvChannelMix(
                 weights.vector(seventh ? "x_k" : "time_maa_k", hidden),
                 Linear.from(weights, "key", inner, hidden),
+                Activation.RELU2,
                 Linear.from(weights, "value", hidden, inner),
                 seventh ? null : weights.vector("time_maa_r", hidden),
                 seventh ? null : square(weights, "receptance", hidden));

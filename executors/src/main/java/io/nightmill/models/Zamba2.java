@@ -1,5 +1,6 @@
 package io.nightmill.models;
 
+import io.nightmill.kernels.Activation;
 import io.nightmill.kernels.Backend.Attention;
 import io.nightmill.kernels.Backend.Glu;
 import io.nightmill.layers.Branch;
@@ -81,7 +82,9 @@ final class Zamba2 implements ModelFamily {
                 true,
                 (float) config.doubleOr("time_step_min", 0.001),
                 Float.POSITIVE_INFINITY,
-                null);
+                null,
+                // The reference's, whatever hidden_act says.
+                Activation.SILU);
     }
 
     private static SoftmaxAttention attention(
