@@ -13,6 +13,8 @@ import fla.layers.gsa
 import fla.layers.hgrn
 import fla.layers.hgrn2
 import fla.layers.kda
+import fla.layers.log_linear_mamba2
+import fla.layers.mesa_net
 import fla.layers.multiscale_retention
 import fla.layers.rwkv6
 import fla.layers.rwkv7
@@ -24,6 +26,7 @@ import fla.modules.convolution
 import fla.modules.feature_map
 import fla.modules.fused_norm_gate
 import fla.modules.layernorm
+import fla.modules.layernorm_gated
 import fla.modules.mlp
 import fla.modules.rotary
 import torch
@@ -36,6 +39,8 @@ from fla.ops.hgrn.naive import naive_recurrent_hgrn
 from fla.ops.kda.gate import naive_kda_gate, naive_kda_lowerbound_gate
 from fla.ops.kda.naive import naive_recurrent_kda
 from fla.ops.generalized_delta_rule.dplr.naive import dplr_recurrence
+from fla.ops.log_linear_attn.naive import naive_log_linear_attn
+from fla.ops.mesa_net.naive import naive_mesa_net_exact
 from fla.ops.retention.naive import naive_retention
 from fla.ops.rwkv6.recurrent_naive import naive_recurrent_rwkv6
 from fla.ops.rwkv7.fused_addcmul import torch_addcmul_rwkv7
@@ -159,12 +164,37 @@ def rwkv7_of_unit_keys(r, w, k, v, kk, a, scale=1.0, **_):
     return rwkv7(r, w, k, v, -kk, kk * a, scale)
 
 
+def mesa_net(q, k, v, g, beta, lamb, **_):
+    return naive_mesa_net_exact(unit(q), unit(k), v, g, lamb, beta)
+
+
+def log_linear_attn(q, k, v, g, level_scales, **_):
+    q, k = (x.repeat_interleave(v.shape[2] // x.shape[2], 2) for x in (q, k))
+    return naive_log_linear_attn(q, k, v, g, level_scales), None
+
+
+def log_linear_mamba2(self, hidden_states, *_, **__):
+    return self.cuda_kernels_forward(hidden_states)[0], None, None
+
+
+def conv_of_columns(x, weight, bias, activation, **_):
+    """[batch, columns, tokens], as the CUDA package's."""
+    return causal_conv(x.transpose(1, 2), weight, bias, activation)[0].transpose(1, 2), None
+
+
+def norm_of_groups(self, x, z=None):
+    return fla.modules.layernorm_gated.rms_norm_ref(
+        x, self.weight, self.bias, z, self.eps, self.group_size, self.norm_before_gate)
+
+
 fla.modules.layernorm.RMSNorm.forward = norm
 fla.modules.layernorm.LayerNorm.forward = group_norm
 fla.modules.layernorm.GroupNorm.forward = group_norm
 fla.modules.activations.ACT2FN.update(swish=F.silu, silu=F.silu, sqrelu=lambda x: F.relu(x).square(), sigmoid=torch.sigmoid)
 fla.modules.fused_norm_gate.FusedRMSNormGated.forward = gated_norm
 fla.modules.convolution.ShortConvolution.forward = lambda self, x, *_, **__: causal_conv(x, self.weight, self.bias, self.activation)
+fla.modules.convolution.causal_conv1d = conv_of_columns
+fla.modules.layernorm_gated.RMSNormGated.forward = norm_of_groups
 fla.modules.rotary.RotaryEmbedding.forward = rotate
 fla.modules.feature_map.swish = F.silu
 fla.modules.mlp.swiglu = swiglu
@@ -172,6 +202,9 @@ fla.modules.mlp.swiglu_linear = lambda x, y, weight, bias: F.linear(swiglu(x, y)
 fla.layers.attn.flash_attn_func = attention
 fla.layers.gated_deltanet.causal_conv1d = causal_conv
 fla.layers.hgrn.swiglu = swiglu
+fla.layers.log_linear_mamba2.LogLinearMamba2.forward = log_linear_mamba2
+fla.layers.log_linear_mamba2.chunk_log_linear_attn = log_linear_attn
+fla.layers.mesa_net.chunk_mesa_net = mesa_net
 fla.layers.hgrn2.swish = F.silu
 for layer, name, function in [
     (fla.layers.gla, "gla", gla),
@@ -198,4 +231,5 @@ for layer in (fla.layers.gsa, fla.layers.hgrn2):
     layer.rms_norm_linear = norm_linear
 for name, model in inspect.getmembers(fla.models):
     if name.endswith("ForCausalLM"):
-        model._tied_weights_keys = {"lm_head.weight": "model.embeddings.weight"}
+        stem = "backbone" if "Mamba" in name else "model"
+        model._tied_weights_keys = {"lm_head.weight": f"{stem}.embeddings.weight"}

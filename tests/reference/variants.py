@@ -35,6 +35,13 @@ LINEAR = {"rope_type": "linear", "factor": 2.5}
 FIRST = {"layers": [0], "num_heads": 2, "qkv_bias": True, "rope_theta": 500.0}
 SECOND = {"layers": [1], "num_heads": 4, "num_kv_heads": 2, "window_size": 8}
 
+# fla's models that have no golden folder: changes of one that has.
+BASES = {"mesa_net": "fla_gla", "log_linear_mamba2": "mamba2"}
+FLA = ("fla_", *BASES)
+MESA = {"model_type": "mesa_net", "architectures": ["MesaNetForCausalLM"], "head_dim": 16, "num_heads": 4, "use_short_conv": True}
+LOG_LINEAR = {"model_type": "log_linear_mamba2", "architectures": ["LogLinearMamba2ForCausalLM"], "chunk_size": 64, "norm_eps": 1e-5,
+              "residual_in_fp32": False, "layer_norm_epsilon": None}
+
 HEADS = {"vocab_size": 48, "hidden_size": 32, "num_attention_heads": 2, "num_key_value_heads": 1}
 # What a reference does that its configuration does not say, or that a golden folder's configuration leaves open.
 KEPT = {
@@ -80,6 +87,9 @@ KEPT = {
     # Norm and gate apart.
     "fla_retnet": [{"vocab_size": 48, "hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_kv_heads": 2,
                     "fuse_norm": False}],
+    "mesa_net": [{**MESA, "vocab_size": 48, "hidden_size": 32, "intermediate_size": 32, "num_heads": 2, "use_output_gate": True}],
+    "log_linear_mamba2": [{**LOG_LINEAR, "vocab_size": 48, "hidden_size": 16, "num_heads": 4, "head_dim": 8, "state_size": 4,
+                           "num_hidden_layers": 1}],
     # A norm whose epsilon is not the configuration's.
     "fla_hgrn2": [{"vocab_size": 48, "hidden_size": 32, "intermediate_size": 32, "norm_eps": 0.1}],
     # Attention among time mixing, and another activation.
@@ -376,6 +386,16 @@ SWEEP = {
         {"num_hidden_layers": 4, "norm_eps": 0.01, "use_lower_bound": False},
         {"num_heads": 8, "expand_ratio": None},
     ],
+    "mesa_net": [
+        MESA,
+        {**MESA, "use_output_gate": True, "conv_size": 3, "lambda_lower_bound": 0.1, "num_heads": 3, "head_dim": 12, "norm_eps": 0.01},
+        {**MESA, "attn": SECOND, "tie_word_embeddings": True},
+    ],
+    "log_linear_mamba2": [
+        LOG_LINEAR,
+        {**LOG_LINEAR, "n_groups": 1, "use_bias": True, "use_conv_bias": False, "conv_kernel": 3, "state_size": 8},
+        {**LOG_LINEAR, "norm_eps": 0.01, "tie_word_embeddings": True, "norm_before_gate": False},
+    ],
     "fla_rwkv6": [
         {"num_heads": 2, "expand_k": 0.5, "norm_bias": False, "proj_low_rank_dim": 5, "gate_low_rank_dim": 7},
         {"norm_first": False, "hidden_ratio": 3.0, "intermediate_size": None, "norm_eps": 0.001},
@@ -457,7 +477,8 @@ def case(model, ids, steps=16):
 def make(folder, family, change, seed, lengths, written):
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    config = {**json.loads((GOLDEN / family / "config.json").read_text()), **change}
+    golden = GOLDEN / BASES.get(family, family) / "config.json"
+    config = {**json.loads(golden.read_text()), **change}
     (folder / "config.json").write_text(json.dumps(config))
     model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder), attn_implementation="eager").float().eval()
     with torch.no_grad():
@@ -494,8 +515,8 @@ def main():
     transformers.logging.set_verbosity_error()
     table = SWEEP if options.sweep else KEPT
     # fla's own are made apart from transformers', which would take its kernels: name them.
-    families = options.families or [family for family in table if not family.startswith("fla_")]
-    if any(family.startswith("fla_") for family in families):
+    families = options.families or [family for family in table if not family.startswith(FLA)]
+    if any(family.startswith(FLA) for family in families):
         import fla_naive  # noqa: F401
     for family in families:
         for i, change in enumerate(table[family]):

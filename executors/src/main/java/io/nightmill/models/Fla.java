@@ -90,7 +90,7 @@ final class Fla implements ModelFamily {
     }
 
     /** Given, or two thirds of a multiple, in steps of 256. */
-    private static int inner(ConfigNode config, int hidden) {
+    static int inner(ConfigNode config, int hidden) {
         int reduced = (int) (hidden * config.doubleOr("hidden_ratio", 4) * 2 / 3);
         return config.intOr("intermediate_size", (reduced + 255) / 256 * 256);
     }
@@ -164,6 +164,14 @@ final class Fla implements ModelFamily {
 
     /** So many heads of {@code dim} values, of which {@code group} neighbours share what is stored. */
     private record Heads(int count, int dim, int group) {
+        /** @throws IllegalArgumentException where heads do not come out even */
+        static Heads of(int count, int dim, int stored) {
+            if (stored < 1 || count % stored != 0) {
+                throw new IllegalArgumentException("Cannot share %d stored heads among %d".formatted(stored, count));
+            }
+            return new Heads(count, dim, count / stored);
+        }
+
         int stored() {
             return count / group * dim;
         }
@@ -179,8 +187,7 @@ final class Fla implements ModelFamily {
 
     /** Heads of a width, as many to a key head as the configuration says. */
     private static Heads shared(Blueprint model, int width) {
-        int keyHeads = model.config.intOr("num_kv_heads", model.heads);
-        return new Heads(model.heads, width / model.heads, model.heads / keyHeads);
+        return Heads.of(model.heads, width / model.heads, model.config.intOr("num_kv_heads", model.heads));
     }
 
     private static Heads own(Blueprint model, int width) {
@@ -304,7 +311,7 @@ final class Fla implements ModelFamily {
         // Decays of each channel leave heads no keys to share.
         int keyHeads = kimi ? heads : storedHeads;
         int keyDim = config.requireInt("head_dim");
-        Heads ofKeys = new Heads(keyHeads, keyDim, keyHeads / storedHeads);
+        Heads ofKeys = Heads.of(keyHeads, keyDim, storedHeads);
         int valueDim = (int) (keyDim * config.doubleOr("expand_v", kimi ? 1 : 2));
         int width = heads * valueDim;
         float[] rates = Blueprint.rates(weights, heads);

@@ -52,7 +52,7 @@ final class MambaBlocks {
         }
 
         /** By the keys of Mamba-2's own family. */
-        static Sizes pure(Blueprint model) {
+        static Sizes pure(Blueprint model, boolean gatesFirst, int normGroups) {
             ConfigNode config = model.config;
             return new Sizes(
                     model.hidden,
@@ -62,8 +62,8 @@ final class MambaBlocks {
                     config.requireInt("state_size"),
                     config.intOr("conv_kernel", 4),
                     model.eps,
-                    1,
-                    true,
+                    normGroups,
+                    gatesFirst,
                     low(config),
                     high(config),
                     null,

@@ -38,7 +38,7 @@ final class MambaFamily implements ModelFamily {
         int kernel = config.intOr("conv_kernel", 4);
         int inner = config.intOr("intermediate_size", config.intOr("expand", 2) * model.hidden);
         if (config.requireText("model_type").equals("mamba2")) {
-            return MambaBlocks.mamba2(weights, MambaBlocks.Sizes.pure(model));
+            return MambaBlocks.mamba2(weights, MambaBlocks.Sizes.pure(model, true, 1));
         }
         int stateSize = config.intOr("state_size", 16);
         int rank = MambaBlocks.rank(config, "time_step_rank", model.hidden);

@@ -27,11 +27,6 @@ final class MesaNet implements ModelFamily {
     }
 
     @Override
-    public boolean isProven() {
-        return false;
-    }
-
-    @Override
     public Decoder build(ConfigNode config, Weights weights) {
         return Fla.decoder(config, weights, (model, scope, layer) -> mixer(model, scope));
     }

@@ -13,8 +13,8 @@ import org.junit.jupiter.api.Test;
 /** What users are told about families is so. */
 class FamiliesTest {
     @Test
-    void whatIsCalledProvenHasAGoldenFolderAndNothingElseHas() {
-        Set<String> tested = Golden.folders()
+    void whatIsCalledProvenHasFixturesOfAReferenceAndNothingElseHas() {
+        Set<String> tested = Golden.all()
                 .map(folder -> Golden.modelType(folder.resolve("config.json")))
                 .collect(Collectors.toCollection(TreeSet::new));
         Set<String> proven = Families.listings().stream()

@@ -30,10 +30,10 @@ final class Golden {
         }
     }
 
-    /** Other configurations of the same families, made by {@code tests/reference/variants.py}. */
-    static Stream<Path> variants() {
+    /** Those, and other configurations of the families, made by {@code tests/reference/variants.py}. */
+    static Stream<Path> all() {
         try (Stream<Path> list = Files.list(Path.of("src/test/resources/variants"))) {
-            return list.sorted().toList().stream();
+            return Stream.concat(folders(), list.sorted().toList().stream());
         } catch (IOException e) {
             throw new UncheckedIOException(e);
         }

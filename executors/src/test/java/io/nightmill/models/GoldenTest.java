@@ -27,7 +27,7 @@ import org.junit.jupiter.params.provider.MethodSource;
 /** Every family against its reference implementation: log-probabilities, whole logits and greedy tokens. */
 class GoldenTest {
     static Stream<Path> folders() {
-        return Stream.concat(Golden.folders(), Golden.variants());
+        return Golden.all();
     }
 
     @ParameterizedTest

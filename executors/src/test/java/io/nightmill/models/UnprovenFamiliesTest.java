@@ -67,13 +67,6 @@ class UnprovenFamiliesTest {
     static Stream<Case> cases() {
         return Stream.of(
                 new Case(
-                        "mesa_net",
-                        """
-                        {"model_type": "mesa_net", "hidden_size": 24, "num_hidden_layers": 2, "num_heads": 2, "head_dim": 12,
-                         "intermediate_size": 40, "norm_eps": 1e-6, "vocab_size": 50, "conv_size": 4,
-                         "use_output_gate": true}""",
-                        PaperModels::mesaNet),
-                new Case(
                         "xlstm",
                         """
                         {"model_type": "xlstm", "hidden_size": 32, "num_hidden_layers": 2, "num_heads": 2,
@@ -81,13 +74,6 @@ class UnprovenFamiliesTest {
                          "ffn_round_up_to_multiple_of": 8, "gate_soft_cap": 15.0, "output_logit_soft_cap": 30.0,
                          "norm_eps": 1e-6, "vocab_size": 50}""",
                         PaperModels::xlstm),
-                new Case(
-                        "log_linear_mamba2",
-                        """
-                        {"model_type": "log_linear_mamba2", "hidden_size": 24, "num_hidden_layers": 2, "num_heads": 4,
-                         "head_dim": 12, "n_groups": 2, "state_size": 10, "conv_kernel": 4, "num_levels": 8,
-                         "layer_norm_epsilon": 1e-5, "vocab_size": 50}""",
-                        PaperModels::logLinearMamba2),
                 new Case(
                         "plamo2",
                         """
