@@ -6,11 +6,15 @@
 
     ./mvnw -o -pl executors surefire:test -Dtest=GoldenTest -Dnightmill.shared=FOLDER        # with OUT = FOLDER/golden
 
-Needs torch, transformers and safetensors (this project's machines have their wheels: `pip install --no-index --find-links /opt/wheels --find-links
-/opt/pypi/files --find-links /opt/pypi-more/files torch==2.13.0+cpu transformers==5.18.0`), and the golden folders in ../shared, whose configurations are changed. The
-families of flash-linear-attention have to be named, and need what fla_naive.py says. A folder has the published form of its configuration; with --written, the form that
-transformers writes. Where transformers 5.18 disagrees with the commit that the golden folders are of, the golden folders decide: whole heads
-rotate in recurrent_gemma, so partial_rotary_factor is 1 here.
+Needs torch, transformers and safetensors, of which this project's machines have wheels:
+
+    pip install --no-index --find-links /opt/wheels --find-links /opt/pypi/files --find-links /opt/pypi-more/files \\
+      torch==2.13.0+cpu transformers==5.18.0
+
+and the golden folders in ../shared, whose configurations are changed. The families of flash-linear-attention have to be named, and need
+what fla_naive.py says. A folder has the published form of its configuration; with --written, the form that transformers writes. Where
+transformers 5.18 disagrees with the commit that the golden folders are of, the golden folders decide: whole heads rotate in
+recurrent_gemma, so partial_rotary_factor is 1 here.
 """
 import argparse
 import json
