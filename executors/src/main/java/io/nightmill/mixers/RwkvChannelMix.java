@@ -11,7 +11,7 @@ import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /**
- * RWKV's feed-forward, which looks back by one token: {@code value(relu(key(x'))^2)}, in RWKV-6 times {@code
+ * RWKV's feed-forward, which looks back by one token: {@code value(activation(key(x')))}, in RWKV-6 times {@code
  * sigmoid(receptance(x''))}.
  *
  * @param keyMix {@code [1, hidden]}

@@ -204,11 +204,16 @@ final class Fla implements ModelFamily {
 
     /** The norm of each head, a gate, and the output. */
     private static Readout readout(Blueprint model, Weights weights, String norm, int headDim, int width) {
-        return new Readout(
-                model.norm(weights, norm, headDim),
-                false,
-                Activation.SILU,
-                Linear.from(weights, "o_proj", model.hidden, width));
+        return readout(model, weights, model.norm(weights, norm, headDim), width);
+    }
+
+    /** The norm of all heads together, which the reference leaves its own epsilon, whatever norm_eps says, and the output. */
+    private static Readout readoutOfAll(Blueprint model, Weights weights, int width) {
+        return readout(model, weights, Norm.rms(weights, "g_norm", width, 1e-5f, 0), width);
+    }
+
+    private static Readout readout(Blueprint model, Weights weights, Norm norm, int width) {
+        return new Readout(norm, false, Activation.SILU, Linear.from(weights, "o_proj", model.hidden, width));
     }
 
     private static float rootScale(int keyDim) {
@@ -284,11 +289,12 @@ final class Fla implements ModelFamily {
             throw new IllegalArgumentException(
                     "Cannot build %s: expected qk_activation 'silu' and qk_norm 'l2'".formatted(config));
         }
+        Activation after = convolves ? null : activation;
         Norm unit = Blueprint.unit(weights, keys / model.heads, 1e-6);
         boolean gates = config.booleanOr("use_gate", false);
         return new LinearAttention(
-                normed(input(model, weights, "q", own(model, keys), convolves, convolves ? null : activation), unit),
-                normed(input(model, weights, "k", own(model, keys), convolves, convolves ? null : activation), unit),
+                normed(input(model, weights, "q", own(model, keys), convolves, after), unit),
+                normed(input(model, weights, "k", own(model, keys), convolves, after), unit),
                 input(model, weights, "v", own(model, values), convolves, convolves ? null : Activation.SILU),
                 null,
                 null,
@@ -386,12 +392,7 @@ final class Fla implements ModelFamily {
                         Float.NEGATIVE_INFINITY),
                 Recurrence.of(heads, keys / heads, slots, Recurrence.Decay.VALUE, Rule.ADD, 1),
                 Recurrence.of(heads, slots, values / heads, Recurrence.Decay.KEY, Rule.ADD, 1),
-                // The reference leaves this norm its own epsilon, whatever norm_eps says.
-                new Readout(
-                        Norm.rms(weights, "g_norm", values, 1e-5f, 0),
-                        false,
-                        Activation.SILU,
-                        Linear.from(weights, "o_proj", model.hidden, values)));
+                readoutOfAll(model, weights, values));
     }
 
     private static GatedScan scan(Blueprint model, Weights weights, int layer) {
@@ -418,12 +419,7 @@ final class Fla implements ModelFamily {
                 1,
                 recurrence(heads, keys, model.hidden, Recurrence.Decay.KEY, Rule.ADD),
                 null,
-                // As in GSA, a norm with an epsilon of its own.
-                new Readout(
-                        Norm.rms(weights, "g_norm", model.hidden, 1e-5f, 0),
-                        false,
-                        Activation.SILU,
-                        Linear.from(weights, "o_proj", model.hidden, model.hidden)));
+                readoutOfAll(model, weights, model.hidden));
     }
 
     /** Bounded from below by the softmax over layers of learned bounds, summed over the layers before. */

@@ -37,8 +37,12 @@ final class Qwen2 implements ModelFamily {
 
     /** Sliding windows, where they are used, begin at layer {@code max_window_layers}. */
     static int window(Blueprint model, int i) {
-        boolean used = model.config.booleanOr("use_sliding_window", false);
-        boolean slides = used && model.slides(i, i >= model.config.intOr("max_window_layers", 28));
+        boolean slides = slides(model, i, i >= model.config.intOr("max_window_layers", 28));
         return slides ? model.config.intOr("sliding_window", 0) : 0;
+    }
+
+    /** Whether windows are used, and in layer {@code i}. */
+    static boolean slides(Blueprint model, int i, boolean otherwise) {
+        return model.config.booleanOr("use_sliding_window", false) && model.slides(i, otherwise);
     }
 }

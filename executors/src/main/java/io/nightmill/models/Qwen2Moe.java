@@ -32,8 +32,7 @@ final class Qwen2Moe implements ModelFamily {
         for (int i = 0; i < model.layers; i++) {
             Weights layer = model.layer(i);
             // Unlike in Qwen2, windows are in every other layer below max_window_layers.
-            boolean slides = config.booleanOr("use_sliding_window", false)
-                    && model.slides(i, i % 2 == 0 && i < config.intOr("max_window_layers", 28));
+            boolean slides = Qwen2.slides(model, i, i % 2 == 0 && i < config.intOr("max_window_layers", 28));
             int window = slides ? config.intOr("sliding_window", 4096) : 0;
             model.add(Branch.of(
                     model.norm(layer, "input_layernorm"),

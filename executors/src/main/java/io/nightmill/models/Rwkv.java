@@ -58,16 +58,14 @@ final class Rwkv implements ModelFamily {
     }
 
     static Norm norm(Weights scope, String name, int width, float eps) {
-        Tensor bias = scope.has(name + ".bias") ? scope.vector(name + ".bias", width) : null;
-        return new Norm.LayerNorm(scope.vector(name + ".weight", width), bias, eps);
+        return new Norm.LayerNorm(scope.vector(name + ".weight", width), Linear.bias(scope, name, width), eps);
     }
 
     /** A norm of each head. */
     static Norm headNorm(Weights scope, String name, int heads, int width, float eps) {
-        Tensor bias =
-                scope.has(name + ".bias") ? scope.vector(name + ".bias", width).reshape(width / heads) : null;
+        Tensor bias = Linear.bias(scope, name, width);
         Tensor weight = scope.vector(name + ".weight", width).reshape(width / heads);
-        return new Norm.LayerNorm(weight, bias, eps);
+        return new Norm.LayerNorm(weight, bias == null ? null : bias.reshape(width / heads), eps);
     }
 
     private static int inner(Blueprint model, double ratio) {

@@ -266,16 +266,8 @@ final class PaperModels {
                 head(rms(x, "backbone.out_norm", 0, 1e-6), "backbone.embeddings"), logit -> 30 * Math.tanh(logit / 30));
     }
 
-    /** Mamba-2's state space as attention with decays. */
-    private double[][] space(
-            double[][] q,
-            double[][] k,
-            double[][] v,
-            double[][] dt,
-            double[] bias,
-            String scope,
-            int groups,
-            Pairs more) {
+    /** Mamba-2's state space as attention with decays, of one group. */
+    private double[][] space(double[][] q, double[][] k, double[][] v, double[][] dt, double[] bias, String scope) {
         int heads = bias.length;
         double[] rate = vector(scope + "A_log", heads);
         double[] skip = vector(scope + "D", heads, 1);
@@ -287,8 +279,8 @@ final class PaperModels {
                 decay[t][h] = Math.exp(-Math.exp(rate[h]) * step[t][h]);
             }
         }
-        Pairs pairs = (i, j, h) -> between(decay, i, j, h) * step[j][h] * more.of(i, j, h);
-        double[][] y = attend(q, k, v, heads, groups, pairs);
+        Pairs pairs = (i, j, h) -> between(decay, i, j, h) * step[j][h];
+        double[][] y = attend(q, k, v, heads, 1, pairs);
         for (int t = 0; t < y.length; t++) {
             for (int d = 0; d < y[t].length; d++) {
                 y[t][d] += skip[d / (y[t].length / heads)] * v[t][d];
@@ -344,7 +336,7 @@ final class PaperModels {
                 }
             }
         }
-        double[][] y = space(c, b, v, dt, vector(scope + "dt_bias", heads), scope, 1, (i, j, h) -> 1);
+        double[][] y = space(c, b, v, dt, vector(scope + "dt_bias", heads), scope);
         return linear(times(y, map(gate, PaperModels::silu)), scope + "out_proj", hidden);
     }
 

@@ -290,7 +290,7 @@ final class NativeMatmul {
     /** {@code out[i, first + n] = rows[from + i] . weight[first + n]} for a chunk's outputs and up to 64 rows. */
     private void multiply(Source rows, int from, int count, Weight weight, Chunk chunk, float[] out, int oo, int os) {
         NativeShape shape = chunk.shape;
-        Context context = CONTEXTS.get();
+        Context context = context();
         dnnl_memory values = chunk.values.in(context);
         ByteBuffer result = context.run(shape, shape.of(count), rows.pointer, 2L * from * shape.in, values);
         for (int i = 0; i < count; i++) {
@@ -386,7 +386,7 @@ final class NativeMatmul {
     private Values codes(Matrix w, int first, NativeShape shape, float[] scales) {
         Matrix rows = w.copy(first, shape.columns, reserve(stored, shape.columns * w.rowBytes()));
         ByteBuffer bytes = reserve(rounding, shape.in * shape.columns);
-        return new NativeCodes(rows, shape, bytes, scales, first, codes, CONTEXTS.get(), lanes);
+        return new NativeCodes(rows, shape, bytes, scales, first, codes, context(), lanes);
     }
 
     private Values stored(Matrix w, int first, NativeShape shape, float[] scales) {
