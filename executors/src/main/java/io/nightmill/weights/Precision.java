@@ -2,8 +2,6 @@ package io.nightmill.weights;
 
 import io.nightmill.kernels.Products;
 import io.nightmill.tensor.KvType;
-import java.util.Arrays;
-import java.util.Locale;
 
 /** {@code --dtype}: in what precision weights take part. Sums are in float32 always. */
 public enum Precision {
@@ -18,13 +16,20 @@ public enum Precision {
     /** The large products with weights of four bits, see {@link Products#INT4}. */
     INT4;
 
-    /** @throws IllegalArgumentException naming the known precisions */
+    /**
+     * @param name also as vLLM writes it
+     * @throws IllegalArgumentException naming the known precisions
+     */
     public static Precision of(String name) {
-        return Arrays.stream(values())
-                .filter(value -> value.name().toLowerCase(Locale.ROOT).equals(name))
-                .findFirst()
-                .orElseThrow(() -> new IllegalArgumentException(
-                        "Cannot use dtype '" + name + "', expected auto, f32, bf16, int8 or int4"));
+        return switch (name) {
+            case "auto" -> AUTO;
+            case "f32", "float32", "float" -> F32;
+            case "bf16", "bfloat16" -> BF16;
+            case "int8" -> INT8;
+            case "int4" -> INT4;
+            default -> throw new IllegalArgumentException(
+                    "Cannot use dtype '" + name + "', expected auto, f32, bf16, int8 or int4");
+        };
     }
 
     /** The arithmetic of the large products. */

@@ -83,8 +83,11 @@ public final class EvaluateJob implements Callable<Integer> {
 
     @Option(
             names = {"--fewshot-as-multiturn", "--fewshot_as_multiturn"},
-            description = "examples are turns of the chat")
-    private boolean fewshotAsMultiturn;
+            negatable = true,
+            fallbackValue = "true",
+            description = "examples are turns of the chat (default: where prompts are chats)")
+    @Nullable
+    private Boolean fewshotAsMultiturn;
 
     @Option(
             names = {"--system-instruction", "--system_instruction"},
@@ -119,8 +122,12 @@ public final class EvaluateJob implements Callable<Integer> {
 
     @Option(
             names = {"--add-bos-token", "--add_bos_token"},
-            description = "begin prompts with the tokenizer's begin token, as the harness does by add_bos_token=True")
-    private boolean addBosToken;
+            negatable = true,
+            fallbackValue = "true",
+            description =
+                    "the harness's add_bos_token: begin prompts with the begin token, or not (default: as the tokenizer does)")
+    @Nullable
+    private Boolean addBosToken;
 
     @Option(
             names = {"--log-samples", "--log_samples"},
@@ -179,7 +186,7 @@ public final class EvaluateJob implements Callable<Integer> {
                 numFewshot,
                 limit,
                 applyChatTemplate,
-                fewshotAsMultiturn,
+                fewshotAsMultiturn == null ? applyChatTemplate : fewshotAsMultiturn,
                 systemInstruction,
                 kwargs(),
                 seeds.size() == 1 ? seeds.get(0) : fewshotSeed(),

@@ -134,9 +134,9 @@ final class Resume {
                 .agg(count(lit(1)).as("copies"));
         Dataset<Row> all = rows.groupBy("file").agg(count(lit(1)).as("all"));
         Dataset<Row> staying = kept.groupBy("file").agg(sum("copies").as("staying"));
-        List<Row> affected = all.join(staying, all.col("file").equalTo(staying.col("file")), "left_outer")
+        List<Row> affected = all.join(staying, new String[] {"file"}, "left_outer")
                 .where(col("staying").isNull().or(col("staying").lt(col("all"))))
-                .select(all.col("file"), col("staying"))
+                .select("file", "staying")
                 .collectAsList();
         if (affected.isEmpty()) {
             return;

@@ -52,6 +52,7 @@ enum Aggregation {
     MATTHEWS("matthews_corrcoef", true, Aggregation::matthews),
     BLEU("bleu", true, TextScores::bleu),
     CHRF("chrf", true, TextScores::chrf),
+    CHRF_PLUS_PLUS("chrf++", true, TextScores::chrfPlusPlus),
     TER("ter", true, TextScores::ter),
     BRIER_SCORE("brier_score", false, items -> {
         double[] scores = items.stream().mapToDouble(Aggregation::brier).toArray();
@@ -95,19 +96,20 @@ enum Aggregation {
      * The standard error: in closed form for means, by bootstrap where the harness has it so, NaN for the rest and for fewer than two
      * items.
      *
-     * @param iterations of the bootstrap, in chunks of 1,000 that draw from CPython's generator seeded by the chunk's number
+     * @param iterations of the bootstrap, in chunks of 1,000 that draw from CPython's generator seeded by the chunk's number; 0 for no
+     *     standard error of any kind
      */
     double standardError(List<JsonNode> items, int iterations) {
-        if (items.size() < 2) {
+        if (items.size() < 2 || iterations <= 0) {
             return Double.NaN;
         }
         if (this == MEAN) {
             return deviation(numbers(items)) / Math.sqrt(items.size());
         }
         // Each resample of a corpus metric is costly; the harness takes few.
-        boolean isCorpus = this == BLEU || this == CHRF || this == TER;
+        boolean isCorpus = this == BLEU || this == CHRF || this == CHRF_PLUS_PLUS || this == TER;
         int all = isCorpus ? Math.min(iterations, 100) : iterations;
-        if (!bootstraps || all <= 0) {
+        if (!bootstraps) {
             return Double.NaN;
         }
         int chunk = Math.min(CHUNK, all);

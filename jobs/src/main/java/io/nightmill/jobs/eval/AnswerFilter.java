@@ -6,6 +6,7 @@ import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.nightmill.jobs.eval.EvalTask.FilterConfig;
 import java.util.ArrayList;
+import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -59,7 +60,7 @@ interface AnswerFilter {
         return switch (function.asText()) {
             case "regex" -> regex(step);
             case "multi_choice_regex" -> new MultipleChoice(step, false);
-            case "remove_whitespace" -> each(String::stripLeading);
+            case "remove_whitespace" -> each(Python::strip);
             case "lowercase" -> each(text -> text.toLowerCase(java.util.Locale.ROOT));
             case "uppercase" -> each(text -> text.toUpperCase(java.util.Locale.ROOT));
             case "take_first" -> (answers, doc) -> answers.get(0);
@@ -173,12 +174,12 @@ interface AnswerFilter {
             }
             List<String> groups = all.get(at);
             if (groups.size() == 1) {
-                return groups.get(0).strip();
+                return Python.strip(groups.get(0));
             }
             return groups.stream()
                     .filter(group -> !group.isEmpty())
                     .findFirst()
-                    .map(String::strip)
+                    .map(Python::strip)
                     .orElse(null);
         }
     }
@@ -207,12 +208,14 @@ interface AnswerFilter {
             List<String> texts = new ArrayList<>();
             List<String> letters = new ArrayList<>();
             for (String choice : choices) {
-                String text = match.ignore().apply(choice.strip());
+                String text = match.ignore().apply(Python.strip(choice));
                 String letter = String.valueOf((char) ('A' + letters.size()));
                 texts.add(Pattern.quote(text));
                 letterOf.put(text, "(" + letter + ")");
                 letters.add(letter);
             }
+            // The longest first, so that none is taken for another that it begins with.
+            texts.sort(Comparator.comparing(String::length).reversed());
             PythonRegex byText = new PythonRegex(Pattern.compile(String.join("|", texts)));
             PythonRegex byLetter = PythonRegex.compile(":[\\s]*(" + String.join("|", letters) + ")");
             return each(answer -> {

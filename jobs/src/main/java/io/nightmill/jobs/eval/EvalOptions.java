@@ -9,7 +9,7 @@ import org.jspecify.annotations.Nullable;
  *
  * @param limit the first so many documents of each task, or below 1 such a share of them; null is all
  * @param genKwargs go before the tasks' own {@code generation_kwargs}
- * @param addBosToken whether the tokenizer's begin token stands before prompts; the harness's default is that it does not
+ * @param addBosToken whether the begin token stands before prompts; null leaves it to the tokenizer
  * @param sandbox runs generated code; null runs none
  */
 public record EvalOptions(
@@ -21,7 +21,7 @@ public record EvalOptions(
         ObjectNode genKwargs,
         long fewshotSeed,
         int bootstrapIters,
-        boolean addBosToken,
+        @Nullable Boolean addBosToken,
         boolean logSamples,
         @Nullable String sandbox)
         implements Serializable {

@@ -76,6 +76,9 @@ final class EvalResults {
     private static ObjectNode config(EvalTask task) {
         ObjectNode config = task.config().deepCopy();
         config.put("num_fewshot", task.fewShot().count());
+        config.put("description", task.description());
+        config.put("target_delimiter", task.targetDelimiter()).put("fewshot_delimiter", task.fewshotDelimiter());
+        config.put("repeats", task.repeats()).put("unsafe_code", task.unsafeCode());
         return config;
     }
 
@@ -88,7 +91,7 @@ final class EvalResults {
         own.put("name", node.name());
         own.put("alias", indented(node.alias(), depth));
         if (node instanceof TaskTree.Leaf leaf) {
-            addLeaf(leaf.task(), own, depth);
+            addLeaf(leaf.task(), own);
         } else if (node instanceof TaskTree.Group group) {
             ArrayNode names = subtasks.putArray(group.name());
             group.members().forEach(member -> names.add(member.name()));
@@ -101,14 +104,11 @@ final class EvalResults {
         }
     }
 
-    private void addLeaf(EvalTask task, ObjectNode own, int depth) {
+    private void addLeaf(EvalTask task, ObjectNode own) {
         own.put("sample_len", runs.get(task.name()).effective());
         figures.getOrDefault(task.name(), Map.of())
                 .forEach((key, figure) -> put(own, key, figure.value(), figure.standardError()));
         version(task.name(), task.version());
-        if (depth == 0) {
-            subtasks.putArray(task.name());
-        }
     }
 
     private void version(String name, JsonNode version) {

@@ -27,6 +27,7 @@ import java.util.Map;
 import java.util.Objects;
 import java.util.Set;
 import java.util.TreeSet;
+import java.util.function.IntPredicate;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import org.apache.hadoop.fs.Path;
@@ -159,7 +160,7 @@ final class Evaluation {
                         .toString());
     }
 
-    /** Counts documents and draws examples as the harness does: one generator for a task's documents, one after the other. */
+    /** Counts documents and draws their examples. */
     private TaskRun plan(EvalTask task, JavaRDD<String> docs) {
         long count = docs.count();
         if (count == 0) {
@@ -171,10 +172,16 @@ final class Evaluation {
         Map<Integer, String> examples = new HashMap<>();
         List<int[]> picks = new ArrayList<>(List.of(new int[0]));
         if (shots.count() > 0) {
-            boolean sameSplit = Objects.equals(shots.split(), task.dataset().test());
-            int wanted = shots.count() + (sameSplit ? 1 : 0);
             Pool pool = pool(task);
-            picks = picks(shots, pool.size, wanted, effective, options.fewshotSeed());
+            // As the harness has it: also where there is neither a split of examples nor one of tests.
+            boolean among = Objects.equals(shots.split(), task.dataset().test());
+            picks = picks(
+                    shots,
+                    pool.size,
+                    effective,
+                    options.fewshotSeed(),
+                    among ? hashes(docs, (int) effective) : List.of(),
+                    among ? hashes(pool.docs, pool.size) : List.of());
             examples.putAll(pool.take(picks.stream()
                     .flatMapToInt(Arrays::stream)
                     .boxed()
@@ -203,29 +210,45 @@ final class Evaluation {
                 reason);
     }
 
-    static List<int[]> picks(EvalTask.FewShot shots, int pool, int wanted, long documents, long seed) {
-        List<Integer> indices = shots.indices();
-        int size = indices.isEmpty() ? pool : indices.size();
+    private static List<String> hashes(JavaRDD<String> docs, int count) {
+        return docs.map(Python::hash).take(count);
+    }
+
+    /**
+     * Draws examples as the harness does: one generator for a task's documents, one after the other. Where a document may be among the
+     * examples one more is drawn, it and its copies are left out, and if too few are left they are drawn anew from the others.
+     *
+     * @param pool documents that examples are drawn from
+     * @param asked content of each document that is asked, or empty where none is among the examples
+     * @param pooled content of each document that examples are drawn from, or empty likewise
+     * @return places of each document's examples, in order; one list for all where it is the same
+     */
+    static List<int[]> picks(
+            EvalTask.FewShot shots, int pool, long documents, long seed, List<String> asked, List<String> pooled) {
+        int[] places = shots.indices().isEmpty()
+                ? IntStream.range(0, pool).toArray()
+                : shots.indices().stream().mapToInt(Integer::intValue).toArray();
+        int count = shots.count();
         List<int[]> picks = new ArrayList<>();
         PythonRandom random = new PythonRandom(seed);
-        // One more than needed is wished for, and not needed.
-        int firsts = wanted > size && shots.count() <= size ? size : wanted;
-        for (long i = 0; i < (shots.firstN() ? 1 : documents); i++) {
-            int[] drawn = shots.firstN() ? firsts(firsts, size) : random.sample(size, wanted);
-            picks.add(
-                    indices.isEmpty()
-                            ? drawn
-                            : Arrays.stream(drawn).map(indices::get).toArray());
+        for (int i = 0; i < (shots.firstN() && asked.isEmpty() ? 1 : documents); i++) {
+            String own = asked.isEmpty() ? "" : asked.get(i);
+            IntPredicate other = place -> own.isEmpty() || !pooled.get(place).equals(own);
+            int[] drawn = shots.firstN()
+                    ? places
+                    : picked(places, random.sample(places.length, own.isEmpty() ? count : count + 1));
+            int[] kept = Arrays.stream(drawn).filter(other).limit(count).toArray();
+            if (kept.length < count) {
+                int[] others = Arrays.stream(places).filter(other).toArray();
+                kept = picked(others, random.sample(others.length, count));
+            }
+            picks.add(kept);
         }
         return picks;
     }
 
-    private static int[] firsts(int count, int size) {
-        if (count > size) {
-            throw new IllegalArgumentException(
-                    "Cannot take the first %d documents: there are %d".formatted(count, size));
-        }
-        return IntStream.range(0, count).toArray();
+    private static int[] picked(int[] places, int[] drawn) {
+        return Arrays.stream(drawn).map(at -> places[at]).toArray();
     }
 
     /** Documents that examples are drawn from. */
@@ -277,7 +300,7 @@ final class Evaluation {
         Dataset<Row> responses = Tables.read(spark, config.output(), config.outputFormat())
                 .select(
                         col("id"),
-                        expr("transform(outputs, o -> named_struct('text', o.text))")
+                        expr("transform(outputs, o -> named_struct('text', o.text, 'token_ids', o.token_ids))")
                                 .as("outputs"),
                         col("scores"),
                         col("error"));
@@ -291,7 +314,10 @@ final class Evaluation {
                 .join(answers, new String[] {"task", "doc_id"}, "left_outer")
                 .withColumn("answers", expr("coalesce(answers, array())"))
                 .toJavaRDD();
-        return spark.createDataFrame(joined.flatMap(new SampleTask(runs, options)), SampleTask.SAMPLE)
+        return spark.createDataFrame(
+                        joined.flatMap(
+                                new SampleTask(runs, options, config.model().path())),
+                        SampleTask.SAMPLE)
                 .coalesce(spark.sparkContext().defaultParallelism());
     }
 

@@ -6,6 +6,7 @@ import io.nightmill.models.ModelText;
 import io.nightmill.pipeline.Inference;
 import io.nightmill.pipeline.ModelFiles;
 import io.nightmill.pipeline.RunConfig;
+import io.nightmill.text.Tokenizer;
 import java.io.IOException;
 import java.io.OutputStream;
 import java.io.UncheckedIOException;
@@ -127,18 +128,27 @@ public final class Evaluator {
                                 System.getProperty("os.name"),
                                 System.getProperty("os.arch")));
         json.putNull("transformers_version");
-        json.put("lm_eval_version", "0.4.9 (nightmill)").putNull("upper_git_hash");
+        json.put("lm_eval_version", "0.4.13 (nightmill)").putNull("upper_git_hash");
         ObjectNode special = EvalDocuments.object(text.specialTokens());
         for (String name : List.of("pad", "eos", "bos")) {
-            ObjectNode pair = json.putObject("tokenizer_%s_token".formatted(name));
-            pair.put("token", special.path(name + "_token").asText(""));
+            String token = special.path(name + "_token").asText("");
+            Integer id = id(text.tokenizer(), token);
+            json.putArray("tokenizer_%s_token".formatted(name))
+                    .add(id == null ? null : token)
+                    .add(id == null ? "None" : id.toString());
         }
-        json.put("eot_token_id", text.endTokens().stream().findFirst().orElse(null));
+        json.put("eot_token_id", id(text.tokenizer(), special.path("eos_token").asText("")));
         json.put("max_length", text.contextLength());
         json.put("model_source", "nightmill").put("model_name", model).put("model_name_sanitized", sanitized(model));
         put(json, "system_instruction", options.systemInstruction());
         json.put("fewshot_as_multiturn", options.fewshotAsMultiturn());
         put(json, "chat_template", options.applyChatTemplate() ? text.template() : null);
+    }
+
+    /** A special token's id, or null where it is none. */
+    static @Nullable Integer id(@Nullable Tokenizer tokenizer, String token) {
+        int[] ids = tokenizer == null || token.isEmpty() ? new int[0] : tokenizer.encode(token, false);
+        return ids.length == 1 ? ids[0] : null;
     }
 
     private static void put(ObjectNode json, String name, @Nullable String value) {

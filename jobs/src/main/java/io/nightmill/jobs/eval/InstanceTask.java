@@ -20,6 +20,8 @@ import java.util.Iterator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
+import java.util.stream.IntStream;
 import org.apache.spark.api.java.function.MapPartitionsFunction;
 import org.apache.spark.sql.Row;
 import org.apache.spark.sql.RowFactory;
@@ -87,6 +89,7 @@ record InstanceTask(List<TaskRun> runs, EvalOptions options, String model) imple
         private final EvalOptions options;
         private final ModelText text;
         private final DocFields fields = new DocFields();
+        private final Prefix prefix;
         private final @Nullable ChatTemplate template;
         private final Map<Integer, PromptBuilder> prompts = new HashMap<>();
         private final Map<Integer, Map<Integer, ObjectNode>> examples = new HashMap<>();
@@ -95,6 +98,7 @@ record InstanceTask(List<TaskRun> runs, EvalOptions options, String model) imple
             this.runs = runs;
             this.options = options;
             this.text = text;
+            this.prefix = Prefix.of(text);
             this.template = options.applyChatTemplate() ? text.chatTemplate() : null;
         }
 
@@ -126,8 +130,8 @@ record InstanceTask(List<TaskRun> runs, EvalOptions options, String model) imple
             JsonNode choices = fields.choices(task.fields(), doc);
             List<Argument> arguments = prompts.computeIfAbsent(
                             number, key -> new PromptBuilder(task, options, fields, template))
-                    .arguments(doc, question, target, choices, shots(run, number, row.getLong(1), doc));
-            Requests requests = new Requests(task, options, text);
+                    .arguments(doc, question, target, choices, shots(run, number, row.getLong(1)));
+            Requests requests = new Requests(task, options, text, prefix);
             arguments.forEach(requests::add);
             return RowFactory.create(
                     number,
@@ -144,19 +148,54 @@ record InstanceTask(List<TaskRun> runs, EvalOptions options, String model) imple
                     null);
         }
 
-        /** The document's examples, without itself. */
-        private List<ObjectNode> shots(TaskRun run, int number, long place, ObjectNode doc) {
-            List<ObjectNode> shots = new ArrayList<>();
+        private List<ObjectNode> shots(TaskRun run, int number, long place) {
             Map<Integer, ObjectNode> known = examples.computeIfAbsent(number, key -> new HashMap<>());
-            for (int pick : run.picks(place)) {
-                ObjectNode shot = known.computeIfAbsent(
-                        pick,
-                        at -> EvalDocuments.object(String.valueOf(run.examples().get(at))));
-                if (shots.size() < run.task().fewShot().count() && !shot.equals(doc)) {
-                    shots.add(shot);
+            return Arrays.stream(run.picks(place))
+                    .mapToObj(pick -> known.computeIfAbsent(
+                            pick,
+                            at -> EvalDocuments.object(
+                                    String.valueOf(run.examples().get(at)))))
+                    .toList();
+        }
+    }
+
+    /**
+     * What stands before a text without context: the tokenizer's begin token, or its end token.
+     *
+     * @param token as it is written, or empty where there is none
+     * @param begins whether it is the begin token
+     */
+    private record Prefix(String token, int id, boolean begins) {
+        static Prefix of(ModelText text) {
+            Tokenizer tokenizer = text.tokenizer();
+            if (tokenizer == null) {
+                throw new IllegalArgumentException("the model has no tokenizer");
+            }
+            JsonNode special = EvalDocuments.object(text.specialTokens());
+            for (String name : List.of("bos_token", "eos_token")) {
+                String token = special.path(name).asText("");
+                Integer id = Evaluator.id(tokenizer, token);
+                if (id != null) {
+                    return new Prefix(token, id, name.equals("bos_token"));
                 }
             }
-            return shots;
+            return text.endTokens().stream()
+                    .findFirst()
+                    .map(end -> new Prefix(tokenizer.decode(new int[] {end}, false), end, false))
+                    .orElse(new Prefix("", -1, false));
+        }
+
+        /** @throws IllegalArgumentException if there is none */
+        int[] alone() {
+            if (id < 0) {
+                throw new IllegalArgumentException(
+                        "the tokenizer has neither a begin nor an end token to stand before a text");
+            }
+            return new int[] {id};
+        }
+
+        boolean leads(int[] ids) {
+            return ids.length > 0 && ids[0] == id;
         }
     }
 
@@ -166,18 +205,17 @@ record InstanceTask(List<TaskRun> runs, EvalOptions options, String model) imple
         private final EvalOptions options;
         private final ModelText text;
         private final Tokenizer tokenizer;
+        private final Prefix prefix;
         private final Map<List<Integer>, List<int[]>> scored = new LinkedHashMap<>();
         private final List<int[]> generated = new ArrayList<>();
         private final List<Row[]> pieces = new ArrayList<>();
 
-        Requests(EvalTask task, EvalOptions options, ModelText text) {
+        Requests(EvalTask task, EvalOptions options, ModelText text, Prefix prefix) {
             this.task = task;
             this.options = options;
             this.text = text;
-            if (text.tokenizer() == null) {
-                throw new IllegalArgumentException("the model has no tokenizer");
-            }
-            this.tokenizer = text.tokenizer();
+            this.tokenizer = Objects.requireNonNull(text.tokenizer());
+            this.prefix = prefix;
         }
 
         void add(Argument argument) {
@@ -189,11 +227,17 @@ record InstanceTask(List<TaskRun> runs, EvalOptions options, String model) imple
             }
         }
 
+        /** A begin token that the text has already, as a chat template may write it, does not stand there twice. */
         private int[] encode(String string) {
-            int[] ids = tokenizer.encode(string, options.addBosToken());
-            // A begin token that the template has written already is not to stand there twice.
-            boolean twice = options.addBosToken() && options.applyChatTemplate() && ids.length > 1 && ids[0] == ids[1];
-            return twice ? Arrays.copyOfRange(ids, 1, ids.length) : ids;
+            boolean written = !prefix.token().isEmpty() && string.startsWith(prefix.token());
+            Boolean asked = options.addBosToken();
+            int[] ids = tokenizer.encode(string, !written && !Boolean.FALSE.equals(asked));
+            boolean missing = Boolean.TRUE.equals(asked) && prefix.begins() && !prefix.leads(ids);
+            return missing ? concat(prefix.alone(), ids) : ids;
+        }
+
+        private static int[] concat(int[] first, int[] second) {
+            return IntStream.concat(Arrays.stream(first), Arrays.stream(second)).toArray();
         }
 
         private void generate(String context) {
@@ -206,13 +250,12 @@ record InstanceTask(List<TaskRun> runs, EvalOptions options, String model) imple
         /** Spaces that end the context belong to the continuation; both are encoded as one text. */
         private void score(String context, String continuation) {
             if (context.isEmpty()) {
-                int[] ids = encode(continuation);
-                int prefix = prefixToken();
-                boolean has = ids.length > 1 && ids[0] == prefix;
-                piece(new int[] {prefix}, has ? Arrays.copyOfRange(ids, 1, ids.length) : ids);
+                int[] ids = tokenizer.encode(continuation, false);
+                boolean has = ids.length > 1 && prefix.leads(ids);
+                piece(prefix.alone(), has ? Arrays.copyOfRange(ids, 1, ids.length) : ids);
                 return;
             }
-            String head = context.stripTrailing();
+            String head = Python.rstrip(context);
             String tail = context.substring(head.length()) + continuation;
             int[] whole = encode(head + tail);
             int[] before = encode(head);
@@ -238,7 +281,7 @@ record InstanceTask(List<TaskRun> runs, EvalOptions options, String model) imple
             int most = text.contextLength();
             List<Row> all = new ArrayList<>();
             int first = Math.min(most, ids.length);
-            all.add(window(new int[] {prefixToken()}, Arrays.copyOf(ids, first)));
+            all.add(window(prefix.alone(), Arrays.copyOf(ids, first)));
             for (int done = first; done < ids.length; ) {
                 int end = done + Math.min(ids.length - done, most);
                 // The window's input, without the predicted tokens but the last one's neighbour.
@@ -262,25 +305,6 @@ record InstanceTask(List<TaskRun> runs, EvalOptions options, String model) imple
             List<int[]> continuations = scored.computeIfAbsent(key, context -> new ArrayList<>());
             continuations.add(after);
             return RowFactory.create(new ArrayList<>(scored.keySet()).indexOf(key), continuations.size() - 1);
-        }
-
-        /** What stands before a text without context: the tokenizer's begin token, or its end token. */
-        private int prefixToken() {
-            JsonNode special = EvalDocuments.object(text.specialTokens());
-            String token = special.path("bos_token").asText("");
-            token = token.isEmpty() ? special.path("eos_token").asText("") : token;
-            if (token.isEmpty()) {
-                return text.endTokens().stream()
-                        .findFirst()
-                        .orElseThrow(() -> new IllegalArgumentException(
-                                "the tokenizer has neither a begin nor an end token to stand before a text"));
-            }
-            int[] ids = tokenizer.encode(token, false);
-            if (ids.length != 1) {
-                throw new IllegalArgumentException(
-                        "the token %s is %d tokens, expected one".formatted(token, ids.length));
-            }
-            return ids[0];
         }
 
         Row[] rows() {

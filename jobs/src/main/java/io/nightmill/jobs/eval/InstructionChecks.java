@@ -28,6 +28,7 @@ final class InstructionChecks {
 
     private static final ObjectMapper JSON = new ObjectMapper();
     private static final Pattern WORD = Pattern.compile("\\w+", Pattern.UNICODE_CHARACTER_CLASS);
+    private static final Pattern WORDS = Pattern.compile("\\s+", Pattern.UNICODE_CHARACTER_CLASS);
     private static final Pattern TOKEN = Pattern.compile("[\\w'’-]+", Pattern.UNICODE_CHARACTER_CLASS);
     private static final Map<String, Check> CHECKS = Map.ofEntries(
             Map.entry("keywords:existence", (k, a) -> all(k.path("keywords"), word -> count(word, a) > 0)),
@@ -63,7 +64,7 @@ final class InstructionChecks {
             Map.entry(
                     "detectable_format:constrained_response",
                     (k, a) -> List.of("My answer is yes.", "My answer is no.", "My answer is maybe.").stream()
-                            .anyMatch(a.strip()::contains)),
+                            .anyMatch(Python.strip(a)::contains)),
             Map.entry("detectable_format:number_highlighted_sections", InstructionChecks::highlights),
             Map.entry(
                     "detectable_format:multiple_sections",
@@ -71,12 +72,12 @@ final class InstructionChecks {
                             >= k.path("num_sections").asInt()),
             Map.entry("detectable_format:json_format", (k, a) -> isJson(a)),
             Map.entry("detectable_format:title", (k, a) -> PythonRegex.compile("<<[^\\n]+>>").findAll(a).stream()
-                    .anyMatch(title -> !title.get(0).replaceAll("^<+|>+$", "").isBlank())),
+                    .anyMatch(title -> !Python.blank(title.get(0).replaceAll("^<+|>+$", "")))),
             Map.entry("combination:two_responses", (k, a) -> twoResponses(a)),
-            Map.entry("combination:repeat_prompt", (k, a) -> lower(a.strip())
-                    .startsWith(lower(k.path("prompt_to_repeat").asText().strip()))),
-            Map.entry("startend:end_checker", (k, a) -> lower(a.strip().replaceAll("^\"+|\"+$", ""))
-                    .endsWith(lower(k.path("end_phrase").asText().strip()))),
+            Map.entry("combination:repeat_prompt", (k, a) -> lower(Python.strip(a))
+                    .startsWith(lower(Python.strip(k.path("prompt_to_repeat").asText())))),
+            Map.entry("startend:end_checker", (k, a) -> lower(Python.strip(a).replaceAll("^\"+|\"+$", ""))
+                    .endsWith(lower(Python.strip(k.path("end_phrase").asText())))),
             Map.entry(
                     "change_case:capital_word_frequency",
                     (k, a) -> relation(
@@ -91,9 +92,9 @@ final class InstructionChecks {
             Map.entry("punctuation:no_comma", (k, a) -> !a.contains(",")),
             Map.entry(
                     "startend:quotation",
-                    (k, a) -> a.strip().length() > 1
-                            && a.strip().startsWith("\"")
-                            && a.strip().endsWith("\"")));
+                    (k, a) -> Python.strip(a).length() > 1
+                            && Python.strip(a).startsWith("\"")
+                            && Python.strip(a).endsWith("\"")));
 
     private InstructionChecks() {}
 
@@ -121,7 +122,7 @@ final class InstructionChecks {
             if (!kwargs.hasNonNull("prompt_to_repeat") && id.equals("combination:repeat_prompt")) {
                 kwargs.set("prompt_to_repeat", doc.path("prompt"));
             }
-            boolean follows = forms.stream().anyMatch(form -> !form.isBlank() && check.follows(kwargs, form));
+            boolean follows = forms.stream().anyMatch(form -> !Python.blank(form) && check.follows(kwargs, form));
             followed.add(follows);
             all &= follows;
         }
@@ -143,9 +144,9 @@ final class InstructionChecks {
         int last = Math.max(1, lines.size() - 1);
         List<String> forms = new ArrayList<>(List.of(
                 answer,
-                String.join("\n", lines.subList(1, lines.size())).strip(),
-                String.join("\n", lines.subList(0, lines.size() - 1)).strip(),
-                String.join("\n", lines.subList(1, last)).strip()));
+                Python.strip(String.join("\n", lines.subList(1, lines.size()))),
+                Python.strip(String.join("\n", lines.subList(0, lines.size() - 1))),
+                Python.strip(String.join("\n", lines.subList(1, last)))));
         List.copyOf(forms).forEach(form -> forms.add(form.replace("*", "")));
         return forms;
     }
@@ -187,7 +188,7 @@ final class InstructionChecks {
         int count = 0;
         int from = breaks.first();
         for (int to = breaks.next(); to != BreakIterator.DONE; from = to, to = breaks.next()) {
-            count += text.substring(from, to).isBlank() ? 0 : 1;
+            count += Python.blank(text.substring(from, to)) ? 0 : 1;
         }
         return count;
     }
@@ -196,7 +197,7 @@ final class InstructionChecks {
         String[] parts = PythonRegex.compile("\\s?\\*\\*\\*\\s?").pattern().split(answer, -1);
         int count = parts.length;
         for (int i = 0; i < parts.length; i++) {
-            if (parts[i].isBlank()) {
+            if (Python.blank(parts[i])) {
                 if (i > 0 && i < parts.length - 1) {
                     return false;
                 }
@@ -210,21 +211,22 @@ final class InstructionChecks {
         String[] parts = answer.split("\n\n", -1);
         int count = 0;
         for (String part : parts) {
-            count += part.isBlank() ? 0 : 1;
+            count += Python.blank(part) ? 0 : 1;
         }
         int nth = kwargs.path("nth_paragraph").asInt();
-        if (nth > count || parts[nth - 1].isBlank()) {
+        if (nth > count || Python.blank(parts[nth - 1])) {
             return false;
         }
-        String word =
-                parts[nth - 1].strip().split("\\s+")[0].replaceAll("^'+", "").replaceAll("^\"+", "");
+        String word = WORDS.split(Python.strip(parts[nth - 1]))[0]
+                .replaceAll("^'+", "")
+                .replaceAll("^\"+", "");
         String first = lower(word.split("[.,?!'\"]", -1)[0]);
         return count == kwargs.path("num_paragraphs").asInt()
                 && first.equals(lower(kwargs.path("first_word").asText()));
     }
 
     private static boolean postscript(JsonNode kwargs, String answer) {
-        String marker = kwargs.path("postscript_marker").asText().strip();
+        String marker = Python.strip(kwargs.path("postscript_marker").asText());
         String pattern =
                 switch (marker) {
                     case "P.P.S" -> "\\s*p\\.\\s?p\\.\\s?s.*$";
@@ -236,17 +238,16 @@ final class InstructionChecks {
 
     private static boolean highlights(JsonNode kwargs, String answer) {
         long count = PythonRegex.compile("\\*[^\\n\\*]*\\*").findAll(answer).stream()
-                .filter(found -> !found.get(0).replaceAll("^\\*+|\\*+$", "").isBlank())
+                .filter(found -> !Python.blank(found.get(0).replaceAll("^\\*+|\\*+$", "")))
                 .count();
         count += PythonRegex.compile("\\*\\*[^\\n\\*]*\\*\\*").findAll(answer).stream()
-                .filter(found -> !found.get(0).replaceAll("^\\*\\*|\\*\\*$", "").isBlank())
+                .filter(found -> !Python.blank(found.get(0).replaceAll("^\\*\\*|\\*\\*$", "")))
                 .count();
         return count >= kwargs.path("num_highlights").asInt();
     }
 
     private static boolean isJson(String answer) {
-        String text =
-                answer.strip().replaceAll("^```(json|Json|JSON)?|```$", "").strip();
+        String text = Python.strip(Python.strip(answer).replaceAll("^```(json|Json|JSON)?|```$", ""));
         try {
             return !text.isEmpty() && !JSON.readTree(text).isMissingNode();
         } catch (JsonProcessingException e) {
@@ -258,8 +259,8 @@ final class InstructionChecks {
         String[] parts = answer.split("\\*{6}", -1);
         List<String> responses = new ArrayList<>();
         for (int i = 0; i < parts.length; i++) {
-            if (!parts[i].isBlank()) {
-                responses.add(parts[i].strip());
+            if (!Python.blank(parts[i])) {
+                responses.add(Python.strip(parts[i]));
             } else if (i > 0 && i < parts.length - 1) {
                 return false;
             }

@@ -34,6 +34,7 @@ final class Metric {
         MCC("mcc", Aggregation.MATTHEWS, true),
         BLEU("bleu", Aggregation.BLEU, true),
         CHRF("chrf", Aggregation.CHRF, true),
+        CHRF_PLUS_PLUS("chrf++", Aggregation.CHRF_PLUS_PLUS, true),
         TER("ter", Aggregation.TER, true),
         BRIER_SCORE("brier_score", Aggregation.BRIER_SCORE, false),
         BYPASS("bypass", Aggregation.BYPASS, true);
@@ -79,7 +80,7 @@ final class Metric {
     /**
      * Values of a document: numbers, or pairs for aggregations that want them.
      *
-     * @param results filtered answers, one per request: texts, or {@code [logprob, is_greedy]}
+     * @param results filtered answers, one per request: texts, {@code [logprob, is_greedy]}, or of rolling ones the log-probability
      * @param sandbox runs code, or null: then what needs it has no value
      */
     static Map<String, JsonNode> of(EvalTask task, Doc doc, List<JsonNode> results, @Nullable CodeSandbox sandbox) {
@@ -88,8 +89,7 @@ final class Metric {
         }
         return switch (task.outputType()) {
             case LOGLIKELIHOOD -> loglikelihood(task, results.get(0));
-            case LOGLIKELIHOOD_ROLLING -> only(
-                    task, rolling(results.get(0).get(0).doubleValue(), Python.str(doc.target())));
+            case LOGLIKELIHOOD_ROLLING -> only(task, rolling(results.get(0).doubleValue(), Python.str(doc.target())));
             case MULTIPLE_CHOICE -> choice(task, doc, results);
             case GENERATE_UNTIL -> generated(task, doc, results.get(0), sandbox);
         };

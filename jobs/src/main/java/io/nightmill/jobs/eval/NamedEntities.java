@@ -38,17 +38,17 @@ final class NamedEntities {
     static String spans(String answer) {
         String text = answer.toLowerCase(Locale.ROOT);
         for (Map.Entry<String, String> label : LABELS) {
-            text = text.replace(label.getKey(), label.getValue());
+            text = PythonRegex.compile("\\b" + label.getKey() + "\\s*:")
+                    .pattern()
+                    .matcher(text)
+                    .replaceAll(label.getValue() + ":");
         }
-        text = text.replace("$$", "$")
-                .replaceAll("\\$+$", "")
-                .replace("\n", "$")
-                .strip();
+        text = Python.strip(text.replace("$$", "$").replaceAll("\\$+$", "").replace("\n", "$"));
         List<String> found = new ArrayList<>();
         for (List<String> span : SPAN.findAll(text)) {
             for (String value : span.get(1).split(",", -1)) {
-                if (!value.strip().equals("none")) {
-                    found.add(span.get(0).toLowerCase(Locale.ROOT) + ": " + value.strip());
+                if (!Python.strip(value).equals("none")) {
+                    found.add(span.get(0).toLowerCase(Locale.ROOT) + ": " + Python.strip(value));
                 }
             }
         }

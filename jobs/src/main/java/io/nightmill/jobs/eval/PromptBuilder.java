@@ -43,21 +43,21 @@ final class PromptBuilder {
         List<Argument> arguments = new ArrayList<>();
         switch (task.outputType()) {
             case LOGLIKELIHOOD -> arguments.add(
-                    new Argument(context(doc, question, multipleInputs, shots), Python.str(target)));
+                    new Argument(context(doc, Python.str(question), shots), Python.str(target)));
             case LOGLIKELIHOOD_ROLLING -> arguments.add(new Argument(Python.str(target), null));
-            case GENERATE_UNTIL -> arguments.add(new Argument(context(doc, question, multipleInputs, shots), null));
+            case GENERATE_UNTIL -> arguments.add(new Argument(context(doc, Python.str(question), shots), null));
             case MULTIPLE_CHOICE -> {
                 if (choices == null) {
                     throw new IllegalArgumentException("a task of multiple choice has no doc_to_choice");
                 }
-                String context = context(doc, question, multipleInputs, shots);
                 String delimiter = template == null ? task.targetDelimiter() : "";
-                for (JsonNode choice : choices) {
-                    String text = Python.str(choice);
-                    arguments.add(
-                            multipleInputs
-                                    ? new Argument(context + input(text), delimiter + Python.str(target))
-                                    : new Argument(context, delimiter + text));
+                if (multipleInputs) {
+                    String continuation = delimiter + Python.str(target);
+                    choices.forEach(choice ->
+                            arguments.add(new Argument(context(doc, Python.str(choice), "", shots), continuation)));
+                } else {
+                    String context = context(doc, Python.str(question), shots);
+                    choices.forEach(choice -> arguments.add(new Argument(context, delimiter + Python.str(choice))));
                 }
                 if (task.hasMetric("acc_mutual_info")) {
                     choices.forEach(choice -> arguments.add(new Argument("", delimiter + Python.str(choice))));
@@ -67,40 +67,30 @@ final class PromptBuilder {
         return arguments;
     }
 
-    private String input(String choice) {
-        if (template == null) {
-            return choice;
-        }
-        ArrayNode messages = JsonNodeFactory.instance.arrayNode();
-        add(messages, "user", choice);
-        return template.render(messages.toString());
+    private String context(ObjectNode doc, String asked, List<ObjectNode> shots) {
+        return context(doc, asked, task.targetDelimiter(), shots);
     }
 
-    private String context(ObjectNode doc, JsonNode question, boolean multipleInputs, List<ObjectNode> shots) {
+    /** @param delimiter between what is asked and what the answer begins with */
+    private String context(ObjectNode doc, String asked, String delimiter, List<ObjectNode> shots) {
         String description = task.description().isEmpty() ? "" : fields.render(task.description(), doc);
         String instruction = options.systemInstruction();
         String system = instruction == null
                 ? description
                 : description.isEmpty() ? instruction : instruction + task.fewshotDelimiter() + description;
         String genPrefix = task.genPrefix() == null ? null : fields.columnOrTemplate(task.genPrefix(), doc);
-        String asked = multipleInputs ? null : Python.str(question);
         if (template != null) {
             return chat(template, system, shots, asked, genPrefix);
         }
         StringBuilder text = new StringBuilder(system);
         shots.forEach(shot -> text.append(example(shot)));
-        if (asked != null) {
-            text.append(asked).append(genPrefix == null ? "" : task.targetDelimiter() + genPrefix);
-        }
-        return text.toString();
+        return text.append(asked)
+                .append(genPrefix == null ? "" : delimiter + genPrefix)
+                .toString();
     }
 
     private String chat(
-            ChatTemplate chat,
-            String system,
-            List<ObjectNode> shots,
-            @Nullable String asked,
-            @Nullable String genPrefix) {
+            ChatTemplate chat, String system, List<ObjectNode> shots, String asked, @Nullable String genPrefix) {
         ArrayNode messages = JsonNodeFactory.instance.arrayNode();
         if (!system.isEmpty()) {
             add(messages, "system", system);
@@ -111,21 +101,19 @@ final class PromptBuilder {
                 add(messages, "user", example.question());
                 add(messages, "assistant", example.answer());
             }
-            if (asked != null) {
-                add(messages, "user", asked);
-            }
-        } else if (asked != null || !shots.isEmpty()) {
+            add(messages, "user", asked);
+        } else {
             StringBuilder text = new StringBuilder();
             shots.forEach(shot -> text.append(example(shot)));
-            add(messages, "user", text.append(asked == null ? "" : asked).toString());
+            add(messages, "user", text.append(asked).toString());
         }
         if (genPrefix == null || genPrefix.isEmpty()) {
-            return messages.isEmpty() ? "" : chat.render(messages.toString());
+            return chat.render(messages.toString());
         }
         add(messages, "assistant", genPrefix);
         String rendered = chat.render(messages.toString(), false);
         // The assistant's turn stays open behind what it begins with.
-        String last = rendered.contains(genPrefix) ? genPrefix : genPrefix.strip();
+        String last = rendered.contains(genPrefix) ? genPrefix : Python.strip(genPrefix);
         return rendered.substring(0, rendered.lastIndexOf(last) + last.length());
     }
 

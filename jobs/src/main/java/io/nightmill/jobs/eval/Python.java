@@ -22,7 +22,36 @@ import java.util.function.Function;
 final class Python {
     private static final String PUNCTUATION = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~";
 
+    /** What {@code str.isspace} says of a character; Java leaves no-break spaces out. */
+    private static final String SPACES =
+            "\t\n\u000b\f\r\u001c\u001d\u001e\u001f \u0085\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006"
+                    + "\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000";
+
     private Python() {}
+
+    /** {@code text.strip()}: without the white space that Unicode knows, at both ends. */
+    static String strip(String text) {
+        String left = rstrip(text);
+        int from = 0;
+        while (from < left.length() && SPACES.indexOf(left.charAt(from)) >= 0) {
+            from++;
+        }
+        return left.substring(from);
+    }
+
+    /** {@code text.rstrip()}. */
+    static String rstrip(String text) {
+        int to = text.length();
+        while (to > 0 && SPACES.indexOf(text.charAt(to - 1)) >= 0) {
+            to--;
+        }
+        return text.substring(0, to);
+    }
+
+    /** {@code not text.strip()}. */
+    static boolean blank(String text) {
+        return strip(text).isEmpty();
+    }
 
     /** {@code str(value)}. */
     static String str(JsonNode value) {
@@ -182,6 +211,10 @@ final class Python {
     /** Without the characters of {@code string.punctuation}. */
     static String withoutPunctuation(String text) {
         return without(text, PUNCTUATION);
+    }
+
+    static boolean isPunctuation(char c) {
+        return PUNCTUATION.indexOf(c) >= 0;
     }
 
     static String without(String text, String characters) {

@@ -10,12 +10,15 @@ import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.nightmill.jobs.eval.EvalTask.FilterConfig;
 import io.nightmill.jobs.eval.EvalTask.OutputType;
+import io.nightmill.pipeline.ModelFiles;
+import io.nightmill.text.Tokenizer;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.HashMap;
 import java.util.Iterator;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import org.apache.spark.api.java.function.FlatMapFunction;
 import org.apache.spark.sql.Row;
 import org.apache.spark.sql.RowFactory;
@@ -27,8 +30,10 @@ import scala.jdk.javaapi.CollectionConverters;
 /**
  * Documents with the model's answers to the harness's samples, one for each filter of the task; a document without answers to one that
  * says why. Runs on executors.
+ *
+ * @param model path of the model, whose tokenizer wrote the answers
  */
-record SampleTask(List<TaskRun> runs, EvalOptions options) implements FlatMapFunction<Row, Row> {
+record SampleTask(List<TaskRun> runs, EvalOptions options, String model) implements FlatMapFunction<Row, Row> {
     private static final ObjectMapper JSON = new ObjectMapper();
 
     /** Documents, arguments, answers and metrics are JSON. */
@@ -144,8 +149,8 @@ record SampleTask(List<TaskRun> runs, EvalOptions options) implements FlatMapFun
         return line;
     }
 
-    /** What the model answered to each argument: a list of texts, or of one {@code [logprob, is_greedy]}. */
-    private static List<JsonNode> answers(EvalTask task, Row row) {
+    /** What the model answered to each argument: a list of texts, of one {@code [logprob, is_greedy]}, or of one log-probability. */
+    private List<JsonNode> answers(EvalTask task, Row row) {
         Map<Integer, Row> byRequest = new HashMap<>();
         CollectionConverters.asJava(row.<Seq<Row>>getAs("answers"))
                 .forEach(answer -> byRequest.put(answer.<Integer>getAs("request"), answer));
@@ -165,7 +170,9 @@ record SampleTask(List<TaskRun> runs, EvalOptions options) implements FlatMapFun
                 logprob += score.<Double>getAs("logprob");
                 greedy &= score.<Boolean>getAs("is_greedy");
             }
-            if (task.outputType() != OutputType.GENERATE_UNTIL) {
+            if (task.outputType() == OutputType.LOGLIKELIHOOD_ROLLING) {
+                list.add(logprob);
+            } else if (task.outputType() != OutputType.GENERATE_UNTIL) {
                 list.addArray().add(logprob).add(greedy);
             }
             answers.add(list);
@@ -184,11 +191,24 @@ record SampleTask(List<TaskRun> runs, EvalOptions options) implements FlatMapFun
         return answer;
     }
 
-    private static List<String> texts(Row answer, EvalTask task) {
+    private List<String> texts(Row answer, EvalTask task) {
         List<String> texts = new ArrayList<>();
-        CollectionConverters.asJava(answer.<Seq<Row>>getAs("outputs"))
-                .forEach(output -> texts.add(output.getAs("text")));
+        CollectionConverters.asJava(answer.<Seq<Row>>getAs("outputs")).forEach(output -> texts.add(text(output)));
         return texts.size() == 1 ? Collections.nCopies(task.repeats(), texts.get(0)) : texts;
+    }
+
+    /** The harness decodes the answer by itself: then the space that SentencePiece puts before a first word is none. */
+    private String text(Row output) {
+        String text = output.getAs("text");
+        int[] ids = CollectionConverters.asJava(output.<Seq<Integer>>getAs("token_ids")).stream()
+                .mapToInt(Integer::intValue)
+                .toArray();
+        boolean space = text.startsWith(" ") && !tokenizer().decode(ids, true).startsWith(" ");
+        return space ? text.substring(1) : text;
+    }
+
+    private Tokenizer tokenizer() {
+        return Objects.requireNonNull(ModelFiles.text(model).tokenizer());
     }
 
     /** As the harness's files have it: every leaf is a text. */

@@ -112,13 +112,13 @@ final class TaskFunctions {
     /** Without the marks that WikiHow's articles left in HellaSwag. */
     private static String wikiHow(String text) {
         return PythonRegex.compile("\\[.*?\\]")
-                .removeFrom(text.strip().replace(" [title]", ". "))
+                .removeFrom(Python.strip(text).replace(" [title]", ". "))
                 .replace("  ", " ");
     }
 
     private static String afterBlank(ObjectNode doc) {
         String sentence = doc.path("sentence").asText();
-        return sentence.substring(blank(sentence) + 1).strip();
+        return Python.strip(sentence.substring(blank(sentence) + 1));
     }
 
     private static ArrayNode filledBlanks(ObjectNode doc) {
@@ -162,8 +162,7 @@ final class TaskFunctions {
     /** Words and bytes are those of the page before its tokens became text again. */
     private static Map<String, JsonNode> wikitext(ObjectNode doc, List<JsonNode> results) {
         String page = doc.path("page").asText();
-        JsonNode logprob = results.get(0);
-        return Metric.rolling(logprob.isArray() ? logprob.get(0).doubleValue() : logprob.doubleValue(), page);
+        return Metric.rolling(results.get(0).doubleValue(), page);
     }
 
     /** The share of probability that true answers have. */
@@ -230,7 +229,7 @@ final class TaskFunctions {
             throw new IllegalArgumentException("the input has no 'List:'");
         }
         String pattern = Pattern.compile("\\s+")
-                .splitAsStream(parts[1].strip())
+                .splitAsStream(Python.strip(parts[1]))
                 .map(word -> "\\b" + word + "\\b")
                 .collect(Collectors.joining("|"));
         PythonRegex regex = PythonRegex.compile(pattern);

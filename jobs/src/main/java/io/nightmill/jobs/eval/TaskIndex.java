@@ -18,14 +18,19 @@ import java.util.regex.Pattern;
 import java.util.stream.Stream;
 import org.apache.commons.text.similarity.LevenshteinDistance;
 
-/** The task files below some folders, by the names that tasks, groups and tags have in them. */
+/**
+ * The task files below some folders, by the names that tasks, groups and tags have in them. A file that cannot be read, or a name that
+ * two files have, matters only to those who ask for it: the harness has fourteen thousand files.
+ */
 final class TaskIndex {
     private final EvalTask.Overrides overrides;
     private final Map<String, Path> files = new TreeMap<>();
     private final Map<String, List<String>> tags = new TreeMap<>();
     private final Map<String, ObjectNode> configs = new LinkedHashMap<>();
+    private final Map<String, Path> doubles = new TreeMap<>();
+    private final List<String> unreadable = new ArrayList<>();
 
-    /** @throws IllegalArgumentException if a folder is not there, or two files have one name */
+    /** @throws IllegalArgumentException if a folder is not there */
     TaskIndex(List<Path> folders, EvalTask.Overrides overrides) {
         this.overrides = overrides;
         for (Path folder : folders) {
@@ -43,16 +48,21 @@ final class TaskIndex {
     }
 
     private void add(Path file) {
-        ObjectNode config = TaskYaml.read(file);
+        ObjectNode config;
+        try {
+            config = TaskYaml.read(file);
+        } catch (IllegalArgumentException e) {
+            unreadable.add(e.getMessage());
+            return;
+        }
         JsonNode task = config.path("task");
         String name = task.isTextual() ? task.asText() : config.path("group").asText("");
         if (name.isEmpty()) {
             return;
         }
-        Path other = files.put(name, file);
-        if (other != null) {
-            throw new IllegalArgumentException(
-                    "Cannot tell which '%s' is meant: it is in %s and in %s".formatted(name, other, file));
+        if (files.putIfAbsent(name, file) != null) {
+            doubles.put(name, file);
+            return;
         }
         configs.put(name, config);
         if (task.isTextual()) {
@@ -89,17 +99,17 @@ final class TaskIndex {
             return List.of(node(TaskYaml.read(Path.of(name))));
         }
         if (configs.containsKey(name)) {
-            return List.of(node(configs.get(name)));
+            return List.of(known(name));
         }
         if (tags.containsKey(name)) {
-            return tags.get(name).stream().map(task -> node(configs.get(task))).toList();
+            return tags.get(name).stream().map(this::known).toList();
         }
         if (name.contains("*") || name.contains("?")) {
             Pattern pattern = Pattern.compile(
                     ("\\Q" + name + "\\E").replace("*", "\\E.*\\Q").replace("?", "\\E.\\Q"));
             List<TaskTree> found = configs.keySet().stream()
                     .filter(known -> pattern.matcher(known).matches())
-                    .map(known -> node(configs.get(known)))
+                    .map(this::known)
                     .toList();
             if (!found.isEmpty()) {
                 return found;
@@ -113,8 +123,22 @@ final class TaskIndex {
                 .limit(3)
                 .toList();
         throw new IllegalArgumentException(
-                "Cannot find the task '%s' of %s: of %d tasks, groups and tags, the nearest are %s"
-                        .formatted(name, who, known.size(), nearest));
+                "Cannot find the task '%s' of %s: of %d tasks, groups and tags, the nearest are %s%s"
+                        .formatted(
+                                name,
+                                who,
+                                known.size(),
+                                nearest,
+                                unreadable.isEmpty() ? "" : "; not read: " + String.join("; ", unreadable)));
+    }
+
+    /** @throws IllegalArgumentException if two files have the name */
+    private TaskTree known(String name) {
+        if (doubles.containsKey(name)) {
+            throw new IllegalArgumentException("Cannot tell which '%s' is meant: it is in %s and in %s"
+                    .formatted(name, files.get(name), doubles.get(name)));
+        }
+        return node(configs.get(name));
     }
 
     private TaskTree node(ObjectNode config) {

@@ -10,8 +10,7 @@ import java.util.Map;
  * @param documents that the split has
  * @param effective those of them that are asked
  * @param examples documents that are drawn as examples, by their places in their split
- * @param picks places of each document's examples, in order, one more than needed where the document itself may be among them;
- *     one list for all where the first are taken
+ * @param picks places of each document's examples, in order; one list for all where it is the same
  * @param multipleTargets whether its documents have lists of right answers
  */
 record TaskRun(

@@ -128,30 +128,39 @@ final class TextScores {
     }
 
     private static String[] words(String text) {
-        String stripped = text.strip();
-        return stripped.isEmpty() ? new String[0] : stripped.split("\\s+");
+        String stripped = Python.strip(text);
+        return stripped.isEmpty() ? new String[0] : stripped.split("(?U)\\s+");
     }
 
-    // ---- chrF (Popović, 2015): characters without spaces, orders 1 to 6, beta 2
+    // ---- chrF (Popović, 2015): characters without spaces, orders 1 to 6, beta 2; chrF++ (2017) has words of orders 1
+    // and 2 besides
 
     static ToDoubleFunction<int[]> chrf(List<JsonNode> items) {
-        double[][] counts = items.stream().map(TextScores::chrfCounts).toArray(double[][]::new);
+        return chrf(items, 0);
+    }
+
+    static ToDoubleFunction<int[]> chrfPlusPlus(List<JsonNode> items) {
+        return chrf(items, 2);
+    }
+
+    private static ToDoubleFunction<int[]> chrf(List<JsonNode> items, int wordOrders) {
+        double[][] counts =
+                items.stream().map(item -> chrfCounts(item, wordOrders)).toArray(double[][]::new);
         return picks -> chrfOf(sums(counts, picks));
     }
 
-    /** N-grams of the answer, of the reference that suits it best, and in both, for each order. */
-    private static double[] chrfCounts(JsonNode item) {
-        double[] best = new double[3 * CHARACTERS];
+    /** N-grams of the answer, of the reference that suits it best, and in both, for each order of characters and of words. */
+    private static double[] chrfCounts(JsonNode item, int wordOrders) {
+        double[] best = new double[3 * (CHARACTERS + wordOrders)];
         double bestScore = -1;
         for (String reference : references(item)) {
-            double[] counts = new double[3 * CHARACTERS];
+            double[] counts = new double[best.length];
             for (int n = 1; n <= CHARACTERS; n++) {
-                Map<List<String>, Integer> wanted = ngrams(characters(reference), n);
-                Map<List<String>, Integer> given = ngrams(characters(answer(item)), n);
-                int at = 3 * (n - 1);
-                counts[at] = wanted.isEmpty() ? 0 : total(given);
-                counts[at + 1] = total(wanted);
-                given.forEach((gram, count) -> counts[at + 2] += Math.min(count, wanted.getOrDefault(gram, 0)));
+                count(counts, n - 1, ngrams(characters(answer(item)), n), ngrams(characters(reference), n));
+            }
+            for (int n = 1; n <= wordOrders; n++) {
+                int at = CHARACTERS + n - 1;
+                count(counts, at, ngrams(apart(answer(item)), n), ngrams(apart(reference), n));
             }
             double score = chrfOf(counts);
             if (score > bestScore) {
@@ -160,6 +169,29 @@ final class TextScores {
             }
         }
         return best;
+    }
+
+    private static void count(
+            double[] counts, int order, Map<List<String>, Integer> given, Map<List<String>, Integer> wanted) {
+        counts[3 * order] = wanted.isEmpty() ? 0 : total(given);
+        counts[3 * order + 1] = total(wanted);
+        given.forEach((gram, count) -> counts[3 * order + 2] += Math.min(count, wanted.getOrDefault(gram, 0)));
+    }
+
+    /** Words, a mark of punctuation at a word's end, or else at its beginning, by itself. */
+    private static String[] apart(String text) {
+        List<String> parts = new ArrayList<>();
+        for (String word : words(text)) {
+            int last = word.length() - 1;
+            if (last > 0 && Python.isPunctuation(word.charAt(last))) {
+                parts.addAll(List.of(word.substring(0, last), word.substring(last)));
+            } else if (last > 0 && Python.isPunctuation(word.charAt(0))) {
+                parts.addAll(List.of(word.substring(0, 1), word.substring(1)));
+            } else {
+                parts.add(word);
+            }
+        }
+        return parts.toArray(new String[0]);
     }
 
     private static String[] characters(String text) {
@@ -177,7 +209,7 @@ final class TextScores {
         double precision = 0;
         double recall = 0;
         int orders = 0;
-        for (int n = 0; n < CHARACTERS; n++) {
+        for (int n = 0; n < sums.length / 3; n++) {
             if (sums[3 * n] > 0 && sums[3 * n + 1] > 0) {
                 precision += sums[3 * n + 2] / sums[3 * n];
                 recall += sums[3 * n + 2] / sums[3 * n + 1];

@@ -60,7 +60,7 @@ class AnswerFilterTest {
 
     @Test
     void changesOfEachAnswer() {
-        assertThat(one("{\"function\":\"remove_whitespace\"}", NONE, " \n a ")).isEqualTo("a ");
+        assertThat(one("{\"function\":\"remove_whitespace\"}", NONE, " \n a ")).isEqualTo("a");
         assertThat(one("{\"function\":\"lowercase\"}", NONE, "AbÉ")).isEqualTo("abé");
         assertThat(one("{\"function\":\"uppercase\"}", NONE, "ab")).isEqualTo("AB");
         String map = "{\"function\":\"map\",\"mapping_dict\":{\"yes\":\"1\"},\"default_value\":\"?\"}";

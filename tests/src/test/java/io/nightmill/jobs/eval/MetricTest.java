@@ -20,7 +20,7 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
 /**
- * Metrics of given answers, against {@code resources/eval/make_expected.py}, which computes them from their definitions; BLEU and chrF
+ * Metrics of given answers, against {@code resources/eval/make_data.py}, which computes them from their definitions; BLEU and chrF
  * against the figures of sacrebleu's own README, TER against the cases of its tests.
  */
 class MetricTest {

@@ -10,7 +10,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import org.junit.jupiter.api.Test;
 
-/** Against what CPython writes and draws: {@code resources/eval/make_expected.py} and {@code shared/data/python_random.json}. */
+/** Against what CPython writes and draws: {@code resources/eval/make_data.py} and {@code shared/data/python_random.json}. */
 class PythonTest {
     private static final ObjectMapper JSON = new ObjectMapper();
 

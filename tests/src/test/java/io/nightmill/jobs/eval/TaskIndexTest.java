@@ -85,10 +85,19 @@ class TaskIndexTest {
         assertThatThrownBy(() ->
                         index("task: a\ndataset_path: d\ndoc_to_target: t\n").resolve(List.of("a")))
                 .hasMessageContaining("it has neither test_split nor validation_split");
-        assertThatThrownBy(() -> index("include: b.yaml\n")).hasMessageContaining("b.yaml, which is not there");
-        assertThatThrownBy(() -> index("include: task0.yaml\n")).hasMessageContaining("it includes itself");
-        assertThatThrownBy(() -> index("a: [\n")).hasMessageContaining("Cannot read the task file");
-        assertThatThrownBy(() -> index(ok, ok)).hasMessageContaining("Cannot tell which 'a' is meant");
+        for (String broken : List.of("include: b.yaml\n", "include: task1.yaml\n", "a: [\n")) {
+            // Others can be used beside it.
+            assertThat(index(ok, broken).resolve(List.of("a"))).hasSize(1);
+        }
+        assertThatThrownBy(() -> index(ok, "include: b.yaml\n").resolve(List.of("b")))
+                .hasMessageContaining("b.yaml, which is not there");
+        assertThatThrownBy(() -> index(ok, "include: task1.yaml\n").resolve(List.of("b")))
+                .hasMessageContaining("it includes itself");
+        assertThatThrownBy(() -> index(ok, "a: [\n").resolve(List.of("b")))
+                .hasMessageContaining("Cannot find the task 'b'")
+                .hasMessageContaining("Cannot read the task file");
+        assertThatThrownBy(() -> index(ok, ok).resolve(List.of("a")))
+                .hasMessageContaining("Cannot tell which 'a' is meant");
         Files.delete(temp.resolve("task1.yaml"));
         EvalTask metric = TaskTree.tasks(
                         index(ok + "metric_list: [{metric: rouge}]").resolve(List.of("a")))
