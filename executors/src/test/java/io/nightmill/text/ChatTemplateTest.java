@@ -3,9 +3,18 @@ package io.nightmill.text;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.nightmill.models.ModelLoader;
 import io.nightmill.models.ModelText;
+import java.io.IOException;
 import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Objects;
 import org.junit.jupiter.api.Test;
 
 /** Templates with what those of real models use. */
@@ -14,6 +23,7 @@ class ChatTemplateTest {
             """
             [{"role":"system","content":"Be brief."},{"role":"user","content":"Hi there"},\
             {"role":"assistant","content":"<think>\\nhm\\n</think>\\n\\nHello"},{"role":"user","content":"Bye  "}]""";
+    private static final ObjectMapper JSON = new ObjectMapper();
     private static final String SPECIAL = "{\"bos_token\":\"<s>\",\"eos_token\":\"</s>\"}";
 
     private static String render(String template) {
@@ -81,7 +91,7 @@ class ChatTemplateTest {
         assertThat(render("{{ messages[1] | tojson }}|{{ strftime_now('%Y') }}|{{ tools is defined }}|"
                         + "{{ messages[0].content is string }}|{{ messages | map(attribute='role') | join(',') }}"))
                 .matches(
-                        "\\{\"role\": \"user\", \"content\": \"Hi there\"}\\|20\\d\\d\\|false\\|true\\|system,user,assistant,user");
+                        "\\{\"role\": \"user\", \"content\": \"Hi there\"}\\|20\\d\\d\\|True\\|True\\|system,user,assistant,user");
     }
 
     @Test
@@ -101,5 +111,44 @@ class ChatTemplateTest {
                 System.getProperty("nightmill.shared", "../../shared"), "tokenizers/llama.cpp/ggml-vocab-phi-3.gguf"));
         assertThat(text.chatTemplate().render("[{\"role\":\"user\",\"content\":\"Hi\"}]"))
                 .isEqualTo("<s><|user|>\nHi<|end|>\n<|assistant|>\n");
+    }
+
+    /**
+     * What transformers made of each template for each chat, {@code tests/reference/templates.py}; -Dnightmill.templates=FILE takes those
+     * of a sweep.
+     */
+    @Test
+    void rendersAsTransformers() throws IOException {
+        String sweep = System.getProperty("nightmill.templates");
+        JsonNode root = sweep == null
+                ? JSON.readTree(ChatTemplateTest.class.getResource("/templates.json"))
+                : JSON.readTree(Path.of(sweep).toFile());
+        Map<Integer, ChatTemplate> templates = new HashMap<>();
+        List<String> differences = new ArrayList<>();
+        for (JsonNode one : root.path("cases")) {
+            int number = one.path("template").asInt();
+            String rendered = null;
+            String failure = null;
+            try {
+                ChatTemplate template = templates.computeIfAbsent(
+                        number,
+                        at -> new ChatTemplate(root.path("templates").get(at).asText(), SPECIAL));
+                rendered = template.render((ObjectNode) one.path("request"));
+            } catch (IllegalArgumentException e) {
+                failure = e.getMessage();
+            }
+            if (!Objects.equals(rendered, one.path("expected").textValue())) {
+                String template = root.path("templates").get(number).asText();
+                differences.add("%s%nof %s%nis       %s %s%nexpected %s"
+                        .formatted(
+                                template.substring(0, Math.min(200, template.length())),
+                                one.path("request"),
+                                rendered,
+                                failure,
+                                one.path("expected").textValue()));
+            }
+        }
+        assertThat(root.path("cases")).hasSizeGreaterThan(500);
+        assertThat(differences).isEmpty();
     }
 }

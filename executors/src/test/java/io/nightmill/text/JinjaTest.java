@@ -3,6 +3,9 @@ package io.nightmill.text;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -18,7 +21,11 @@ class JinjaTest {
     private final Jinja jinja = new Jinja();
 
     private String render(String template) {
-        return jinja.render(template, DOC);
+        try {
+            return jinja.render(template, (ObjectNode) new ObjectMapper().readTree(DOC));
+        } catch (JsonProcessingException e) {
+            throw new AssertionError(e);
+        }
     }
 
     @ParameterizedTest

@@ -6,12 +6,15 @@ import io.nightmill.engine.DraftModel;
 import io.nightmill.engine.Limits;
 import io.nightmill.engine.PromptLookup;
 import io.nightmill.engine.Speculation;
+import io.nightmill.pipeline.ChatOptions;
 import io.nightmill.runtime.DeviceSpec;
 import io.nightmill.runtime.Devices;
 import io.nightmill.runtime.ModelSpec;
 import io.nightmill.tensor.KvType;
 import io.nightmill.weights.ConfigNode;
 import io.nightmill.weights.Precision;
+import java.io.IOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -21,6 +24,7 @@ import java.util.TreeSet;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.apache.spark.SparkConf;
+import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Option;
 
 /** The options of how a model runs, whatever it is asked. */
@@ -38,6 +42,21 @@ final class EngineOptions {
                     "how often results are written: about every so many seconds (600s), or at the latest after so many"
                             + " rows (5000), or both (5000,60s) (default: ${DEFAULT-VALUE})")
     List<String> checkpointInterval = new ArrayList<>();
+
+    @Option(
+            names = "--chat-template",
+            paramLabel = "FILE",
+            description = "Jinja template for messages (default: the model's own)")
+    @Nullable
+    Path chatTemplate;
+
+    @Option(
+            names = {"--chat-template-kwargs", "--default-chat-template-kwargs"},
+            paramLabel = "JSON",
+            defaultValue = "{}",
+            description = "the chat template's own names, such as '{\"enable_thinking\":false}'; a row's column"
+                    + " chat_template_kwargs goes before (default: none)")
+    String chatTemplateKwargs = "";
 
     @Option(
             names = "--dtype",
@@ -213,6 +232,15 @@ final class EngineOptions {
             default -> throw new IllegalArgumentException(
                     "Cannot speculate by method '%s', expected ngram or draft_model".formatted(method));
         };
+    }
+
+    /** @throws IllegalArgumentException if the template cannot be read, or is none */
+    ChatOptions chat() {
+        try {
+            return new ChatOptions(chatTemplate == null ? null : Files.readString(chatTemplate), chatTemplateKwargs);
+        } catch (IOException e) {
+            throw new IllegalArgumentException("Cannot read --chat-template %s: %s".formatted(chatTemplate, e), e);
+        }
     }
 
     long checkpointRows() {

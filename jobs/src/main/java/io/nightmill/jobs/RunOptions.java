@@ -90,6 +90,7 @@ final class RunOptions {
                 resume ? "resume" : mode.toLowerCase(Locale.ROOT),
                 keepColumns,
                 promptTemplate,
+                engine.chat(),
                 engine.model(model),
                 sampling,
                 topLogprobs,

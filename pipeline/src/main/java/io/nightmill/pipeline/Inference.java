@@ -113,6 +113,7 @@ public final class Inference {
                 config.returnTokenIds(),
                 config.prefixCaching(),
                 config.logPrompts(),
+                config.chat(),
                 kept(input.schema(), config.keepColumns()),
                 Fingerprint.ofRun(kind, ModelFiles.contentHash(config.model().path()), config));
         requireNoClash(plan);
@@ -188,7 +189,8 @@ public final class Inference {
     }
 
     private static Dataset<Row> input(SparkSession spark, RunConfig config) {
-        return Tables.read(spark, Objects.requireNonNull(config.input()), config.inputFormat());
+        return Tables.prompts(
+                spark, Objects.requireNonNull(config.input()), config.inputFormat(), config.keepColumns());
     }
 
     /** @param input rows as in a table of prompts */

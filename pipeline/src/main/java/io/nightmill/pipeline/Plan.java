@@ -12,6 +12,7 @@ import org.apache.spark.sql.types.StructType;
  * @param model {@link ModelSpec#format}
  * @param sampling the job's sampling parameters as JSON in the order of their names (generate)
  * @param topLogprobs alternatives per position (score)
+ * @param chat of rows with messages
  * @param kept schema of the columns to carry through
  * @param fingerprint {@link Fingerprint#ofRun}
  */
@@ -24,6 +25,7 @@ record Plan(
         boolean returnTokenIds,
         boolean prefixCaching,
         boolean logPrompts,
+        ChatOptions chat,
         StructType kept,
         String fingerprint)
         implements Serializable {

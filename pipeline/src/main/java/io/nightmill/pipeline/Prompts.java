@@ -15,6 +15,7 @@ import static org.apache.spark.sql.functions.when;
 import io.nightmill.runtime.SamplingJson;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Collection;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -36,7 +37,7 @@ import org.apache.spark.sql.types.StructType;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The input table brought to one shape. Output columns: {@code id, prompt, messages} (JSON), {@code token_ids, choices,
+ * The input table brought to one shape. Output columns: {@code id, prompt, messages, chat} (JSON), {@code token_ids, choices,
  * choice_ids, sampling} (JSON), {@code problem, keep}.
  */
 final class Prompts {
@@ -89,6 +90,7 @@ final class Prompts {
         Map<String, Column> columns = new LinkedHashMap<>();
         columns.put("prompt", template == null ? text("prompt") : fromTemplate(template));
         columns.put("messages", messages());
+        columns.put("chat", jsonOf(ChatOptions.COLUMNS));
         columns.put("token_ids", ids("prompt_token_ids"));
         boolean scores = kind != Plan.Kind.GENERATE;
         columns.put("choices", scores ? choices() : lit(null).cast("array<string>"));
@@ -233,8 +235,13 @@ final class Prompts {
 
     /** The row's own sampling parameters: every column that has the name of one. */
     private Column sampling() {
+        return jsonOf(SamplingJson.NAMES);
+    }
+
+    /** Those of some columns that there are, as a JSON object; null where there is none. */
+    private Column jsonOf(Collection<String> wanted) {
         Column[] own = Arrays.stream(schema.fieldNames())
-                .filter(SamplingJson.NAMES::contains)
+                .filter(wanted::contains)
                 .map(Prompts::named)
                 .toArray(Column[]::new);
         return own.length == 0 ? lit(null).cast("string") : to_json(struct(own));

@@ -16,11 +16,15 @@ import org.apache.spark.deploy.SparkHadoopUtil;
 import org.apache.spark.sql.Dataset;
 import org.apache.spark.sql.Row;
 import org.apache.spark.sql.SparkSession;
+import org.apache.spark.sql.types.DataTypes;
+import org.apache.spark.sql.types.StructField;
 import org.apache.spark.sql.types.StructType;
 import org.jspecify.annotations.Nullable;
 
 /** Tables in and out: whatever Spark reads and writes, by extension or by name, and Arrow files. */
 public final class Tables {
+    private static final Set<String> JSON = Set.of("jsonl", "json", "ndjson");
+    private static final Set<String> CHAT = Set.of("messages", "tools", "documents", "chat_template_kwargs");
     private static final Set<String> FILE_FORMATS =
             Set.of("jsonl", "json", "ndjson", "csv", "parquet", "orc", "arrow", "text", "avro");
 
@@ -41,6 +45,23 @@ public final class Tables {
             case "table" -> spark.table(input);
             default -> spark.read().format(chosen).load(input);
         };
+    }
+
+    /**
+     * Prompts: as {@link #read}, but what chats hold stays JSON text where it is read from JSON and not carried through. As structs, all rows
+     * would have all rows' keys, and none its own order or nulls.
+     */
+    static Dataset<Row> prompts(SparkSession spark, String input, @Nullable String format, List<String> keep) {
+        Dataset<Row> rows = read(spark, input, format);
+        if (!JSON.contains(format == null ? formatOf(input) : format)) {
+            return rows;
+        }
+        StructType plain = new StructType();
+        for (StructField field : rows.schema().fields()) {
+            boolean text = CHAT.contains(field.name()) && !keep.contains(field.name());
+            plain = plain.add(field.name(), text ? DataTypes.StringType : field.dataType());
+        }
+        return plain.equals(rows.schema()) ? rows : spark.read().schema(plain).json(input);
     }
 
     private static String formatOf(String input) {

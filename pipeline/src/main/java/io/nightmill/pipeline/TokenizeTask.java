@@ -128,10 +128,10 @@ record TokenizeTask(Plan plan) implements FlatMapFunction<Iterator<Row>, ArrowBa
             String messages = row.getAs("messages");
             if (messages != null) {
                 if (template == null) {
-                    template = text.chatTemplate();
+                    template = plan.chat().template(text);
                 }
                 // The template has put the begin token where it belongs.
-                return tokenizer().encode(template.render(messages), false);
+                return tokenizer().encode(template.render(plan.chat().request(messages, row.getAs("chat"))), false);
             }
             return tokenizer().encode(promptText(row), true);
         }

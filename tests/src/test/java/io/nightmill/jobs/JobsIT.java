@@ -6,6 +6,8 @@ import static org.assertj.core.api.Assertions.within;
 import com.esotericsoftware.kryo.Kryo;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.nightmill.models.ModelLoader;
+import io.nightmill.text.Tokenizer;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -350,6 +352,63 @@ class JobsIT {
         assertThat(chat.at("/prompt_token_ids/1").asInt()).isNotEqualTo(1);
         assertThat(Jobs.results(out).get("refused").at("/error/message").asText())
                 .contains("no tools");
+    }
+
+    /** Names of vLLM's: what a row says goes before what the job says, and JSON keeps its order and its nulls. */
+    @Test
+    void templatesGetToolsAndTheirOwnNames() throws IOException {
+        Path template = Files.writeString(
+                temp.resolve("own.jinja"),
+                "{{ bos_token }}{{ tools | tojson }}|{{ enable_thinking }}|{{ effort }}|{% for m in messages %}<{{ m.content }}>{% endfor %}"
+                        + "{{ '!' if add_generation_prompt else '' }}");
+        String messages =
+                "\"messages\":[{\"content\":\"a\",\"role\":\"user\"},{\"role\":\"assistant\",\"content\":\"so\"}]";
+        Path input = input(
+                "{\"id\":\"plain\",%s}".formatted(messages),
+                "{\"id\":\"tools\",%s,\"tools\":[{\"z\":1.0,\"a\":null,\"10\":{},\"9\":[]}]}".formatted(messages),
+                "{\"id\":\"row\",%s,\"chat_template_kwargs\":{\"enable_thinking\":true}}".formatted(messages),
+                "{\"id\":\"closed\",%s,\"add_generation_prompt\":false}".formatted(messages),
+                "{\"id\":\"open\",%s,\"continue_final_message\":true}".formatted(messages),
+                "{\"id\":\"broken\",\"messages\":\"[\"}",
+                "{\"id\":\"both\",%s,\"continue_final_message\":true,\"add_generation_prompt\":true}"
+                        .formatted(messages));
+        Path model = Jobs.SHARED.resolve("real/stories260K-hf");
+        Jobs.run(Jobs.args(
+                        "generate",
+                        model,
+                        input,
+                        out,
+                        "--max-tokens",
+                        "1",
+                        "--output-format",
+                        "jsonl",
+                        "--return-token-ids",
+                        "--chat-template",
+                        template.toString(),
+                        "--chat-template-kwargs",
+                        "{\"enable_thinking\":false,\"effort\":\"low\"}")
+                .toArray(new String[0]));
+        Map<String, String> prompts = Map.of(
+                "plain", "null|False|low|<a><so>!",
+                "tools", "[{\"z\": 1.0, \"a\": null, \"10\": {}, \"9\": []}]|False|low|<a><so>!",
+                "row", "null|True|low|<a><so>!",
+                "closed", "null|False|low|<a><so>",
+                "open", "null|False|low|<a><so");
+        Tokenizer tokenizer = ModelLoader.loadText(model).tokenizer();
+        Map<String, JsonNode> results = Jobs.results(out);
+        prompts.forEach((id, prompt) -> assertThat(Jobs.ints(results.get(id).path("prompt_token_ids")))
+                .as(id)
+                .isEqualTo(tokenizer.encode("<s>" + prompt, false)));
+        assertThat(results.get("broken").at("/error/message").asText())
+                .contains("Cannot read messages: it is not JSON");
+        assertThat(results.get("both").at("/error/message").asText()).contains("exclude each other");
+        assertThat(Jobs.fail(Jobs.args("generate", model, input, out, "--chat-template-kwargs", "[]")
+                        .toArray(new String[0])))
+                .contains("chat-template-kwargs: it is [], expected an object");
+        Files.writeString(template, "{% if %}");
+        assertThat(Jobs.fail(Jobs.args("generate", model, input, out, "--chat-template", template.toString())
+                        .toArray(new String[0])))
+                .contains("Cannot use the chat template");
     }
 
     @Test

@@ -83,6 +83,6 @@ final class DocFields {
     }
 
     String render(String template, ObjectNode doc) {
-        return jinja.render(template, doc.toString());
+        return jinja.render(template, doc);
     }
 }

@@ -1,6 +1,7 @@
 package io.nightmill.jobs.eval;
 
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.nightmill.pipeline.ChatOptions;
 import java.io.Serializable;
 import org.jspecify.annotations.Nullable;
 
@@ -16,6 +17,7 @@ public record EvalOptions(
         @Nullable Integer numFewshot,
         @Nullable Double limit,
         boolean applyChatTemplate,
+        ChatOptions chat,
         boolean fewshotAsMultiturn,
         @Nullable String systemInstruction,
         ObjectNode genKwargs,

@@ -99,7 +99,7 @@ record InstanceTask(List<TaskRun> runs, EvalOptions options, String model) imple
             this.options = options;
             this.text = text;
             this.prefix = Prefix.of(text);
-            this.template = options.applyChatTemplate() ? text.chatTemplate() : null;
+            this.template = options.applyChatTemplate() ? options.chat().template(text) : null;
         }
 
         Row make(Row row) {

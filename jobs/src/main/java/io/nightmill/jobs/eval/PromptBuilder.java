@@ -107,14 +107,13 @@ final class PromptBuilder {
             shots.forEach(shot -> text.append(example(shot)));
             add(messages, "user", text.append(asked).toString());
         }
-        if (genPrefix == null || genPrefix.isEmpty()) {
-            return chat.render(messages.toString());
+        boolean open = genPrefix != null && !genPrefix.isEmpty();
+        if (open) {
+            add(messages, "assistant", genPrefix);
         }
-        add(messages, "assistant", genPrefix);
-        String rendered = chat.render(messages.toString(), false);
-        // The assistant's turn stays open behind what it begins with.
-        String last = rendered.contains(genPrefix) ? genPrefix : Python.strip(genPrefix);
-        return rendered.substring(0, rendered.lastIndexOf(last) + last.length());
+        ObjectNode request = options.chat().request();
+        request.set("messages", messages);
+        return chat.render(request.put("add_generation_prompt", !open).put("continue_final_message", open));
     }
 
     private static void add(ArrayNode messages, String role, String content) {

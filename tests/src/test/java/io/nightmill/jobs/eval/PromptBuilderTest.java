@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.nightmill.pipeline.ChatOptions;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -24,8 +25,19 @@ class PromptBuilderTest {
                         new TaskIndex(List.of(temp), new EvalTask.Overrides(null, MAPPER.createObjectNode()))
                                 .resolve(List.of("a")))
                 .get(0);
-        EvalOptions options =
-                new EvalOptions(null, null, false, false, null, MAPPER.createObjectNode(), 1234, 0, false, false, null);
+        EvalOptions options = new EvalOptions(
+                null,
+                null,
+                false,
+                new ChatOptions(null, "{}"),
+                false,
+                null,
+                MAPPER.createObjectNode(),
+                1234,
+                0,
+                false,
+                false,
+                null);
         DocFields fields = new DocFields();
         ObjectNode doc = MAPPER.createObjectNode().put("q", "Asked?").put("t", "answered");
         ObjectNode shot = MAPPER.createObjectNode().put("q", "One?").put("t", "first");
