@@ -39,16 +39,22 @@ LINEAR = {"rope_type": "linear", "factor": 2.5}
 FIRST = {"layers": [0], "num_heads": 2, "qkv_bias": True, "rope_theta": 500.0}
 SECOND = {"layers": [1], "num_heads": 4, "num_kv_heads": 2, "window_size": 8}
 
-# fla's models that have no golden folder: changes of one that has.
-BASES = {"mesa_net": "fla_gla", "log_linear_mamba2": "mamba2"}
-FLA = ("fla_", *BASES)
+# Models that have no golden folder: changes of one that has.
+BASES = {"mesa_net": "fla_gla", "log_linear_mamba2": "mamba2", "granite": "llama", "granitemoe": "mixtral", "granitemoeshared": "mixtral"}
+FLA = ("fla_", "mesa_net", "log_linear_mamba2")
 MESA = {"model_type": "mesa_net", "architectures": ["MesaNetForCausalLM"], "head_dim": 16, "num_heads": 4, "use_short_conv": True}
 LOG_LINEAR = {"model_type": "log_linear_mamba2", "architectures": ["LogLinearMamba2ForCausalLM"], "chunk_size": 64, "norm_eps": 1e-5,
               "residual_in_fp32": False, "layer_norm_epsilon": None}
 
+GRANITE = {"vocab_size": 48, "hidden_size": 32, "num_attention_heads": 4, "num_key_value_heads": 2, "intermediate_size": 24, "num_hidden_layers": 2,
+           "sliding_window": None, "rope_scaling": None, "embedding_multiplier": 3.0, "attention_multiplier": 0.2, "residual_multiplier": 0.5,
+           "logits_scaling": 2.0}
 HEADS = {"vocab_size": 48, "hidden_size": 32, "num_attention_heads": 2, "num_key_value_heads": 1}
 # What a reference does that its configuration does not say, or that a golden folder's configuration leaves open.
 KEPT = {
+    "granite": [{**GRANITE, "model_type": "granite", "architectures": ["GraniteForCausalLM"], "attention_bias": True, "mlp_bias": True}],
+    "granitemoe": [{**GRANITE, "model_type": "granitemoe", "architectures": ["GraniteMoeForCausalLM"], "tie_word_embeddings": True}],
+    "granitemoeshared": [{**GRANITE, "model_type": "granitemoeshared", "architectures": ["GraniteMoeSharedForCausalLM"], "shared_intermediate_size": 16}],
     # Soft caps on attention are not looked at.
     "gemma3_text": [{**HEADS, "head_dim": 8, "intermediate_size": 32, "num_hidden_layers": 2, "attn_logit_softcapping": 0.5,
                      "final_logit_softcapping": 5.0, "layer_types": ["full_attention", "sliding_attention"], "sliding_window": 5}],

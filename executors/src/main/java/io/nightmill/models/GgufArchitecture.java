@@ -187,31 +187,9 @@ record GgufArchitecture(String name, String type, Map<String, String> tensors, M
                     """
                             + mamba("mamba"),
                     MAMBA2_KEYS + "mamba_dt_rank ssm.time_step_rank\n" + NUMBERED),
-            of(
-                    "granitehybrid",
-                    "granitemoehybrid",
-                    """
-                    ffn_gate shared_mlp.gate_proj
-                    ffn_up shared_mlp.up_proj
-                    ffn_down shared_mlp.down_proj
-                    ffn_gate_shexp shared_mlp.gate_proj
-                    ffn_up_shexp shared_mlp.up_proj
-                    ffn_down_shexp shared_mlp.down_proj
-                    ffn_gate_inp block_sparse_moe.router.layer
-                    ffn_gate_exps block_sparse_moe.gate_proj
-                    ffn_up_exps block_sparse_moe.up_proj
-                    ffn_down_exps block_sparse_moe.down_proj
-                    """
-                            + mamba2("mamba"),
-                    """
-                    embedding_multiplier embedding_scale
-                    residual_multiplier residual_scale
-                    attention_multiplier attention.scale
-                    logits_scaling logit_scale
-                    shared_intermediate_size expert_shared_feed_forward_length
-                    """
-                            + MAMBA2_KEYS
-                            + LOCAL),
+            granite("granitehybrid"),
+            granite("granite"),
+            granite("granitemoe"),
             of(
                     "falcon-h1",
                     "falcon_h1",
@@ -377,6 +355,31 @@ record GgufArchitecture(String name, String type, Map<String, String> tensors, M
                         .formatted(scope);
     }
 
+    private static GgufArchitecture granite(String name) {
+        String tensors =
+                """
+                ffn_gate shared_mlp.gate_proj
+                ffn_up shared_mlp.up_proj
+                ffn_down shared_mlp.down_proj
+                ffn_gate_shexp shared_mlp.gate_proj
+                ffn_up_shexp shared_mlp.up_proj
+                ffn_down_shexp shared_mlp.down_proj
+                ffn_gate_inp block_sparse_moe.router.layer
+                ffn_gate_exps block_sparse_moe.gate_proj
+                ffn_up_exps block_sparse_moe.up_proj
+                ffn_down_exps block_sparse_moe.down_proj
+                """;
+        String keys =
+                """
+                embedding_multiplier embedding_scale
+                residual_multiplier residual_scale
+                attention_multiplier attention.scale
+                logits_scaling logit_scale
+                shared_intermediate_size expert_shared_feed_forward_length
+                """;
+        return of(name, "granitemoehybrid", tensors + mamba2("mamba"), keys + MAMBA2_KEYS + LOCAL);
+    }
+
     private static GgufArchitecture nemotron(String name) {
         String tensors =
                 """
@@ -391,6 +394,8 @@ record GgufArchitecture(String name, String type, Map<String, String> tensors, M
                 ffn_down_exps mixer.experts.down_proj
                 ffn_up_shexp mixer.shared_experts.up_proj
                 ffn_down_shexp mixer.shared_experts.down_proj
+                ffn_latent_down mixer.fc1_latent_proj
+                ffn_latent_up mixer.fc2_latent_proj
                 exp_probs_b.bias mixer.gate.e_score_correction_bias
                 """;
         String keys =
@@ -400,6 +405,7 @@ record GgufArchitecture(String name, String type, Map<String, String> tensors, M
                 n_groups ssm.group_count
                 mamba_num_heads ssm.time_step_rank
                 moe_shared_expert_intermediate_size expert_shared_feed_forward_length
+                moe_latent_size moe_latent_size
                 """;
         return of(name, "nemotron_h", PURE_MAMBA + mamba2("mixer") + tensors, keys + ROUTED);
     }

@@ -75,13 +75,21 @@ final class GgufModel {
         return file.checkpoint(this::rename, backend);
     }
 
-    /** The name that the family reads a tensor by; null for tables that are part of the configuration. */
+    /** The name that the family reads a tensor by; null for tables that are part of the configuration, and for what is not run. */
     @Nullable
     String rename(String name) {
-        if (name.equals("rope_freqs.weight") || name.startsWith("rope_factors_")) {
+        if (name.equals("rope_freqs.weight") || name.startsWith("rope_factors_") || isFurther(name)) {
             return null;
         }
         return names.rename(name);
+    }
+
+    private boolean isFurther(String name) {
+        String[] parts = name.split("\\.", 3);
+        return integer("nextn_predict_layers", 0) > 0
+                && parts.length == 3
+                && parts[0].equals("blk")
+                && Integer.parseInt(parts[1]) >= layers();
     }
 
     private long integer(String key, long otherwise) {
@@ -105,16 +113,22 @@ final class GgufModel {
                 .max();
     }
 
+    /** Layers without those that only predict further tokens, which come last. */
+    private int layers() {
+        long blocks = required("block_count");
+        long further = integer("nextn_predict_layers", 0);
+        if (blocks < 0 || blocks > MOST_LAYERS || further < 0 || further > blocks) {
+            throw new IllegalArgumentException("Cannot open model %s: key '%s.block_count' is %s, expected up to %d"
+                    .formatted(file.path(), architecture, Long.toUnsignedString(blocks), MOST_LAYERS));
+        }
+        return (int) (blocks - further);
+    }
+
     ConfigNode config() {
         ObjectNode config = MAPPER.createObjectNode().put("model_type", type);
         long hidden = required("embedding_length");
         long heads = largest("attention.head_count").orElse(0);
-        long layers = required("block_count");
-        if (layers < 0 || layers > MOST_LAYERS) {
-            throw new IllegalArgumentException("Cannot open model %s: key '%s.block_count' is %s, expected up to %d"
-                    .formatted(file.path(), architecture, Long.toUnsignedString(layers), MOST_LAYERS));
-        }
-        config.put("num_hidden_layers", layers);
+        config.put("num_hidden_layers", layers());
         config.put("hidden_size", hidden);
         largest("feed_forward_length").ifPresent(size -> config.put("intermediate_size", size));
         copy(config, "max_position_embeddings", "context_length");
@@ -126,7 +140,10 @@ final class GgufModel {
         names.keys().forEach((key, from) -> copy(config, key, from));
         if (heads > 0) {
             config.put("num_attention_heads", heads);
-            largest("attention.head_count_kv").ifPresent(count -> config.put("num_key_value_heads", count));
+            long keyHeads = largest("attention.head_count_kv").orElse(0);
+            if (keyHeads > 0) {
+                config.put("num_key_value_heads", keyHeads);
+            }
             long headDim = integer("attention.key_length", hidden / heads);
             config.put("head_dim", headDim);
             rope(config, headDim);
@@ -137,7 +154,7 @@ final class GgufModel {
         config.put("tie_word_embeddings", !file.hasTensor("output.weight"));
         // The converters of these put the pairs of a rotation beside each other, and the 1 of Gemma's norms into its
         // weights.
-        config.put("rope_interleaved", architecture.equals("llama") || architecture.equals("granitehybrid"));
+        config.put("rope_interleaved", architecture.equals("llama") || architecture.startsWith("granite"));
         config.put("norm_weight_offset", 0);
         config.put("hidden_act", type.equals("gemma") ? "gelu_pytorch_tanh" : "silu");
         if (integer("expert_count", 0) > 0) {
@@ -152,7 +169,7 @@ final class GgufModel {
 
     private void experts(ObjectNode config) {
         ArrayNode dense = config.putArray("mlp_only_layers");
-        for (int i = 0; i < required("block_count"); i++) {
+        for (int i = 0; i < layers(); i++) {
             if (!file.hasTensor("blk." + i + ".ffn_gate_inp.weight")) {
                 dense.add(i);
             }
@@ -173,15 +190,20 @@ final class GgufModel {
     /** What each layer mixes with: those without key and value heads are recurrent. */
     private void mixers(ObjectNode config) {
         List<Long> keyHeads = file.list(architecture + ".attention.head_count_kv", Long.class);
-        List<Long> inner = file.list(architecture + ".feed_forward_length", Long.class);
         if (keyHeads.contains(0L)) {
             boolean blocks = type.equals("nemotron_h");
             ArrayNode kinds = config.putArray(blocks ? "layers_block_type" : "layer_types");
             for (int i = 0; i < keyHeads.size(); i++) {
-                boolean feeds = blocks && inner.size() > i && inner.get(i) > 0;
-                String feedForward = integer("expert_count", 0) > 0 ? "moe" : "mlp";
-                kinds.add(feeds ? feedForward : keyHeads.get(i) > 0 ? "full_attention" : "linear_attention");
+                String mixer = keyHeads.get(i) > 0 ? "full_attention" : "linear_attention";
+                boolean feeds = blocks && file.hasTensor("blk." + i + ".ffn_up.weight");
+                boolean routes = blocks && file.hasTensor("blk." + i + ".ffn_up_exps.weight");
+                kinds.add(routes ? "moe" : feeds ? "mlp" : mixer);
             }
+        }
+        List<Boolean> recurrent = file.list(architecture + ".attention.recurrent_layers", Boolean.class);
+        if (!recurrent.isEmpty() && !config.has("layer_types")) {
+            ArrayNode kinds = config.putArray("layer_types");
+            recurrent.stream().limit(layers()).forEach(one -> kinds.add(one ? "linear_attention" : "full_attention"));
         }
         long width = integer("ssm.inner_size", 0);
         long heads = Math.max(1, integer("ssm.time_step_rank", 1));
@@ -201,8 +223,17 @@ final class GgufModel {
     private void granite(ObjectNode config) {
         boolean turns = file.flag(architecture + ".rope.scaling.finetuned").orElse(true);
         config.put("position_embedding_type", turns ? "rope" : "nope");
+        if (!config.has("layer_types")) {
+            ArrayNode kinds = config.putArray("layer_types");
+            for (int i = 0; i < layers(); i++) {
+                kinds.add("full_attention");
+            }
+        }
         if (!config.has("shared_intermediate_size")) {
-            config.set("shared_intermediate_size", config.get("intermediate_size"));
+            boolean shares = integer("expert_count", 0) == 0 || file.hasTensor("blk.0.ffn_gate_shexp.weight");
+            config.put(
+                    "shared_intermediate_size",
+                    shares ? config.get("intermediate_size").asLong() : 0);
         }
         if (!config.has("attention_multiplier")) {
             config.put(
@@ -248,7 +279,11 @@ final class GgufModel {
             ObjectNode scaling =
                     config.putObject("rope_scaling").put("rope_type", kind).put("factor", factor);
             copy(scaling, "original_max_position_embeddings", "rope.scaling.original_context_length");
-            scaling.put("truncate", !type.equals("gpt_oss"));
+            copy(scaling, "beta_fast", "rope.scaling.yarn_beta_fast");
+            copy(scaling, "beta_slow", "rope.scaling.yarn_beta_slow");
+            scaling.put(
+                    "truncate",
+                    file.flag(architecture + ".rope.scaling.yarn_truncate").orElse(!type.equals("gpt_oss")));
             file.real(architecture + ".rope.scaling.yarn_log_multiplier")
                     .ifPresent(multiplier ->
                             scaling.put("mscale", multiplier * 10).put("mscale_all_dim", multiplier * 10));

@@ -19,28 +19,38 @@ import java.util.List;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
-/** Granite 4 (IBM 2025): Mamba-2 and attention, mostly without positions, experts beside a shared feed-forward, four multipliers. */
+/**
+ * Granite 3 and 4 (IBM 2024, 2025): attention, in 4 beside Mamba-2 and mostly without positions; a feed-forward, experts, or experts beside
+ * a shared feed-forward; four multipliers.
+ */
 final class Granite implements ModelFamily {
     @Override
     public Set<String> modelTypes() {
-        return Set.of("granitemoehybrid");
+        return Set.of("granite", "granitemoe", "granitemoeshared", "granitemoehybrid");
     }
 
     @Override
     public String layers(String modelType) {
-        return "Mamba-2 and attention, experts with a shared feed-forward";
+        return switch (modelType) {
+            case "granite" -> "full attention, dense";
+            case "granitemoe" -> "full attention, experts";
+            case "granitemoeshared" -> "full attention, experts with a shared feed-forward";
+            default -> "Mamba-2 and attention, experts with a shared feed-forward";
+        };
     }
 
     @Override
     public Decoder build(ConfigNode config, Weights weights) {
         Blueprint model = new Blueprint(config, weights)
                 .scaled(config.doubleOr("embedding_multiplier", 1), 1 / config.doubleOr("logits_scaling", 1), 0);
-        Rope rope = config.textOr("position_embedding_type", "nope").equals("rope") ? model.rope() : null;
+        boolean hybrid = config.requireText("model_type").equals("granitemoehybrid");
+        String positions = config.textOr("position_embedding_type", hybrid ? "nope" : "rope");
+        Rope rope = positions.equals("rope") ? model.rope() : null;
         List<String> types = config.texts("layer_types");
         float residual = (float) config.doubleOr("residual_multiplier", 1);
         for (int i = 0; i < model.layers; i++) {
             Weights layer = model.layer(i);
-            boolean attends = !types.isEmpty() && Blueprint.attends(types.get(i));
+            boolean attends = types.isEmpty() ? !hybrid : Blueprint.attends(types.get(i));
             SequenceMixer mixer = attends
                     ? SoftmaxAttention.from(layer.in("self_attn"), model.hidden, rope, attention(model))
                     : MambaBlocks.mamba2(layer.in("mamba"), MambaBlocks.Sizes.of(model, true, 1, null));
@@ -58,10 +68,15 @@ final class Granite implements ModelFamily {
 
     private static FeedForward feedForward(Blueprint model, Weights layer) {
         ConfigNode config = model.config;
-        int sharedInner = config.intOr("shared_intermediate_size", config.requireInt("intermediate_size"));
+        int inner = config.requireInt("intermediate_size");
         Glu glu = Glu.of(model.activation());
-        FeedForward shared = mlp(layer.in("shared_mlp"), model.hidden, sharedInner, glu);
-        int count = config.intOr("num_local_experts", 0);
+        String type = config.requireText("model_type");
+        if (type.equals("granite")) {
+            return GatedMlp.from(layer.in("mlp"), model.hidden, inner, glu);
+        }
+        int sharedInner = config.intOr("shared_intermediate_size", type.equals("granitemoehybrid") ? inner : 0);
+        FeedForward shared = sharedInner == 0 ? null : mlp(layer.in("shared_mlp"), model.hidden, sharedInner, glu);
+        int count = config.intOr("num_local_experts", type.equals("granitemoehybrid") ? 0 : 8);
         return count == 0 ? shared : experts(model, layer.in("block_sparse_moe"), count, glu, shared);
     }
 

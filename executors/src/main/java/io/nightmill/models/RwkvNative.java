@@ -155,7 +155,10 @@ final class RwkvNative implements ModelFamily {
                 weights.vector("k_k", hidden),
                 weights.vector("k_a", hidden),
                 unit,
-                weights.tensor("r_k", 0, heads, headDim).reshape(hidden),
+                // GGUF has it flat.
+                weights.shape("r_k").length == 1
+                        ? weights.vector("r_k", hidden)
+                        : weights.tensor("r_k", 0, heads, headDim).reshape(hidden),
                 Rwkv.headNorm(weights, "ln_x", heads, hidden, HEAD_EPS),
                 Recurrence.of(heads, headDim, headDim, Recurrence.Decay.KEY, Rule.LOW_RANK, 1),
                 square(weights, "output", hidden));

@@ -402,6 +402,11 @@ class GgufHybridGoldenTest {
                 + "expert_used_count=num_experts_per_tok expert_feed_forward_length=moe_intermediate_size "
                 + "expert_shared_feed_forward_length=shared_expert_intermediate_size "
                 + "full_attention_interval=full_attention_interval");
+        // A layer that predicts further tokens, which is not run.
+        int layers = config.requireInt("num_hidden_layers");
+        put("block_count", layers + 1);
+        put("nextn_predict_layers", 1);
+        writer.tensor("blk." + layers + ".nextn.eh_proj.weight", new float[6], 2, 3);
         each(".*A_log", GgufHybridGoldenTest::negativeExp);
         for (String name : List.copyOf(tensors.keySet())) {
             Values all = tensors.get(name);
@@ -477,6 +482,7 @@ class GgufHybridGoldenTest {
             }
             tensors.put("blocks." + layer + ".att.lerp_fused", new Values(fused, 6, 1, 1, width));
         }
+        each(".*att\\.r_k", bonus -> new Values(bonus.data, bonus.data.length));
     }
 
     private void rwkv(String name) {
