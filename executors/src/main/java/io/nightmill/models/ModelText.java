@@ -8,6 +8,7 @@ import io.nightmill.text.HuggingFaceTokenizer;
 import io.nightmill.text.RwkvTokenizer;
 import io.nightmill.text.SentencePieceModel;
 import io.nightmill.text.Tokenizer;
+import io.nightmill.text.TokenizerJson;
 import io.nightmill.weights.ConfigNode;
 import io.nightmill.weights.Gguf;
 import java.io.IOException;
@@ -38,6 +39,7 @@ public record ModelText(
         int vocabulary) {
 
     private static final String RWKV_VOCABULARY = "rwkv_vocab_v20230424.txt";
+    private static final Set<String> ENDS_BY_CONFIG = Set.of("Llama", "CodeLlama", "Gemma", "Cohere", "GPTNeoX");
     private static final List<String> SPECIAL = List.of("bos_token", "eos_token", "unk_token", "pad_token");
 
     /** @throws IllegalArgumentException if there is no template, or it is not one */
@@ -86,8 +88,8 @@ public record ModelText(
         ends.addAll(optional(folder.resolve("generation_config.json")).ints("eos_token_id"));
         ObjectNode special = new ObjectMapper().createObjectNode();
         for (String name : SPECIAL) {
-            JsonNode token = tokenizerConfig.json().path(name);
-            special.put(name, token.isObject() ? token.path("content").asText() : token.asText(""));
+            String token = token(tokenizerConfig, name);
+            special.put(name, token == null ? "" : token);
         }
         int vocabulary = config.requireInt("vocab_size");
         return new ModelText(
@@ -109,7 +111,8 @@ public record ModelText(
     private static @Nullable Tokenizer tokenizer(Path folder, ConfigNode config, int vocabulary) {
         try {
             if (Files.exists(folder.resolve("tokenizer.json"))) {
-                return new HuggingFaceTokenizer(Files.readAllBytes(folder.resolve("tokenizer.json")), vocabulary);
+                byte[] json = Files.readAllBytes(folder.resolve("tokenizer.json"));
+                return new HuggingFaceTokenizer(ends(json, config), vocabulary);
             }
             if (Files.exists(folder.resolve("tokenizer.model"))) {
                 byte[] model = Files.readAllBytes(folder.resolve("tokenizer.model"));
@@ -123,6 +126,25 @@ public record ModelText(
         } catch (IOException e) {
             throw new UncheckedIOException("Cannot read the tokenizer of " + folder, e);
         }
+    }
+
+    /**
+     * transformers 4, vLLM and llama.cpp take what tokenizer_config.json says of begin and end tokens for some classes, whatever
+     * tokenizer.json says: DeepSeek's begin token is only there.
+     */
+    private static byte[] ends(byte[] json, ConfigNode config) {
+        String kind = config.textOr("tokenizer_class", "").replaceAll("Tokenizer(Fast)?$", "");
+        if (!ENDS_BY_CONFIG.contains(kind) || !config.has("add_bos_token")) {
+            return json;
+        }
+        String begin = config.booleanOr("add_bos_token", false) ? token(config, "bos_token") : null;
+        String end = config.booleanOr("add_eos_token", false) ? token(config, "eos_token") : null;
+        return TokenizerJson.around(json, begin, end);
+    }
+
+    private static @Nullable String token(ConfigNode config, String name) {
+        JsonNode token = config.json().path(name);
+        return token.isObject() ? token.path("content").textValue() : token.textValue();
     }
 
     /** A file of its own, or the configuration's one template, or the one that it calls "default". */

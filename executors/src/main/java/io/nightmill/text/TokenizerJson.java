@@ -1,5 +1,6 @@
 package io.nightmill.text;
 
+import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
@@ -238,24 +239,67 @@ public final class TokenizerJson {
         return merges;
     }
 
+    /**
+     * A {@code tokenizer.json} with these begin and end tokens around every text, in place of what it puts there itself.
+     *
+     * @throws IllegalArgumentException if the file is not JSON, or has no such token
+     */
+    public static byte[] around(byte[] json, @Nullable String begin, @Nullable String end) {
+        try {
+            if (!(MAPPER.readTree(json) instanceof ObjectNode root)) {
+                throw new IllegalArgumentException("Cannot read tokenizer.json: expected an object");
+            }
+            root.putNull("post_processor");
+            around(root, begin, id(root, begin), end, id(root, end));
+            return MAPPER.writeValueAsBytes(root);
+        } catch (IOException e) {
+            throw new IllegalArgumentException("Cannot read tokenizer.json: it is not JSON: " + e.getMessage(), e);
+        }
+    }
+
+    private static int id(ObjectNode root, @Nullable String token) {
+        if (token == null) {
+            return -1;
+        }
+        for (JsonNode added : root.path("added_tokens")) {
+            if (added.path("content").asText().equals(token)) {
+                return added.path("id").asInt();
+            }
+        }
+        JsonNode id = root.path("model").path("vocab").path(token);
+        if (!id.isInt()) {
+            throw new IllegalArgumentException(
+                    "Cannot use the token '%s' of tokenizer_config.json: tokenizer.json has none".formatted(token));
+        }
+        return id.asInt();
+    }
+
+    private static void around(ObjectNode root, @Nullable String begin, int beginId, @Nullable String end, int endId) {
+        if (begin == null && end == null) {
+            return;
+        }
+        ObjectNode post = root.putObject("post_processor").put("type", "TemplateProcessing");
+        ObjectNode special = MAPPER.createObjectNode();
+        for (String form : List.of("single", "pair")) {
+            ArrayNode parts = post.putArray(form);
+            special(parts, special, begin, beginId);
+            parts.addObject().putObject("Sequence").put("id", "A").put("type_id", 0);
+            if (form.equals("pair")) {
+                parts.addObject().putObject("Sequence").put("id", "B").put("type_id", 0);
+            }
+            special(parts, special, end, endId);
+        }
+        post.set("special_tokens", special);
+    }
+
     /** The whole file, with begin and end tokens put around every text. */
     private static byte[] bytes(ObjectNode root, Vocabulary vocabulary) {
-        String begin = vocabulary.piece(vocabulary.begin());
-        String end = vocabulary.piece(vocabulary.end());
-        if (begin != null || end != null) {
-            ObjectNode post = root.putObject("post_processor").put("type", "TemplateProcessing");
-            ObjectNode special = MAPPER.createObjectNode();
-            for (String form : List.of("single", "pair")) {
-                ArrayNode parts = post.putArray(form);
-                special(parts, special, begin, vocabulary.begin());
-                parts.addObject().putObject("Sequence").put("id", "A").put("type_id", 0);
-                if (form.equals("pair")) {
-                    parts.addObject().putObject("Sequence").put("id", "B").put("type_id", 0);
-                }
-                special(parts, special, end, vocabulary.end());
-            }
-            post.set("special_tokens", special);
-        }
+        around(
+                root,
+                vocabulary.piece(vocabulary.begin()),
+                vocabulary.begin(),
+                vocabulary.piece(vocabulary.end()),
+                vocabulary.end());
         try {
             return MAPPER.writeValueAsBytes(root);
         } catch (IOException e) {

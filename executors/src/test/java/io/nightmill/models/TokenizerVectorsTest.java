@@ -1,6 +1,7 @@
 package io.nightmill.models;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import io.nightmill.text.Detokenizer;
@@ -20,8 +21,11 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Map;
+import java.util.Objects;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 
@@ -172,5 +176,31 @@ class TokenizerVectorsTest {
             }
         }
         assertThat(wrong).isEmpty();
+    }
+
+    @Test
+    void beginAndEndTokensAreTheConfigurationsWhereItsClassSaysSo(@TempDir Path folder) throws IOException {
+        Files.copy(ROOT.resolve("neox20b/tokenizer.json"), folder.resolve("tokenizer.json"));
+        Files.writeString(folder.resolve("config.json"), "{\"vocab_size\":50432,\"max_position_embeddings\":64}");
+        Path config = folder.resolve("tokenizer_config.json");
+        String token = "\"bos_token\":{\"content\":\"<|endoftext|>\"},\"eos_token\":\"<|padding|>\"";
+        Map<String, int[]> expected = Map.of(
+                "\"tokenizer_class\":\"LlamaTokenizerFast\",\"add_bos_token\":true", new int[] {0, 12092},
+                "\"tokenizer_class\":\"LlamaTokenizerFast\",\"add_bos_token\":true,\"add_eos_token\":true",
+                        new int[] {0, 12092, 1},
+                "\"tokenizer_class\":\"LlamaTokenizerFast\",\"add_bos_token\":false", new int[] {12092},
+                "\"tokenizer_class\":\"LlamaTokenizerFast\"", new int[] {12092},
+                "\"tokenizer_class\":\"PreTrainedTokenizerFast\",\"add_bos_token\":true", new int[] {12092});
+        for (Map.Entry<String, int[]> one : expected.entrySet()) {
+            Files.writeString(config, "{%s,%s}".formatted(token, one.getKey()));
+            Tokenizer tokenizer =
+                    Objects.requireNonNull(ModelLoader.loadText(folder).tokenizer());
+            assertThat(tokenizer.encode("Hello", true)).as(one.getKey()).isEqualTo(one.getValue());
+            assertThat(tokenizer.encode("Hello", false)).containsExactly(12092);
+        }
+        Files.writeString(
+                config, "{\"tokenizer_class\":\"LlamaTokenizer\",\"add_bos_token\":true,\"bos_token\":\"<none>\"}");
+        assertThatThrownBy(() -> ModelLoader.loadText(folder))
+                .hasMessageContaining("Cannot use the token '<none>' of tokenizer_config.json");
     }
 }
