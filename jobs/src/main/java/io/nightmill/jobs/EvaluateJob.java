@@ -4,6 +4,7 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.nightmill.jobs.eval.EvalOptions;
 import io.nightmill.jobs.eval.Evaluator;
+import io.nightmill.pipeline.ChatOptions;
 import io.nightmill.pipeline.OnTooLong;
 import io.nightmill.pipeline.RunConfig;
 import java.nio.file.Path;
@@ -239,7 +240,7 @@ public final class EvaluateJob implements Callable<Integer> {
                 mode,
                 List.of(),
                 null,
-                engine.chat(),
+                ChatOptions.MODELS_OWN,
                 engine.model(model),
                 "{}",
                 0,

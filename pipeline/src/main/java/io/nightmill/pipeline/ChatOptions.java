@@ -19,16 +19,14 @@ import org.jspecify.annotations.Nullable;
 public record ChatOptions(@Nullable String template, String kwargs) implements Serializable {
     /** Columns of a row beside its messages, by vLLM's names. */
     static final List<String> COLUMNS =
-            List.of("tools", "documents", "chat_template_kwargs", "add_generation_prompt", "continue_final_message");
+            List.of("tools", "chat_template_kwargs", "add_generation_prompt", "continue_final_message");
 
     private static final ObjectMapper JSON = new ObjectMapper();
     private static final String KWARGS = "chat_template_kwargs";
+    public static final ChatOptions MODELS_OWN = new ChatOptions(null, "{}");
 
-    /** @throws IllegalArgumentException if the template is none, or kwargs is no object */
+    /** @throws IllegalArgumentException if kwargs is no object */
     public ChatOptions {
-        if (template != null) {
-            new ChatTemplate(template, "{}");
-        }
         object(kwargs, "chat-template-kwargs");
     }
 

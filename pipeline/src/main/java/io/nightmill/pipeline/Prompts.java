@@ -90,7 +90,8 @@ final class Prompts {
         Map<String, Column> columns = new LinkedHashMap<>();
         columns.put("prompt", template == null ? text("prompt") : fromTemplate(template));
         columns.put("messages", messages());
-        columns.put("chat", jsonOf(ChatOptions.COLUMNS));
+        boolean chats = template == null && names.contains("messages");
+        columns.put("chat", jsonOf(chats ? ChatOptions.COLUMNS : List.of()));
         columns.put("token_ids", ids("prompt_token_ids"));
         boolean scores = kind != Plan.Kind.GENERATE;
         columns.put("choices", scores ? choices() : lit(null).cast("array<string>"));

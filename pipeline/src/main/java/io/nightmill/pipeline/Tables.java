@@ -24,7 +24,7 @@ import org.jspecify.annotations.Nullable;
 /** Tables in and out: whatever Spark reads and writes, by extension or by name, and Arrow files. */
 public final class Tables {
     private static final Set<String> JSON = Set.of("jsonl", "json", "ndjson");
-    private static final Set<String> CHAT = Set.of("messages", "tools", "documents", "chat_template_kwargs");
+    private static final Set<String> CHAT = Set.of("messages", "tools", "chat_template_kwargs");
     private static final Set<String> FILE_FORMATS =
             Set.of("jsonl", "json", "ndjson", "csv", "parquet", "orc", "arrow", "text", "avro");
 

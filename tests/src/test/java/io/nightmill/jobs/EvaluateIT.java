@@ -411,6 +411,8 @@ class EvaluateIT {
                 .contains("Cannot read the split 'test' of the task mmlu_astronomy")
                 .contains("no file or folder of that split is in");
         Files.delete(data.resolve("piqa"));
+        assertThat(Jobs.fail(args(MODEL, "piqa", "--apply-chat-template"))).contains("the model has no chat template");
+        assertThat(Jobs.fail(args(Jobs.SHARED.resolve("golden/llama"), "piqa"))).contains("llama: it has no tokenizer");
         assertThat(Jobs.fail(args(MODEL, "piqa")))
                 .contains("there is no folder baber/piqa below --data-dir")
                 .contains("hf download --repo-type dataset baber/piqa");

@@ -54,6 +54,7 @@ public final class Evaluator {
                 RunConfig asked = config.apply(model);
                 ModelSize size = Inference.check(asked);
                 RunConfig run = asked.sized(size);
+                requireText(ModelFiles.textOnDriver(run.model().path()), model);
                 TaskTree.tasks(roots).forEach(task -> Evaluation.check(task, size.contextLength()));
                 if (spark != null) {
                     // An executor has one model; the next begins with new ones.
@@ -71,6 +72,15 @@ public final class Evaluator {
             if (spark != null) {
                 spark.stop();
             }
+        }
+    }
+
+    private void requireText(ModelText text, String model) {
+        if (text.tokenizer() == null) {
+            throw new IllegalArgumentException("Cannot evaluate %s: it has no tokenizer".formatted(model));
+        }
+        if (options.applyChatTemplate()) {
+            options.chat().template(text);
         }
     }
 

@@ -167,10 +167,7 @@ record InstanceTask(List<TaskRun> runs, EvalOptions options, String model) imple
      */
     private record Prefix(String token, int id, boolean begins) {
         static Prefix of(ModelText text) {
-            Tokenizer tokenizer = text.tokenizer();
-            if (tokenizer == null) {
-                throw new IllegalArgumentException("the model has no tokenizer");
-            }
+            Tokenizer tokenizer = Objects.requireNonNull(text.tokenizer());
             JsonNode special = EvalDocuments.object(text.specialTokens());
             for (String name : List.of("bos_token", "eos_token")) {
                 String token = special.path(name).asText("");

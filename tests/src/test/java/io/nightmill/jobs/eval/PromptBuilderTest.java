@@ -29,7 +29,7 @@ class PromptBuilderTest {
                 null,
                 null,
                 false,
-                new ChatOptions(null, "{}"),
+                ChatOptions.MODELS_OWN,
                 false,
                 null,
                 MAPPER.createObjectNode(),
