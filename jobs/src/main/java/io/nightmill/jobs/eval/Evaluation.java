@@ -155,9 +155,9 @@ final class Evaluation {
     private static JavaRDD<String> processed(JavaRDD<String> docs, @Nullable String function) {
         return function == null
                 ? docs
-                : docs.map(doc -> TaskFunctions.documents(function)
-                        .apply(EvalDocuments.object(doc))
-                        .toString());
+                : docs.flatMap(doc -> TaskFunctions.documents(function).apply(EvalDocuments.object(doc)).stream()
+                        .map(ObjectNode::toString)
+                        .iterator());
     }
 
     /** Counts documents and draws their examples. */
@@ -175,13 +175,14 @@ final class Evaluation {
             Pool pool = pool(task);
             // As the harness has it: also where there is neither a split of examples nor one of tests.
             boolean among = Objects.equals(shots.split(), task.dataset().test());
-            picks = picks(
-                    shots,
-                    pool.size,
-                    effective,
-                    options.fewshotSeed(),
-                    among ? hashes(docs, (int) effective) : List.of(),
-                    among ? hashes(pool.docs, pool.size) : List.of());
+            List<String> asked = among ? hashes(docs, (int) effective) : List.of();
+            List<String> pooled = among ? hashes(pool.docs, pool.size) : List.of();
+            try {
+                picks = picks(shots, pool.size, effective, options.fewshotSeed(), asked, pooled);
+            } catch (IllegalArgumentException e) {
+                throw new IllegalArgumentException(
+                        "Cannot take %d examples for %s: %s".formatted(shots.count(), task.name(), e.getMessage()), e);
+            }
             examples.putAll(pool.take(picks.stream()
                     .flatMapToInt(Arrays::stream)
                     .boxed()

@@ -11,6 +11,7 @@ import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.TreeSet;
 import java.util.function.BiFunction;
 import java.util.function.Function;
@@ -24,9 +25,23 @@ import java.util.stream.Collectors;
  */
 final class TaskFunctions {
     private static final JsonNodeFactory MAKE = JsonNodeFactory.instance;
+    private static final List<String> MMLU_PRO = List.of(
+            "biology",
+            "business",
+            "chemistry",
+            "computer science",
+            "economics",
+            "engineering",
+            "health",
+            "history",
+            "law",
+            "math",
+            "other",
+            "philosophy",
+            "physics",
+            "psychology");
 
-    private static final Map<String, UnaryOperator<ObjectNode>> DOCUMENTS =
-            Map.of("hellaswag/utils.process_docs", TaskFunctions::hellaswag);
+    private static final Map<String, Function<ObjectNode, Optional<ObjectNode>>> DOCUMENTS = documents();
 
     private static final Map<String, Function<ObjectNode, JsonNode>> FIELDS = Map.of(
             "wikitext/preprocess_wikitext.wikitext_detokenizer",
@@ -34,7 +49,12 @@ final class TaskFunctions {
             "winogrande/preprocess_winogrande.doc_to_text",
                     doc -> MAKE.numberNode(doc.path("answer").asInt() - 1),
             "winogrande/preprocess_winogrande.doc_to_target", doc -> MAKE.textNode(afterBlank(doc)),
-            "winogrande/preprocess_winogrande.doc_to_choice", TaskFunctions::filledBlanks);
+            "winogrande/preprocess_winogrande.doc_to_choice", TaskFunctions::filledBlanks,
+            "mmlu_pro/utils.doc_to_text", TaskFunctions::mmluProQuestion,
+            "mmlu_pro/utils.fewshot_to_text", TaskFunctions::mmluProQuestion,
+            "mmlu_pro/utils.fewshot_to_target",
+                    doc -> MAKE.textNode(
+                            doc.path("cot_content").asText().replace("A: Let's think step by step. ", "")));
 
     private static final Map<String, BiFunction<ObjectNode, List<JsonNode>, Map<String, JsonNode>>> RESULTS = Map.of(
             "wikitext/preprocess_wikitext.process_results", TaskFunctions::wikitext,
@@ -47,6 +67,16 @@ final class TaskFunctions {
             Map.of("ifeval/utils.agg_inst_level_acc", InstructionChecks::instructionAccuracy);
 
     private TaskFunctions() {}
+
+    private static Map<String, Function<ObjectNode, Optional<ObjectNode>>> documents() {
+        Map<String, Function<ObjectNode, Optional<ObjectNode>>> documents = new LinkedHashMap<>();
+        documents.put("hellaswag/utils.process_docs", doc -> Optional.of(hellaswag(doc)));
+        for (String subject : MMLU_PRO) {
+            documents.put("mmlu_pro/utils.process_" + subject.replace(' ', '_'), doc -> Optional.of(doc)
+                    .filter(one -> one.path("category").asText().equals(subject)));
+        }
+        return documents;
+    }
 
     private static Map<String, Function<ObjectNode, AnswerFilter>> filters() {
         Map<String, Function<ObjectNode, AnswerFilter>> filters = new LinkedHashMap<>();
@@ -64,7 +94,8 @@ final class TaskFunctions {
         return filters;
     }
 
-    static UnaryOperator<ObjectNode> documents(String name) {
+    /** What a document becomes, or nothing where it is not the task's. */
+    static Function<ObjectNode, Optional<ObjectNode>> documents(String name) {
         return require(DOCUMENTS, name);
     }
 
@@ -92,6 +123,21 @@ final class TaskFunctions {
                     .formatted(name, new TreeSet<>(known.keySet())));
         }
         return function;
+    }
+
+    private static JsonNode mmluProQuestion(ObjectNode doc) {
+        StringBuilder text =
+                new StringBuilder("Question:\n" + doc.path("question").asText() + "\nOptions:\n");
+        char letter = 'A';
+        for (JsonNode option : doc.path("options")) {
+            if (letter <= 'J') {
+                text.append(letter++)
+                        .append(". ")
+                        .append(Python.strip(option.asText()))
+                        .append('\n');
+            }
+        }
+        return MAKE.textNode(text.append("Answer: Let's think step by step.").toString());
     }
 
     private static ObjectNode hellaswag(ObjectNode doc) {

@@ -57,4 +57,25 @@ class PromptBuilderTest {
                                 "target_delimiter: \" = \"\nfewshot_config: {target_delimiter: \": \", fewshot_delimiter: \";\"}"))
                 .isEqualTo("One?: first;Asked?");
     }
+
+    @Test
+    void mmluProsSubjectsAndQuestions() {
+        ObjectNode doc = MAPPER.createObjectNode().put("question", "Which?").put("category", "computer science");
+        doc.put("cot_content", "A: Let's think step by step. It is so.");
+        for (int i = 0; i < 11; i++) {
+            doc.withArray("options").add(" o" + i + "\u00a0");
+        }
+        assertThat(TaskFunctions.documents("mmlu_pro/utils.process_computer_science")
+                        .apply(doc))
+                .contains(doc);
+        assertThat(TaskFunctions.documents("mmlu_pro/utils.process_law").apply(doc))
+                .isEmpty();
+        assertThat(TaskFunctions.field("mmlu_pro/utils.doc_to_text").apply(doc).asText())
+                .startsWith("Question:\nWhich?\nOptions:\nA. o0\nB. o1\n")
+                .endsWith("J. o9\nAnswer: Let's think step by step.");
+        assertThat(TaskFunctions.field("mmlu_pro/utils.fewshot_to_target")
+                        .apply(doc)
+                        .asText())
+                .isEqualTo("It is so.");
+    }
 }
