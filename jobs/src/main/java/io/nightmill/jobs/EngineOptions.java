@@ -11,7 +11,6 @@ import io.nightmill.runtime.DeviceSpec;
 import io.nightmill.runtime.Devices;
 import io.nightmill.runtime.ModelSpec;
 import io.nightmill.tensor.KvType;
-import io.nightmill.text.ChatTemplate;
 import io.nightmill.weights.ConfigNode;
 import io.nightmill.weights.Precision;
 import java.io.IOException;
@@ -237,13 +236,9 @@ final class EngineOptions {
 
     /** @throws IllegalArgumentException if the template cannot be read, or is none */
     ChatOptions chat() {
-        if (chatTemplate == null) {
-            return new ChatOptions(null, chatTemplateKwargs);
-        }
         try {
-            String template = Files.readString(chatTemplate);
-            new ChatTemplate(template, "{}");
-            return new ChatOptions(template, chatTemplateKwargs);
+            String template = chatTemplate == null ? null : Files.readString(chatTemplate);
+            return ChatOptions.checked(template, chatTemplateKwargs);
         } catch (IOException e) {
             throw new IllegalArgumentException("Cannot read --chat-template %s: %s".formatted(chatTemplate, e), e);
         }

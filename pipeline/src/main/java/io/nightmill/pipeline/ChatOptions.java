@@ -30,6 +30,18 @@ public record ChatOptions(@Nullable String template, String kwargs) implements S
         object(kwargs, "chat-template-kwargs");
     }
 
+    /**
+     * The same, with the template tried: that takes a second, which is not to pass in every task that gets the options.
+     *
+     * @throws IllegalArgumentException if the template is none, or kwargs is no object
+     */
+    public static ChatOptions checked(@Nullable String template, String kwargs) {
+        if (template != null) {
+            new ChatTemplate(template, "{}");
+        }
+        return new ChatOptions(template, kwargs);
+    }
+
     /** @throws IllegalArgumentException if there is no template, neither here nor with the model */
     public ChatTemplate template(ModelText text) {
         return template == null ? text.chatTemplate() : new ChatTemplate(template, text.specialTokens());
