@@ -51,7 +51,7 @@ public final class ChatTemplate {
     public String render(ObjectNode request) {
         ObjectNode names = specialTokens.deepCopy();
         names.putNull("tools").putNull("documents").put("add_generation_prompt", true);
-        names.setAll(request.deepCopy());
+        names.setAll(request);
         JsonNode continues = names.remove("continue_final_message");
         try {
             if (continues == null || !continues.asBoolean()) {
@@ -61,7 +61,9 @@ public final class ChatTemplate {
                 throw new IllegalArgumentException(
                         "continue_final_message and add_generation_prompt exclude each other");
             }
-            String last = open(names.path("messages"));
+            JsonNode messages = request.path("messages").deepCopy();
+            String last = open(messages);
+            names.set("messages", messages);
             return upTo(last, sandbox.render(source, false, names.put("add_generation_prompt", false)));
         } catch (IllegalArgumentException e) {
             throw new IllegalArgumentException("the chat template failed: " + e.getMessage(), e);

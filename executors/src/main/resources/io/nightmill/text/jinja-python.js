@@ -241,8 +241,7 @@
   const lowered = (v) => (isString(v) ? text(v.value.toLowerCase()) : v);
   const sorted = (values, key, cased, reverse) => {
     const folded = (v) => (cased ? key(v) : lowered(key(v)));
-    const order = values.slice().sort((a, b) => (reverse ? -1 : 1) * compared(folded(a), folded(b)));
-    return order;
+    return values.slice().sort((a, b) => (reverse ? -1 : 1) * compared(folded(a), folded(b)));
   };
   /** Filters that Jinja2 has for values of any type; each gets the value, its arguments and the named ones. */
   const FILTERS = {

@@ -66,7 +66,7 @@ public record ChatOptions(@Nullable String template, String kwargs) implements S
                 value = json(value.asText(), column);
             }
             if (column.equals(KWARGS) && !value.isMissingNode()) {
-                request.setAll(object(value.toString(), column));
+                request.setAll(object(value, column));
             } else if (!value.isMissingNode()) {
                 request.set(column, value);
             }
@@ -79,10 +79,14 @@ public record ChatOptions(@Nullable String template, String kwargs) implements S
     }
 
     private static ObjectNode object(String text, String name) {
-        if (json(text, name) instanceof ObjectNode object) {
+        return object(json(text, name), name);
+    }
+
+    private static ObjectNode object(JsonNode value, String name) {
+        if (value instanceof ObjectNode object) {
             return object;
         }
-        throw new IllegalArgumentException("Cannot read %s: it is %s, expected an object".formatted(name, text));
+        throw new IllegalArgumentException("Cannot read %s: it is %s, expected an object".formatted(name, value));
     }
 
     private static JsonNode json(String text, String name) {

@@ -32,7 +32,7 @@ public final class Tables {
 
     /** @param format a Spark format, {@code jsonl}, {@code arrow} or {@code table}; null is by the extension */
     public static Dataset<Row> read(SparkSession spark, String input, @Nullable String format) {
-        String chosen = format == null ? formatOf(input) : format;
+        String chosen = formatOf(input, format);
         return switch (chosen) {
             case "jsonl", "json", "ndjson" -> spark.read().json(input);
             case "csv" -> spark.read()
@@ -53,7 +53,7 @@ public final class Tables {
      */
     static Dataset<Row> prompts(SparkSession spark, String input, @Nullable String format, List<String> keep) {
         Dataset<Row> rows = read(spark, input, format);
-        if (!JSON.contains(format == null ? formatOf(input) : format)) {
+        if (!JSON.contains(formatOf(input, format))) {
             return rows;
         }
         StructType plain = new StructType();
@@ -64,7 +64,10 @@ public final class Tables {
         return plain.equals(rows.schema()) ? rows : spark.read().schema(plain).json(input);
     }
 
-    private static String formatOf(String input) {
+    private static String formatOf(String input, @Nullable String format) {
+        if (format != null) {
+            return format;
+        }
         String name = new Path(input).getName().toLowerCase(Locale.ROOT);
         String plain = name.replaceAll("\\.(gz|zst|bz2|lz4|snappy)$", "");
         String extension = plain.substring(plain.lastIndexOf('.') + 1);
@@ -129,7 +132,7 @@ public final class Tables {
         if (config.input() == null) {
             return;
         }
-        String format = config.inputFormat() == null ? formatOf(config.input()) : config.inputFormat();
+        String format = formatOf(config.input(), config.inputFormat());
         if (!FILE_FORMATS.contains(format)) {
             return;
         }

@@ -54,14 +54,15 @@ public final class Evaluator {
                 RunConfig asked = config.apply(model);
                 ModelSize size = Inference.check(asked);
                 RunConfig run = asked.sized(size);
-                requireText(ModelFiles.textOnDriver(run.model().path()), model);
+                ModelText text = ModelFiles.textOnDriver(run.model().path());
+                requireText(text, model);
                 TaskTree.tasks(roots).forEach(task -> Evaluation.check(task, size.contextLength()));
                 if (spark != null) {
                     // An executor has one model; the next begins with new ones.
                     spark.stop();
                 }
                 spark = session.apply(run);
-                EvalResults results = evaluate(spark, model, run, size);
+                EvalResults results = evaluate(spark, model, run, size, text);
                 comparison.add(model, results);
             }
             if (models.size() > 1) {
@@ -93,7 +94,7 @@ public final class Evaluator {
         return model.replaceAll("[\"<>:/|\\\\?*\\[\\]]+", "__");
     }
 
-    private EvalResults evaluate(SparkSession spark, String model, RunConfig run, ModelSize size) {
+    private EvalResults evaluate(SparkSession spark, String model, RunConfig run, ModelSize size, ModelText text) {
         long start = System.nanoTime();
         LocalDateTime now = LocalDateTime.now();
         String stamp = now.format(DateTimeFormatter.ofPattern("yyyy-MM-dd'T'HH-mm-ss.SSSSSS", Locale.ROOT));
@@ -102,7 +103,7 @@ public final class Evaluator {
                 Evaluation.run(spark, TaskTree.tasks(roots), options, dataDir, run, size, folder, stamp);
         EvalResults results = new EvalResults(roots, outcome, options.bootstrapIters());
         ObjectNode json = results.json();
-        describe(json, model, run, size, spark);
+        describe(json, model, run, size, text, spark.version());
         json.set("nightmill", outcome.report());
         json.put("total_evaluation_time_seconds", Double.toString((System.nanoTime() - start) / 1e9));
         write(spark, folder + "/results_" + stamp + ".json", json.toPrettyString());
@@ -110,8 +111,7 @@ public final class Evaluator {
         return results;
     }
 
-    private void describe(ObjectNode json, String model, RunConfig run, ModelSize size, SparkSession spark) {
-        ModelText text = ModelFiles.textOnDriver(run.model().path());
+    private void describe(ObjectNode json, String model, RunConfig run, ModelSize size, ModelText text, String spark) {
         ObjectNode config = json.putObject("config");
         config.put("model", "nightmill").put("model_args", "pretrained=" + model);
         config.put("model_num_parameters", size.parameters());
@@ -133,7 +133,7 @@ public final class Evaluator {
                 "pretty_env_info",
                 "Spark %s, Java %s, %s %s"
                         .formatted(
-                                spark.version(),
+                                spark,
                                 System.getProperty("java.version"),
                                 System.getProperty("os.name"),
                                 System.getProperty("os.arch")));

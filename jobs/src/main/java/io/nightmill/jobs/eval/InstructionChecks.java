@@ -28,7 +28,6 @@ final class InstructionChecks {
 
     private static final ObjectMapper JSON = new ObjectMapper();
     private static final Pattern WORD = Pattern.compile("\\w+", Pattern.UNICODE_CHARACTER_CLASS);
-    private static final Pattern WORDS = Pattern.compile("\\s+", Pattern.UNICODE_CHARACTER_CLASS);
     private static final Pattern TOKEN = Pattern.compile("[\\w'’-]+", Pattern.UNICODE_CHARACTER_CLASS);
     private static final Map<String, Check> CHECKS = Map.ofEntries(
             Map.entry("keywords:existence", (k, a) -> all(k.path("keywords"), word -> count(word, a) > 0)),
@@ -217,7 +216,8 @@ final class InstructionChecks {
         if (nth > count || Python.blank(parts[nth - 1])) {
             return false;
         }
-        String word = WORDS.split(Python.strip(parts[nth - 1]))[0]
+        String word = Metric.SPACES
+                .split(Python.strip(parts[nth - 1]))[0]
                 .replaceAll("^'+", "")
                 .replaceAll("^\"+", "");
         String first = lower(word.split("[.,?!'\"]", -1)[0]);

@@ -17,7 +17,7 @@ import org.jspecify.annotations.Nullable;
 /** What one document's answers are worth, by metric, as the harness's {@code process_results} says. */
 final class Metric {
     private static final JsonNodeFactory MAKE = JsonNodeFactory.instance;
-    private static final Pattern SPACES = Pattern.compile("\\s+", Pattern.UNICODE_CHARACTER_CLASS);
+    static final Pattern SPACES = Pattern.compile("\\s+", Pattern.UNICODE_CHARACTER_CLASS);
 
     /** The harness's registry: how a metric is aggregated, and whether more of it is better. */
     enum Kind {

@@ -8,40 +8,42 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.regex.Pattern;
 
 /** The harness's filters for entities and parts of speech, {@code format_span} and {@code regex_pos}. */
 final class NamedEntities {
     /** In the order in which they are replaced. */
-    private static final List<Map.Entry<String, String>> LABELS = List.of(
-            Map.entry("person", "PER"),
-            Map.entry("location", "LOC"),
-            Map.entry("organization", "ORG"),
-            Map.entry("counties", "LOC"),
-            Map.entry("places", "LOC"),
-            Map.entry("people", "PER"),
-            Map.entry("persons", "PER"),
-            Map.entry("company", "ORG"),
-            Map.entry("country", "LOC"),
-            Map.entry("continent", "LOC"),
-            Map.entry("time", "DATE"),
-            Map.entry("date", "DATE"),
-            Map.entry("per", "PER"),
-            Map.entry("loc", "LOC"),
-            Map.entry("org", "ORG"));
+    private static final List<Map.Entry<Pattern, String>> LABELS = List.of(
+            label("person", "PER"),
+            label("location", "LOC"),
+            label("organization", "ORG"),
+            label("counties", "LOC"),
+            label("places", "LOC"),
+            label("people", "PER"),
+            label("persons", "PER"),
+            label("company", "ORG"),
+            label("country", "LOC"),
+            label("continent", "LOC"),
+            label("time", "DATE"),
+            label("date", "DATE"),
+            label("per", "PER"),
+            label("loc", "LOC"),
+            label("org", "ORG"));
 
     private static final PythonRegex SPAN = PythonRegex.compile("\\b(PER|LOC|ORG|DATE):\\s*([^$]+)");
     private static final PythonRegex TAGGED = PythonRegex.compile("\\('([^']*)', '([^']*)'\\)");
 
     private NamedEntities() {}
 
+    private static Map.Entry<Pattern, String> label(String usual, String label) {
+        return Map.entry(PythonRegex.compile("\\b" + usual + "\\s*:").pattern(), label + ":");
+    }
+
     /** {@code label: value $ label: value} of what names entities by any of their usual labels. */
     static String spans(String answer) {
         String text = answer.toLowerCase(Locale.ROOT);
-        for (Map.Entry<String, String> label : LABELS) {
-            text = PythonRegex.compile("\\b" + label.getKey() + "\\s*:")
-                    .pattern()
-                    .matcher(text)
-                    .replaceAll(label.getValue() + ":");
+        for (Map.Entry<Pattern, String> label : LABELS) {
+            text = label.getKey().matcher(text).replaceAll(label.getValue());
         }
         text = Python.strip(text.replace("$$", "$").replaceAll("\\$+$", "").replace("\n", "$"));
         List<String> found = new ArrayList<>();

@@ -200,11 +200,13 @@ record SampleTask(List<TaskRun> runs, EvalOptions options, String model) impleme
     /** The harness decodes the answer by itself: then the space that SentencePiece puts before a first word is none. */
     private String text(Row output) {
         String text = output.getAs("text");
+        if (!text.startsWith(" ")) {
+            return text;
+        }
         int[] ids = CollectionConverters.asJava(output.<Seq<Integer>>getAs("token_ids")).stream()
                 .mapToInt(Integer::intValue)
                 .toArray();
-        boolean space = text.startsWith(" ") && !tokenizer().decode(ids, true).startsWith(" ");
-        return space ? text.substring(1) : text;
+        return tokenizer().decode(ids, true).startsWith(" ") ? text : text.substring(1);
     }
 
     private Tokenizer tokenizer() {

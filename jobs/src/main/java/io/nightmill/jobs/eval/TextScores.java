@@ -129,7 +129,7 @@ final class TextScores {
 
     private static String[] words(String text) {
         String stripped = Python.strip(text);
-        return stripped.isEmpty() ? new String[0] : stripped.split("(?U)\\s+");
+        return stripped.isEmpty() ? new String[0] : Metric.SPACES.split(stripped);
     }
 
     // ---- chrF (Popović, 2015): characters without spaces, orders 1 to 6, beta 2; chrF++ (2017) has words of orders 1
@@ -153,14 +153,18 @@ final class TextScores {
     private static double[] chrfCounts(JsonNode item, int wordOrders) {
         double[] best = new double[3 * (CHARACTERS + wordOrders)];
         double bestScore = -1;
+        String[] letters = characters(answer(item));
+        String[] words = apart(answer(item));
         for (String reference : references(item)) {
             double[] counts = new double[best.length];
+            String[] wantedLetters = characters(reference);
+            String[] wantedWords = apart(reference);
             for (int n = 1; n <= CHARACTERS; n++) {
-                count(counts, n - 1, ngrams(characters(answer(item)), n), ngrams(characters(reference), n));
+                count(counts, n - 1, ngrams(letters, n), ngrams(wantedLetters, n));
             }
             for (int n = 1; n <= wordOrders; n++) {
                 int at = CHARACTERS + n - 1;
-                count(counts, at, ngrams(apart(answer(item)), n), ngrams(apart(reference), n));
+                count(counts, at, ngrams(words, n), ngrams(wantedWords, n));
             }
             double score = chrfOf(counts);
             if (score > bestScore) {
@@ -195,7 +199,9 @@ final class TextScores {
     }
 
     private static String[] characters(String text) {
-        return text.replaceAll("(?U)\\s+", "")
+        return Metric.SPACES
+                .matcher(text)
+                .replaceAll("")
                 .codePoints()
                 .mapToObj(Character::toString)
                 .toArray(String[]::new);
