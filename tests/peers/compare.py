@@ -6,7 +6,7 @@
 
 A row that is measured again takes the place of the one before; the others stay. All of it takes about an hour and a half. peers: prompts of 512
 and decoding at batch 1, 8 and 32; large: decoding at batch 64 and 128 behind prompts of 128; workloads: whole tables through `generate`
-and through llama-server.
+and through llama-server. What ran, and what the machine did meanwhile, is written behind a table.
 
 Needs python3-numpy, root (llama.cpp comes from Debian sid into a chroot made by debootstrap, unless llama-batched-bench is on
 the PATH), and a JDK of 21 or later for Jlama ($JLAMA_JAVA_HOME). Weights come from ../shared/peers/make_models.py.
@@ -71,7 +71,7 @@ def llama_command(work):
 
 
 def llama(work, path, batches, prompt):
-    """{batch: decode}, prefill, peak GB, backend."""
+    """{batch: decode}, prefill, peak GB, version and backend."""
     command, place = llama_command(work)
     context = (prompt + DECODE) * max(batches) + 512
     out, err = run(
@@ -83,15 +83,19 @@ def llama(work, path, batches, prompt):
     peak = 1024 * int(re.search(r"Maximum resident set size \(kbytes\): (\d+)", err).group(1)) / 1e9
     listed = run([*command[:-1], "llama-bench", "--list-devices"])
     backend = re.search(r"libggml-cpu-(\w+)\.so", listed[0] + listed[1])
-    return decode, prefill, peak, backend.group(1) if backend else "not said"
+    version = re.search(r"version: (.*\))", "".join(run([*command, "--version"])))
+    return decode, prefill, peak, f"llama.cpp {version.group(1)}, backend {backend.group(1) if backend else 'not said'}"
 
 
 def ours(path, dtype, batches, prompt):
+    """{batch: decode and its share of the bandwidth}, prefill, its share of the products' FLOP/s, peak GB, the machine's."""
     out, _ = run([ROOT / "nightmill", "bench", "--only", "MODELS", "--model", path, "--dtype", dtype, "--batches",
                   ",".join(map(str, batches)), "--prompt-tokens", str(prompt), "--decode-tokens", str(DECODE)])
     rows = [[cell.strip() for cell in line.split("|")] for line in out.splitlines() if line.startswith(f"| {path.name}")]
     machine = next(line for line in out.splitlines() if "threads," in line)
-    return {int(r[5]): float(r[6]) for r in rows}, float(rows[0][3]), float(rows[-1][9]), machine
+    speed = re.search(r"([\d.]+) GFLOP/s.* ([\d.]+) GB/s", machine)
+    decode = {int(r[5]): (float(r[6]), r[8]) for r in rows}
+    return decode, float(rows[0][3]), rows[0][4], float(rows[-1][9]), [float(n) for n in speed.groups()]
 
 
 def jlama(work):
@@ -120,28 +124,52 @@ def jlama(work):
     return decode, float(re.search(r"prompts=\d+,([\d.]+)", out).group(1))
 
 
-def ratio(mine, theirs):
-    return f"{mine:.0f} / {theirs:.0f} = **{mine / theirs:.1f}x**" if mine >= 100 else f"{mine:.1f} / {theirs:.1f} = **{mine / theirs:.1f}x**"
+def ratio(mine, theirs, share):
+    numbers = f"{mine:.0f} / {theirs:.0f}" if mine >= 100 else f"{mine:.1f} / {theirs:.1f}"
+    return f"{numbers} = **{mine / theirs:.1f}x** ({share})"
 
 
-def write(section, head, row):
-    """Puts a row into a table of BENCHMARKS.md; one that begins with the same three cells goes."""
-    print(row, flush=True)
-    begin, end = f"<!-- {section}: begin -->", f"<!-- {section}: end -->"
+def ran(section, parties, speeds):
+    """Writes what was compared last behind the section's table."""
+    java = "".join(run(["java", "-version"])).splitlines()
+    library = re.search(r"<artifactId>dnnl</artifactId><version>([\d.]+)", (ROOT / "pom.xml").read_text()).group(1)
+    commit = run(["git", "-C", ROOT, "describe", "--always", "--dirty"])[0].strip()
+    flops, bandwidth = zip(*speeds)
+    text = (f"Last run: {time.strftime('%Y-%m-%d')}, nightmill {commit} on {java[1]}, oneDNN {library}; {'; '.join(parties)}; {THREADS} threads, which "
+            f"did {min(flops):.0f} to {max(flops):.0f} GFLOP/s of multiply-adds in registers and read {min(bandwidth):.0f} to "
+            f"{max(bandwidth):.0f} GB/s.")
+    print(text, flush=True)
+    place(f"{section}-run", lambda old: text)
+
+
+def place(name, change):
+    """Changes what BENCHMARKS.md has between two marks."""
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
     file = ROOT / "BENCHMARKS.md"
     text = file.read_text()
     if begin not in text:
         sys.exit(f"BENCHMARKS.md has no line '{begin}'")
     first = text.index(begin) + len(begin)
-    table = text[first : text.index(end)].strip().splitlines()
-    lines = [head, "|" + "---|" * (head.count("|") - 1)] if not table or table[0] != head else table
-    key = [cell.strip() for cell in row.split("|")][1:4]
-    same = [n for n, line in enumerate(lines) if [cell.strip() for cell in line.split("|")][1:4] == key]
-    if same:
-        lines[same[0]] = row
-    else:
-        lines.append(row)
-    file.write_text(text[:first] + "\n" + "\n".join(lines) + "\n" + text[text.index(end) :])
+    last = text.index(end)
+    file.write_text(text[:first] + "\n" + change(text[first:last].strip()) + "\n" + text[last:])
+
+
+def write(section, head, row):
+    """Puts a row into a table of BENCHMARKS.md; one that begins with the same three cells goes."""
+    print(row, flush=True)
+
+    def changed(old):
+        table = old.splitlines()
+        lines = table if table and table[0] == head else [head, "|" + "---|" * (head.count("|") - 1)]
+        key = [cell.strip() for cell in row.split("|")][1:4]
+        same = [n for n, line in enumerate(lines) if [cell.strip() for cell in line.split("|")][1:4] == key]
+        if same:
+            lines[same[0]] = row
+        else:
+            lines.append(row)
+        return "\n".join(lines)
+
+    place(section, changed)
 
 
 def head(batches):
@@ -149,23 +177,30 @@ def head(batches):
 
 
 def peers(a, section, batches, prompt):
+    speeds, parties = [], []
     for kind in a.shapes.split(","):
         for dtype in a.dtypes.split(","):
             form = FORMS[dtype]
-            mine, prefill, peak, machine = ours(model(a.work, kind, "bf16"), dtype, batches, prompt)
-            theirs, their_prefill, their_peak, backend = llama(a.work, model(a.work, kind, form), batches, prompt)
-            print(f"{machine}; llama.cpp's backend: {backend}.")
+            mine, prefill, share, peak, machine = ours(model(a.work, kind, "bf16"), dtype, batches, prompt)
+            theirs, their_prefill, their_peak, version = llama(a.work, model(a.work, kind, form), batches, prompt)
+            speeds.append(machine)
+            parties = [version]
             write(section, head(batches),
-                  f"| {kind} | `--dtype {dtype}` | llama.cpp {form.upper()} | {ratio(prefill, their_prefill)} | "
-                  + " | ".join(ratio(mine[b], theirs[b]) for b in batches) + f" | {peak:.1f} / {their_peak:.1f} |")
+                  f"| {kind} | `--dtype {dtype}` | llama.cpp {form.upper()} | {ratio(prefill, their_prefill, share)} | "
+                  + " | ".join(ratio(mine[b][0], theirs[b], mine[b][1]) for b in batches) + f" | {peak:.2f} / {their_peak:.2f} |")
+    if section == "peers" and not a.skip_jlama and "dense" in a.shapes:
+        speeds.append(java_alone(a))
+        parties.append("Jlama 0.8.4")
+    ran(section, parties, speeds)
 
 
 def java_alone(a):
-    mine, prefill, peak, _ = ours(model(a.work, "dense", "hf"), "f32", BATCHES, PROMPT)
+    mine, prefill, share, peak, machine = ours(model(a.work, "dense", "hf"), "f32", BATCHES, PROMPT)
     theirs, their_prefill = jlama(a.work)
-    cells = [ratio(mine[b], theirs[b]) if b in theirs else f"{mine[b]:.0f} / -" for b in BATCHES]
-    write("peers", head(BATCHES), f"| dense | `--dtype f32` (Java alone) | Jlama 0.8.4 BF16 | {ratio(prefill, their_prefill)} | "
-          + " | ".join(cells) + f" | {peak:.1f} / |")
+    cells = [ratio(mine[b][0], theirs[b], mine[b][1]) if b in theirs else f"{mine[b][0]:.0f} / - ({mine[b][1]})" for b in BATCHES]
+    write("peers", head(BATCHES), f"| dense | `--dtype f32` (Java alone) | Jlama 0.8.4 BF16 | {ratio(prefill, their_prefill, share)} | "
+          + " | ".join(cells) + f" | {peak:.2f} / |")
+    return machine
 
 
 def prompts(workload, count):
@@ -265,8 +300,6 @@ def main():
     sections = a.sections.split(",")
     if "peers" in sections:
         peers(a, "peers", BATCHES, PROMPT)
-        if not a.skip_jlama and "dense" in a.shapes:
-            java_alone(a)
     if "large" in sections:
         peers(a, "large", LARGE, LARGE_PROMPT)
     if "workloads" in sections:

@@ -75,6 +75,9 @@ final class BenchJob implements Callable<Integer> {
             description = "of the models' table (default: ${DEFAULT-VALUE})")
     private int decodeTokens;
 
+    @Option(names = "--profile", description = "prints the operations that took the most, behind each model's line")
+    private boolean profile;
+
     @Option(names = "--rows", defaultValue = "256", description = "of the job's table (default: ${DEFAULT-VALUE})")
     private int rows;
 
@@ -146,7 +149,7 @@ final class BenchJob implements Callable<Integer> {
             List<BenchModel> shapes = models.isEmpty()
                     ? List.of(SyntheticModel.dense(), SyntheticModel.mixture(), SyntheticModel.hybrid())
                     : models.stream().<BenchModel>map(BenchModel.Stored::new).toList();
-            new ModelBench(machine, on, precisions, promptTokens, decodeTokens, batches).run(shapes);
+            new ModelBench(machine, on, precisions, promptTokens, decodeTokens, batches, profile).run(shapes);
         }
         if (parts.contains(Part.JOB) && !models.isEmpty()) {
             new JobBench(machine, precisions, rows, decodeTokens).run(models);

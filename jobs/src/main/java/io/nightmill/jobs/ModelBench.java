@@ -5,6 +5,7 @@ import io.nightmill.engine.Limits;
 import io.nightmill.engine.Request;
 import io.nightmill.engine.Request.Ask;
 import io.nightmill.kernels.Backend;
+import io.nightmill.layers.StateCost;
 import io.nightmill.runtime.DeviceSpec;
 import io.nightmill.runtime.ExecutorRuntime;
 import io.nightmill.runtime.KernelSpeed;
@@ -22,6 +23,7 @@ import java.util.stream.Stream;
  * @param promptTokens of each prompt
  * @param decodeSteps timed steps in which every row of a batch decodes a token
  * @param batches rows that decode together
+ * @param profile whether the operations that took the most are printed too
  */
 record ModelBench(
         BenchJob.Machine machine,
@@ -29,7 +31,8 @@ record ModelBench(
         List<Precision> precisions,
         int promptTokens,
         int decodeSteps,
-        List<Integer> batches) {
+        List<Integer> batches,
+        boolean profile) {
     private static final int PROMPTS = 8;
     /** Tokens of prompts that are read, at least: once for weights to be packed and kernels compiled, and once to be measured. */
     private static final int READ = 2048;
@@ -42,7 +45,7 @@ record ModelBench(
     void run(List<BenchModel> models) {
         System.out.println();
         System.out.println(
-                "| model | backend | prefill tok/s | of its products' FLOP/s | decode batch | tok/s | weights read, GB/s |"
+                "| model | backend | prefill tok/s | of its products' FLOP/s | decode batch | tok/s | weights and states read, GB/s |"
                         + " of bandwidth | peak memory, GB |");
         System.out.println("|---|---|---|---|---|---|---|---|---|");
         for (BenchModel model : models) {
@@ -54,7 +57,8 @@ record ModelBench(
 
     private void measure(BenchModel model, Precision precision) {
         KernelSpeed speed = KernelSpeed.of(device, precision, machine.threads());
-        Backend backend = ExecutorRuntime.backend(device, precision, machine.threads());
+        OperationTimes times = new OperationTimes(ExecutorRuntime.backend(device, precision, machine.threads()));
+        Backend backend = times.timed();
         BenchModel.Built built = model.build(backend);
         int most = batches.stream().mapToInt(Integer::intValue).max().orElse(1);
         int context = promptTokens + decodeSteps + most + 16;
@@ -64,13 +68,22 @@ record ModelBench(
             int vocabulary = built.decoder().vocabulary();
             int prompts = Math.max(PROMPTS, READ / promptTokens);
             prefill(engine, vocabulary, Math.max(2, READ / promptTokens), promptTokens);
-            double prefill = prompts * promptTokens / prefill(engine, vocabulary, prompts, promptTokens);
+            times.clear();
+            double reading = prefill(engine, vocabulary, prompts, promptTokens);
+            double prefill = prompts * promptTokens / reading;
+            if (profile) {
+                times.print("%s, %s, prompts of %d".formatted(model.name(), precision, promptTokens), reading);
+            }
             for (int batch : batches) {
-                double decode = batch * decodeSteps / decode(engine, vocabulary, batch);
-                double read = decode / batch * built.bytesRead(batch, precision);
+                double seconds = decode(engine, vocabulary, batch, times);
+                double decode = batch * decodeSteps / seconds;
+                double read = decode / batch * (built.bytesRead(batch, precision) + batch * states(built, limits));
+                if (profile) {
+                    times.print("%s, %s, batch %d".formatted(model.name(), precision, batch), seconds);
+                }
                 System.out.printf(
                         Locale.ROOT,
-                        "| %s | %s | %.0f | %.0f%% | %d | %.1f | %.1f | %.0f%% | %.1f |%n",
+                        "| %s | %s | %.0f | %.0f%% | %d | %.1f | %.1f | %.0f%% | %.2f |%n",
                         model.name(),
                         backend.name(),
                         prefill,
@@ -95,8 +108,14 @@ record ModelBench(
         return (System.nanoTime() - start) / 1e9;
     }
 
+    /** Bytes of a row's states halfway through the measured steps, as if no window cut them. */
+    private double states(BenchModel.Built built, Limits limits) {
+        StateCost cost = StateCost.of(built.decoder().states(), limits.kvType());
+        return cost.perSequence() + cost.perToken() * (promptTokens + decodeSteps / 2.0);
+    }
+
     /** Seconds of {@link #decodeSteps} steps, once the kernels are compiled and all prompts are read. */
-    private double decode(ContinuousEngine engine, int vocabulary, int batch) {
+    private double decode(ContinuousEngine engine, int vocabulary, int batch, OperationTimes times) {
         long warm = System.nanoTime() + WARM_NANOS;
         List<Request> first = submit(engine, vocabulary, batch, WARM_PROMPT, promptTokens);
         while (!engine.idle() && System.nanoTime() < warm) {
@@ -108,6 +127,7 @@ record ModelBench(
         while (engine.counters().promptTokens() < read + (long) batch * promptTokens) {
             engine.step();
         }
+        times.clear();
         long start = System.nanoTime();
         for (int i = 0; i < decodeSteps; i++) {
             engine.step();

@@ -40,6 +40,8 @@ final class SparkRun {
                 .setIfMissing("spark.master", "local[*]")
                 // oneDNN is called from the engine's own threads, one call each.
                 .setIfMissing("spark.executorEnv.OMP_NUM_THREADS", "1")
+                // Large pages for weights, as the launcher asks for.
+                .setIfMissing("spark.executorEnv.GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")
                 // An executor that always fails, its disk full for one, is not to use up the attempts of others.
                 .setIfMissing("spark.task.maxFailures", "12")
                 .setIfMissing("spark.excludeOnFailure.enabled", "true")

@@ -27,6 +27,11 @@ public final class HostBackend implements Backend {
     private static final int MANY = 8;
 
     private static final int MANY_GROUPED = 3;
+    /** Rows for which a task of its own reads a weight once more. */
+    private static final int LEAST_ROWS = 16;
+
+    /** Rows of an embedding that are copied at once. */
+    private static final int EMBEDDED_ROWS = 256;
 
     private final Lanes lanes;
     private final Workers workers;
@@ -34,7 +39,7 @@ public final class HostBackend implements Backend {
     private final HostAttention attention;
     private final @Nullable NativeMatmul products;
     private final @Nullable NativeExperts fused;
-    private final ThreadLocal<ByteBuffer> embedded = ThreadLocal.withInitial(() -> ByteBuffer.allocate(0));
+    private ByteBuffer embedded = ByteBuffer.allocate(0);
     private final ThreadLocal<float[][]> scratch = ThreadLocal.withInitial(() -> new float[3][0]);
     private final PackedWeights packed;
     private final String name;
@@ -165,19 +170,27 @@ public final class HostBackend implements Backend {
 
     @Override
     public void embed(Tensor out, Matrix table, int[] ids, float scale) {
-        eachRow(ids.length, table.in(), i -> {
-            int at = offset(out) + i * out.width();
-            // A copy, since a mapped table would come to lie in memory as a whole.
-            if (embedded.get().capacity() < table.rowBytes()) {
-                embedded.set(ByteBuffer.allocate(table.rowBytes()));
+        int bytes = table.rowBytes();
+        if (embedded.capacity() < EMBEDDED_ROWS * bytes) {
+            embedded = ByteBuffer.allocate(EMBEDDED_ROWS * bytes);
+        }
+        Matrix[] rows = new Matrix[Math.min(EMBEDDED_ROWS, ids.length)];
+        for (int from = 0; from < ids.length; from += EMBEDDED_ROWS) {
+            int first = from;
+            int count = Math.min(EMBEDDED_ROWS, ids.length - from);
+            for (int i = 0; i < count; i++) {
+                // Copies, since a mapped table would come to lie in memory as a whole, and one after the other, since
+                // threads would wait for one another at the file.
+                rows[i] = table.copy(ids[first + i], 1, embedded.slice(i * bytes, bytes));
             }
-            Unpack.row(table.copy(ids[i], 1, embedded.get()), 0, values(out), at);
-            if (scale != 1) {
-                for (int d = 0; d < table.in(); d++) {
-                    values(out)[at + d] *= scale;
+            eachRow(count, table.in(), i -> {
+                int at = offset(out) + (first + i) * out.width();
+                Unpack.row(rows[i], 0, values(out), at);
+                for (int d = at; scale != 1 && d < at + table.in(); d++) {
+                    values(out)[d] *= scale;
                 }
-            }
-        });
+            });
+        }
     }
 
     /** Rows of activations as one operand of a product. */
@@ -297,16 +310,26 @@ public final class HostBackend implements Backend {
     private void addTasks(List<Runnable> tasks, Product product, int group, Rows rows, int from, int to, int columns) {
         Matrix w = product.weights().get(group);
         Tensor out = product.out();
-        Rows mine = new Rows(rows.values, rows.offset + from * rows.stride, rows.stride, to - from);
-        int at = offset(out) + from * out.width() + product.column();
-        for (int n = 0; n < w.out(); n += columns) {
-            int first = n;
-            int last = Math.min(w.out(), n + columns);
-            tasks.add(() -> {
-                product(mine, w, first, last, values(out), at, out.width());
-                addBias(product.biases(), group, first, last, to - from, values(out), at, out.width());
-            });
+        int each = rowsPerTask(to - from, product.weights().size() * ((w.out() + columns - 1) / columns));
+        for (int row = from; row < to; row += each) {
+            int count = Math.min(each, to - row);
+            Rows mine = new Rows(rows.values, rows.offset + row * rows.stride, rows.stride, count);
+            int at = offset(out) + row * out.width() + product.column();
+            for (int n = 0; n < w.out(); n += columns) {
+                int first = n;
+                int last = Math.min(w.out(), n + columns);
+                tasks.add(() -> {
+                    product(mine, w, first, last, values(out), at, out.width());
+                    addBias(product.biases(), group, first, last, count, values(out), at, out.width());
+                });
+            }
         }
+    }
+
+    /** All rows, unless a narrow weight, such as a router's, would leave threads without a task. */
+    private int rowsPerTask(int rows, int tasks) {
+        int parts = Math.max(1, Math.min(rows / LEAST_ROWS, 4 * workers.threads() / tasks));
+        return (rows + parts - 1) / parts;
     }
 
     private static void requireProduct(Tensor out, int column, Tensor x, Matrix w) {

@@ -16,6 +16,7 @@ import io.nightmill.tensor.Matrix;
 import io.nightmill.tensor.Tensor;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.nio.FloatBuffer;
 import java.util.ArrayList;
 import java.util.IdentityHashMap;
 import java.util.List;
@@ -64,7 +65,7 @@ final class NativeMatmul {
     private final boolean bytes;
 
     private final Lanes lanes;
-    private final NativeMemory codes = new NativeMemory();
+    private final NativeMemory packed = new NativeMemory();
     private final Map<Matrix, Weight> prepared = new IdentityHashMap<>();
     private final Source source = new Source();
     /** Where a thread copies stored weights, and rounds them before they are brought into the library's layout. */
@@ -138,13 +139,15 @@ final class NativeMatmul {
             return tiles.computeIfAbsent(shape, NativeCodes.Tile::new);
         }
 
-        private record Call(
+        /** @param floats the same memory as {@code values} */
+        record Call(
                 dnnl_primitive primitive,
                 memory source,
                 dnnl_memory sourceHandle,
                 memory scratchpad,
                 memory result,
                 ByteBuffer values,
+                FloatBuffer floats,
                 BytePointer valuesPointer,
                 dnnl_exec_arg_t arguments) {}
 
@@ -160,11 +163,20 @@ final class NativeMatmul {
             arguments.position(1).arg(DNNL_ARG_DST).memory(to.get());
             arguments.position(2).arg(DNNL_ARG_SCRATCHPAD).memory(scratchpad.get());
             arguments.position(3).arg(DNNL_ARG_WEIGHTS);
-            return new Call(p.code().get(), from, from.get(), scratchpad, to, values, pointer, arguments);
+            return new Call(
+                    p.code().get(),
+                    from,
+                    from.get(),
+                    scratchpad,
+                    to,
+                    values,
+                    values.asFloatBuffer(),
+                    pointer,
+                    arguments);
         }
 
-        /** {@code [rows, columns]} of the result, float32 or int32, until this thread's next call. */
-        ByteBuffer run(NativeShape shape, NativeShape.Primitive p, BytePointer rows, long offset, dnnl_memory weights) {
+        /** With {@code [rows, columns]} of the result, float32 or int32, until this thread's next call. */
+        Call run(NativeShape shape, NativeShape.Primitive p, BytePointer rows, long offset, dnnl_memory weights) {
             Call call = calls.computeIfAbsent(p, key -> call(shape, key));
             if (at.address() != rows.address()) {
                 at = new BytePointer(rows);
@@ -177,7 +189,7 @@ final class NativeMatmul {
                 throw new IllegalStateException("oneDNN failed with status %d for %d rows by [%d, %d]"
                         .formatted(status, p.rows(), shape.in, shape.columns));
             }
-            return call.values;
+            return call;
         }
     }
 
@@ -292,19 +304,17 @@ final class NativeMatmul {
         NativeShape shape = chunk.shape;
         Context context = context();
         dnnl_memory values = chunk.values.in(context);
-        ByteBuffer result = context.run(shape, shape.of(count), rows.pointer, 2L * from * shape.in, values);
+        Context.Call result = context.run(shape, shape.of(count), rows.pointer, 2L * from * shape.in, values);
         for (int i = 0; i < count; i++) {
             int to = oo + i * os + chunk.first;
             if (bytes) {
                 int high = 2 * i * shape.columns * 4;
                 int low = high + shape.columns * 4;
                 float factor = rows.factors[from + i];
-                lanes.fromIntegers(result, high, low, factor, weight.factors, chunk.first, shape.columns, out, to);
+                lanes.fromIntegers(
+                        result.values, high, low, factor, weight.factors, chunk.first, shape.columns, out, to);
             } else {
-                result.slice(4 * i * shape.columns, 4 * shape.columns)
-                        .order(ByteOrder.nativeOrder())
-                        .asFloatBuffer()
-                        .get(out, to, shape.columns);
+                result.floats.get(i * shape.columns, out, to, shape.columns);
             }
         }
     }
@@ -386,11 +396,11 @@ final class NativeMatmul {
     private Values codes(Matrix w, int first, NativeShape shape, float[] scales) {
         Matrix rows = w.copy(first, shape.columns, reserve(stored, shape.columns * w.rowBytes()));
         ByteBuffer bytes = reserve(rounding, shape.in * shape.columns);
-        return new NativeCodes(rows, shape, bytes, scales, first, codes, context(), lanes);
+        return new NativeCodes(rows, shape, bytes, scales, first, packed, context(), lanes);
     }
 
     private Values stored(Matrix w, int first, NativeShape shape, float[] scales) {
-        memory values = new memory(shape.weights(), CPU);
+        memory values = new memory(shape.weights(), CPU, new BytePointer(packed.allocate(shape.bytes())));
         shape.reorder(rounded(w, first, shape.columns, scales), values);
         return new Stored(values, values.get());
     }

@@ -2,8 +2,8 @@ package io.nightmill.kernels;
 
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
-import java.util.Queue;
-import java.util.concurrent.ConcurrentLinkedQueue;
+import java.util.ArrayList;
+import java.util.List;
 import org.bytedeco.javacpp.BytePointer;
 import org.bytedeco.javacpp.Pointer;
 
@@ -19,8 +19,14 @@ public final class NativeMemory {
 
     private static final boolean NATIVE = isThere();
 
+    private static final int LINE = 64;
+    /** So much is asked of the C library at once, which leaves gaps between blocks. What nobody writes to takes no memory. */
+    private static final int SLAB = 1 << 26;
+
     /** What JavaCPP frees once it is not reachable; its buffers do not hold it. */
-    private final Queue<Pointer> owned = new ConcurrentLinkedQueue<>();
+    private final List<Pointer> owned = new ArrayList<>();
+
+    private ByteBuffer slab = ByteBuffer.allocate(0);
 
     private static boolean isThere() {
         try (Pointer one = new BytePointer(1)) {
@@ -38,10 +44,27 @@ public final class NativeMemory {
         if (!NATIVE) {
             return ByteBuffer.allocateDirect(bytes).order(ByteOrder.nativeOrder());
         }
-        BytePointer memory = new BytePointer(bytes + 64L);
+        ByteBuffer place = reserve(bytes);
+        Pointer.memset(new BytePointer(place), 0, bytes);
+        return place.order(ByteOrder.nativeOrder());
+    }
+
+    private synchronized ByteBuffer reserve(int bytes) {
+        if (bytes > SLAB / 4) {
+            return block(bytes);
+        }
+        int from = (slab.position() + LINE - 1) / LINE * LINE;
+        if (from + bytes > slab.capacity()) {
+            slab = block(SLAB);
+            from = 0;
+        }
+        slab.position(from + bytes);
+        return slab.slice(from, bytes);
+    }
+
+    private ByteBuffer block(int bytes) {
+        BytePointer memory = new BytePointer(bytes + (long) LINE);
         owned.add(memory);
-        memory.zero();
-        ByteBuffer buffer = memory.asBuffer();
-        return buffer.alignedSlice(64).slice(0, bytes).order(ByteOrder.nativeOrder());
+        return memory.asBuffer().alignedSlice(LINE).slice(0, bytes);
     }
 }

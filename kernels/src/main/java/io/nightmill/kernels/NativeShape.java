@@ -196,10 +196,7 @@ final class NativeShape {
 
     private float[] run(Primitive primitive, BytePointer rows, memory w) {
         float[] result = new float[primitive.rows * columns];
-        NativeMatmul.context()
-                .run(this, primitive, rows, 0, w.get())
-                .asFloatBuffer()
-                .get(result);
+        NativeMatmul.context().run(this, primitive, rows, 0, w.get()).floats().get(0, result);
         return result;
     }
 }
