@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """Runs nightmill and its peers on the same weights, one after the other, and writes the tables into BENCHMARKS.md.
 
-    tests/peers/compare.py [--work /tmp/peers] [--sections peers,large,workloads] [--shapes dense,moe,granite] [--dtypes bf16,int8,int4]
+    tests/peers/compare.py [--work /tmp/peers] [--sections peers,large,profiles,workloads] [--shapes dense,moe,granite] [--dtypes bf16,int8,int4]
                            [--workloads "shared prefix,ragged"] [--rows 1000] [--skip-jlama]
 
 A row that is measured again takes the place of the one before; the others stay. All of it takes about an hour and a half. peers: prompts of 512
-and decoding at batch 1, 8 and 32; large: decoding at batch 64 and 128 behind prompts of 128; workloads: whole tables through `generate`
-and through llama-server. What ran, and what the machine did meanwhile, is written behind a table.
+and decoding at batch 1, 8 and 32; large: decoding at batch 64 and 128 behind prompts of 128; profiles: where nightmill's time goes in int8;
+workloads: whole tables through `generate` and through llama-server. What ran, and what the machine did meanwhile, is written behind a table.
 
 Needs python3-numpy, root (llama.cpp comes from Debian sid into a chroot made by debootstrap, unless llama-batched-bench is on
 the PATH), and a JDK of 21 or later for Jlama ($JLAMA_JAVA_HOME). Weights come from ../shared/peers/make_models.py.
@@ -203,6 +203,23 @@ def java_alone(a):
     return machine
 
 
+def profiles(a):
+    """The operations that take the most of reading prompts and of decoding."""
+    tables = []
+    for kind in a.shapes.split(","):
+        path = model(a.work, kind, "bf16")
+        out, _ = run([ROOT / "nightmill", "bench", "--only", "MODELS", "--model", path, "--dtype", "int8", "--batches", "32", "--prompt-tokens",
+                      str(PROMPT), "--decode-tokens", str(DECODE), "--profile"])
+        blocks = [block.splitlines() for block in out.split("\n\n") if block.startswith(f"| {path.name}, ")]
+        phases = [[[cell.strip() for cell in line.split("|")] for line in block if line.endswith("% |")] for block in blocks]
+        lines = [f"| {kind}, prompts of {PROMPT} | share | {kind}, decoding at batch 32 | share |", "|---|---|---|---|"]
+        for reading, decoding in zip(*[phase[:6] + phase[-1:] for phase in phases]):
+            lines.append(f"| {reading[1]} | {reading[4]} | {decoding[1]} | {decoding[4]} |")
+        tables.append("\n".join(lines))
+    print("\n\n".join(tables), flush=True)
+    place("profiles", lambda old: "\n\n".join(tables))
+
+
 def prompts(workload, count):
     """Rows of token ids, and what each is to write."""
     ids = random.Random(1)
@@ -290,7 +307,7 @@ def workloads(a):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=pathlib.Path, default=pathlib.Path("/tmp/peers"))
-    parser.add_argument("--sections", default="peers,large,workloads")
+    parser.add_argument("--sections", default="peers,large,profiles,workloads")
     parser.add_argument("--shapes", default="dense,moe,granite")
     parser.add_argument("--dtypes", default="bf16,int8,int4")
     parser.add_argument("--workloads", default="shared prefix,ragged")
@@ -302,6 +319,8 @@ def main():
         peers(a, "peers", BATCHES, PROMPT)
     if "large" in sections:
         peers(a, "large", LARGE, LARGE_PROMPT)
+    if "profiles" in sections:
+        profiles(a)
     if "workloads" in sections:
         workloads(a)
 

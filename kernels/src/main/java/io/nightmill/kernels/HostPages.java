@@ -131,15 +131,20 @@ final class HostPages implements Buffer {
     }
 
     private void appendHalves(int[] out, int to, int slot, float[] row, int from) {
-        for (int d = 0; d < spec.headWidth(); d++) {
-            int place = across ? d : slot;
-            int word = to + place / 2 * columns + (across ? slot : d);
-            if (blocked) {
-                word = to + d / 16 * 128 + place / 2 * 16 + d % 16;
+        int width = spec.headWidth();
+        if (across) {
+            // Both halves of a word are this token's.
+            for (int d = 0; d < width; d += 2) {
+                int high = d + 1 < width ? Unpack.toBf16(row[from + d + 1]) << 16 : 0;
+                out[to + d / 2 * columns + slot] = high | (Unpack.toBf16(row[from + d]) & 0xffff);
             }
-            int shift = 16 * (place % 2);
+            return;
+        }
+        int shift = 16 * (slot % 2);
+        for (int d = 0; d < width; d++) {
+            int word = blocked ? d / 16 * 128 + slot / 2 * 16 + d % 16 : slot / 2 * columns + d;
             int bits = (Unpack.toBf16(row[from + d]) & 0xffff) << shift;
-            out[word] = out[word] & ~(0xffff << shift) | bits;
+            out[to + word] = out[to + word] & ~(0xffff << shift) | bits;
         }
     }
 

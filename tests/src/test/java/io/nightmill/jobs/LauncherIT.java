@@ -71,7 +71,7 @@ class LauncherIT {
     /** What the launcher asks of a Spark that only says what it was asked, and has these defaults. */
     private String submitted(String defaults, String... args) throws IOException, InterruptedException {
         Path submit = Files.createDirectories(temp.resolve("spark/bin")).resolve("spark-submit");
-        Files.writeString(submit, "#!/bin/sh\nprintf '%s\\n' \"$@\"\n");
+        Files.writeString(submit, "#!/bin/sh\nprintf '%s\\n' \"$@\" \"$GLIBC_TUNABLES\"\n");
         assertThat(submit.toFile().setExecutable(true)).isTrue();
         Files.writeString(Files.createDirectories(temp.resolve("spark/conf")).resolve("spark-defaults.conf"), defaults);
         return launch(0, Map.of("SPARK_HOME", temp.resolve("spark").toString()), args);
@@ -79,15 +79,16 @@ class LauncherIT {
 
     @Test
     void oneMachineAndHalfOfItsMemoryAreTheDefaults() throws IOException, InterruptedException {
+        String collector = Runtime.getRuntime().availableProcessors() < 4 ? "-XX:+UseSerialGC" : "-XX:+UseParallelGC";
         assertThat(submitted("# spark.master spark://commented:7077\n", "models"))
-                .contains("--master\nlocal[*]\n", "--driver-memory\n", "-XX:+UseParallelGC");
+                .contains("--master\nlocal[*]\n", "--driver-memory\n", collector, "glibc.malloc.hugetlb=1");
     }
 
     @Test
     void whatTheUserSaysIsLeftAsItIs() throws IOException, InterruptedException {
         assertThat(submitted("spark.master  spark://there:7077\n", "models"))
                 .doesNotContain("--master", "--driver-memory")
-                .contains("-Xmn48m");
+                .contains("-XX:+UseParallelGC -Xmn48m");
         assertThat(submitted("", "--conf", "spark.master=local[3]", "--conf", "spark.driver.memory=3g", "models"))
                 .doesNotContain("--master", "--driver-memory");
         Path file = Files.writeString(
