@@ -91,7 +91,7 @@ def ours(path, dtype, batches, prompt):
     """{batch: decode and its share of the bandwidth}, prefill, its share of the products' FLOP/s, peak GB, the machine's."""
     out, _ = run([ROOT / "nightmill", "bench", "--only", "MODELS", "--model", path, "--dtype", dtype, "--batches",
                   ",".join(map(str, batches)), "--prompt-tokens", str(prompt), "--decode-tokens", str(DECODE)])
-    rows = [[cell.strip() for cell in line.split("|")] for line in out.splitlines() if line.startswith(f"| {path.name}")]
+    rows = [[cell.strip() for cell in line.split("|")] for line in out.splitlines() if line.startswith(f"| {path.name} |")]
     machine = next(line for line in out.splitlines() if "threads," in line)
     speed = re.search(r"([\d.]+) GFLOP/s.* ([\d.]+) GB/s", machine)
     decode = {int(r[5]): (float(r[6]), r[8]) for r in rows}
