@@ -34,6 +34,7 @@ BATCHES, LARGE = [1, 8, 32], [64, 128]
 # Of the larger batches; reading their prompts takes llama.cpp minutes.
 LARGE_PROMPT = 128
 SLOTS, PORT = 32, 8089
+JLAMA = "0.8.4"
 
 
 def run(command, **options):
@@ -71,7 +72,7 @@ def llama_command(work):
 
 
 def llama(work, path, batches, prompt):
-    """{batch: decode}, prefill, peak GB, version and backend."""
+    """{batch: decode}, prefill, peak GB."""
     command, place = llama_command(work)
     context = (prompt + DECODE) * max(batches) + 512
     out, err = run(
@@ -81,16 +82,24 @@ def llama(work, path, batches, prompt):
     decode = {int(row[3]): float(row[8]) for row in rows}
     prefill = max(float(row[6]) for row in rows)
     peak = 1024 * int(re.search(r"Maximum resident set size \(kbytes\): (\d+)", err).group(1)) / 1e9
-    listed = run([*command[:-1], "llama-bench", "--list-devices"])
-    backend = re.search(r"libggml-cpu-(\w+)\.so", listed[0] + listed[1])
+    return decode, prefill, peak
+
+
+def llama_version(work):
+    command, _ = llama_command(work)
     version = re.search(r"version: (.*\))", "".join(run([*command, "--version"])))
-    return decode, prefill, peak, f"llama.cpp {version.group(1)}, backend {backend.group(1) if backend else 'not said'}"
+    backend = re.search(r"libggml-cpu-(\w+)\.so", "".join(run([*command[:-1], "llama-bench", "--list-devices"])))
+    return f"llama.cpp {version.group(1)}, backend {backend.group(1) if backend else 'not said'}"
+
+
+def bench(path, dtype, batches, prompt, *more):
+    return run([ROOT / "nightmill", "bench", "--only", "MODELS", "--model", path, "--dtype", dtype, "--batches",
+                ",".join(map(str, batches)), "--prompt-tokens", str(prompt), "--decode-tokens", str(DECODE), *more])[0]
 
 
 def ours(path, dtype, batches, prompt):
     """{batch: decode and its share of the bandwidth}, prefill, its share of the products' FLOP/s, peak GB, the machine's."""
-    out, _ = run([ROOT / "nightmill", "bench", "--only", "MODELS", "--model", path, "--dtype", dtype, "--batches",
-                  ",".join(map(str, batches)), "--prompt-tokens", str(prompt), "--decode-tokens", str(DECODE)])
+    out = bench(path, dtype, batches, prompt)
     rows = [[cell.strip() for cell in line.split("|")] for line in out.splitlines() if line.startswith(f"| {path.name} |")]
     machine = next(line for line in out.splitlines() if "threads," in line)
     speed = re.search(r"([\d.]+) GFLOP/s.* ([\d.]+) GB/s", machine)
@@ -103,7 +112,7 @@ def jlama(work):
     place = work / "jlama"
     if not (place / "lib").exists():
         place.mkdir(parents=True, exist_ok=True)
-        dependency = "<dependency><groupId>com.github.tjake</groupId><artifactId>%s</artifactId><version>0.8.4</version>%s</dependency>"
+        dependency = "<dependency><groupId>com.github.tjake</groupId><artifactId>%s</artifactId><version>" + JLAMA + "</version>%s</dependency>"
         (place / "pom.xml").write_text(
             '<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion><groupId>x</groupId>'
             "<artifactId>x</artifactId><version>1</version><dependencies>"
@@ -177,20 +186,19 @@ def head(batches):
 
 
 def peers(a, section, batches, prompt):
-    speeds, parties = [], []
+    speeds, parties = [], [llama_version(a.work)]
     for kind in a.shapes.split(","):
         for dtype in a.dtypes.split(","):
             form = FORMS[dtype]
             mine, prefill, share, peak, machine = ours(model(a.work, kind, "bf16"), dtype, batches, prompt)
-            theirs, their_prefill, their_peak, version = llama(a.work, model(a.work, kind, form), batches, prompt)
+            theirs, their_prefill, their_peak = llama(a.work, model(a.work, kind, form), batches, prompt)
             speeds.append(machine)
-            parties = [version]
             write(section, head(batches),
                   f"| {kind} | `--dtype {dtype}` | llama.cpp {form.upper()} | {ratio(prefill, their_prefill, share)} | "
                   + " | ".join(ratio(mine[b][0], theirs[b], mine[b][1]) for b in batches) + f" | {peak:.2f} / {their_peak:.2f} |")
     if section == "peers" and not a.skip_jlama and "dense" in a.shapes:
         speeds.append(java_alone(a))
-        parties.append("Jlama 0.8.4")
+        parties.append(f"Jlama {JLAMA}")
     ran(section, parties, speeds)
 
 
@@ -198,7 +206,7 @@ def java_alone(a):
     mine, prefill, share, peak, machine = ours(model(a.work, "dense", "hf"), "f32", BATCHES, PROMPT)
     theirs, their_prefill = jlama(a.work)
     cells = [ratio(mine[b][0], theirs[b], mine[b][1]) if b in theirs else f"{mine[b][0]:.0f} / - ({mine[b][1]})" for b in BATCHES]
-    write("peers", head(BATCHES), f"| dense | `--dtype f32` (Java alone) | Jlama 0.8.4 BF16 | {ratio(prefill, their_prefill, share)} | "
+    write("peers", head(BATCHES), f"| dense | `--dtype f32` (Java alone) | Jlama {JLAMA} BF16 | {ratio(prefill, their_prefill, share)} | "
           + " | ".join(cells) + f" | {peak:.2f} / |")
     return machine
 
@@ -208,8 +216,7 @@ def profiles(a):
     tables = []
     for kind in a.shapes.split(","):
         path = model(a.work, kind, "bf16")
-        out, _ = run([ROOT / "nightmill", "bench", "--only", "MODELS", "--model", path, "--dtype", "int8", "--batches", "32", "--prompt-tokens",
-                      str(PROMPT), "--decode-tokens", str(DECODE), "--profile"])
+        out = bench(path, "int8", [32], PROMPT, "--profile")
         blocks = [block.splitlines() for block in out.split("\n\n") if block.startswith(f"| {path.name}, ")]
         phases = [[[cell.strip() for cell in line.split("|")] for line in block if line.endswith("% |")] for block in blocks]
         lines = [f"| {kind}, prompts of {PROMPT} | share | {kind}, decoding at batch 32 | share |", "|---|---|---|---|"]

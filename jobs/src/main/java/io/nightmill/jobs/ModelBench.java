@@ -57,8 +57,10 @@ record ModelBench(
 
     private void measure(BenchModel model, Precision precision) {
         KernelSpeed speed = KernelSpeed.of(device, precision, machine.threads());
-        OperationTimes times = new OperationTimes(ExecutorRuntime.backend(device, precision, machine.threads()));
-        Backend backend = times.timed();
+        Backend plain = ExecutorRuntime.backend(device, precision, machine.threads());
+        OperationTimes times = new OperationTimes(plain);
+        // Asking what a call is takes time, so only who wants to know pays for it.
+        Backend backend = profile ? times.timed() : plain;
         BenchModel.Built built = model.build(backend);
         int most = batches.stream().mapToInt(Integer::intValue).max().orElse(1);
         int context = promptTokens + decodeSteps + most + 16;

@@ -41,9 +41,10 @@ final class OperationTimes implements InvocationHandler {
         } catch (InvocationTargetException e) {
             throw e.getCause();
         } finally {
+            long nanos = System.nanoTime() - start;
             Sum sum = sums.computeIfAbsent(name(method, arguments), key -> new Sum());
             sum.calls++;
-            sum.nanos += System.nanoTime() - start;
+            sum.nanos += nanos;
         }
     }
 

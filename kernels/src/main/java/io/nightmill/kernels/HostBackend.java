@@ -171,10 +171,10 @@ public final class HostBackend implements Backend {
     @Override
     public void embed(Tensor out, Matrix table, int[] ids, float scale) {
         int bytes = table.rowBytes();
-        if (embedded.capacity() < EMBEDDED_ROWS * bytes) {
-            embedded = ByteBuffer.allocate(EMBEDDED_ROWS * bytes);
-        }
         Matrix[] rows = new Matrix[Math.min(EMBEDDED_ROWS, ids.length)];
+        if (embedded.capacity() < rows.length * bytes) {
+            embedded = ByteBuffer.allocate(rows.length * bytes);
+        }
         for (int from = 0; from < ids.length; from += EMBEDDED_ROWS) {
             int first = from;
             int count = Math.min(EMBEDDED_ROWS, ids.length - from);

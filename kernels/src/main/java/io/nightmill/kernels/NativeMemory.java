@@ -53,7 +53,7 @@ public final class NativeMemory {
         if (bytes > SLAB / 4) {
             return block(bytes);
         }
-        int from = (slab.position() + LINE - 1) / LINE * LINE;
+        int from = (int) lines(slab.position());
         if (from + bytes > slab.capacity()) {
             slab = block(SLAB);
             from = 0;
@@ -62,9 +62,15 @@ public final class NativeMemory {
         return slab.slice(from, bytes);
     }
 
+    /** An aligned slice is cut at both ends, so there is a line to spare. */
     private ByteBuffer block(int bytes) {
-        BytePointer memory = new BytePointer(bytes + (long) LINE);
+        BytePointer memory = new BytePointer(lines(bytes) + LINE);
         owned.add(memory);
         return memory.asBuffer().alignedSlice(LINE).slice(0, bytes);
+    }
+
+    /** As many bytes in whole lines. */
+    private static long lines(int bytes) {
+        return (bytes + LINE - 1L) / LINE * LINE;
     }
 }

@@ -14,7 +14,7 @@ class NativeMemoryTest {
     /** More than one slab holds, and one that is larger than a quarter of it. */
     @Test
     void placesAreZeroAlignedAndApart() {
-        int[] sizes = {1, 64, 100, 17 << 20, 12 << 20, 15 << 20, 14 << 20, 13 << 20, 12 << 20, 3};
+        int[] sizes = {1, 64, 100, 17 << 20, 12 << 20, 15 << 20, 14 << 20, 13 << 20, 12 << 20, 3, (17 << 20) + 40};
         List<ByteBuffer> places = new ArrayList<>();
         for (int size : sizes) {
             ByteBuffer place = memory.allocate(size);
