@@ -62,7 +62,7 @@ public record Experts(ExpertWeights weights) {
     }
 
     /**
-     * @param out {@code [rows * topK, hidden]}, sorted by expert
+     * @param out {@code [rows, hidden]}: weighted sums of what the chosen experts make of each row
      * @param x {@code [rows, hidden]}
      */
     void apply(Tensor out, Tensor x, Routes routes, Step step) {
@@ -70,16 +70,21 @@ public record Experts(ExpertWeights weights) {
         if (backend.experts(out, x, routes, weights)) {
             return;
         }
-        Tensor sorted = step.scratch().tensor(out.rows(), x.width());
+        Scratch.Mark mark = step.scratch().mark();
+        int choices = x.rows() * routes.topK();
+        Tensor sorted = step.scratch().tensor(choices, x.width());
         backend.dispatch(sorted, x, routes);
-        Tensor both = step.scratch().tensor(out.rows(), weights.width());
+        Tensor both = step.scratch().tensor(choices, weights.width());
         backend.matmul(sorted, routes, weights.into(both));
-        Tensor h = step.scratch().tensor(out.rows(), weights.inner());
+        Tensor h = step.scratch().tensor(choices, weights.inner());
         if (weights.hasGate()) {
             backend.glu(h, both, weights.glu());
         } else {
             backend.activate(h, both, weights.glu().activation());
         }
-        backend.matmul(h, routes, List.of(new Product(out, 0, weights.down(), weights.downBias())));
+        Tensor results = step.scratch().tensor(choices, out.width());
+        backend.matmul(h, routes, List.of(new Product(results, 0, weights.down(), weights.downBias())));
+        backend.combine(out, results, routes);
+        step.scratch().release(mark);
     }
 }

@@ -57,11 +57,7 @@ public record MixtureOfExperts(
         step.countChoices(routes);
         Tensor in = toLatent == null ? x : toLatent.of(x, step);
         Tensor sum = fromLatent == null ? out : step.rows(in.width());
-        Scratch.Mark mark = step.scratch().mark();
-        Tensor results = step.scratch().tensor(x.rows() * router.topK(), in.width());
-        experts.apply(results, in, routes, step);
-        backend.combine(sum, results, routes);
-        step.scratch().release(mark);
+        experts.apply(sum, in, routes, step);
         if (fromLatent != null) {
             fromLatent.apply(backend, out, sum);
         }

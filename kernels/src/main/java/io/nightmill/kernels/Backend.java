@@ -255,16 +255,16 @@ public interface Backend extends AutoCloseable {
     /**
      * All of a layer's experts in one operation, where a backend has one.
      *
-     * @param out {@code [tokens * topK, hidden]}, as {@link #dispatch} would have sorted it
+     * @param out {@code [tokens, hidden]}: the weighted sums of the experts' results
      * @param x {@code [tokens, hidden]}
-     * @return false where nothing was done: {@link #dispatch}, products and the activation give the same bits
+     * @return false where nothing was done: {@link #dispatch}, products, the activation and {@link #combine} give the same bits
      */
     default boolean experts(Tensor out, Tensor x, Routes routes, ExpertWeights experts) {
         return false;
     }
 
     /**
-     * Sums each token's expert outputs in the order of its choices, with their weights.
+     * Sums each token's expert outputs with their weights, in an order that depends on its choices alone.
      *
      * @param x {@code [tokens * topK, width]}, as {@link #dispatch} has sorted it
      */
@@ -371,6 +371,8 @@ public interface Backend extends AutoCloseable {
 
     /** The experts of each token, where the backend that chose them keeps them until it chooses again. */
     interface Routes {
+        int topK();
+
         /** Numbers of the experts, {@code [tokens, topK]} row-major. */
         int[] experts();
 

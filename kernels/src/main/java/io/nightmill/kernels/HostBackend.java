@@ -29,6 +29,8 @@ public final class HostBackend implements Backend {
     private static final int MANY_GROUPED = 3;
     /** Rows for which a task of its own reads a weight once more. */
     private static final int LEAST_ROWS = 16;
+    /** Of results of experts that a task adds up. */
+    private static final int COMBINED_COLUMNS = 128;
 
     /** Rows of an embedding that are copied at once. */
     private static final int EMBEDDED_ROWS = 256;
@@ -770,7 +772,7 @@ public final class HostBackend implements Backend {
 
     @Override
     public void dispatch(Tensor out, Tensor x, Routes routes) {
-        gather(out, x, ((HostRoutes) routes).token());
+        gather(out, x, ((HostRoutes) routes).tokens());
     }
 
     @Override
@@ -782,15 +784,24 @@ public final class HostBackend implements Backend {
     public void combine(Tensor out, Tensor x, Routes routes) {
         HostRoutes r = (HostRoutes) routes;
         int n = out.width();
-        int topK = r.topK();
-        eachRow(out.rows(), n * topK, t -> {
-            int to = offset(out) + t * n;
-            Arrays.fill(values(out), to, to + n, 0);
-            for (int j = t * topK; j < (t + 1) * topK; j++) {
-                int from = offset(x) + r.place()[j] * n;
-                lanes.weighted(r.weights(), j, 1, 1, values(x), from, n, 1, n, values(out), to, n);
+        workers.run((n + COMBINED_COLUMNS - 1) / COMBINED_COLUMNS, task -> {
+            int first = task * COMBINED_COLUMNS;
+            int count = Math.min(COMBINED_COLUMNS, n - first);
+            for (int t = 0; t < out.rows(); t++) {
+                int to = offset(out) + t * n + first;
+                Arrays.fill(values(out), to, to + count, 0);
+            }
+            for (int i = 0; i < x.rows(); i++) {
+                add(values(x), offset(x) + i * n + first, count, r, i, values(out), offset(out) + first, n, lanes);
             }
         });
+    }
+
+    /** Adds columns of a sorted row's result, by its weight, to its token's. */
+    static void add(
+            float[] x, int xo, int columns, HostRoutes routes, int row, float[] out, int oo, int os, Lanes lanes) {
+        int to = oo + routes.token(row) * os;
+        lanes.weighted(routes.weights(), routes.choices()[row], 1, 1, x, xo, columns, 1, columns, out, to, os);
     }
 
     @Override

@@ -4,14 +4,16 @@ import io.nightmill.kernels.Backend.Router;
 import io.nightmill.kernels.Backend.Routes;
 import io.nightmill.tensor.Tensor;
 import java.util.function.IntConsumer;
+import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
 /**
+ * Rows are sorted by expert, then by token.
+ *
  * @param starts expert {@code e} has the sorted rows {@code starts[e] .. starts[e + 1]}
- * @param place sorted row of each {@code (token, choice)}
- * @param token whose row each sorted row is
+ * @param choices which of the tokens' choices each sorted row is
  */
-record HostRoutes(int topK, int[] experts, float[] weights, int[] starts, int[] place, int[] token) implements Routes {
+record HostRoutes(int topK, int[] experts, float[] weights, int[] starts, int[] choices) implements Routes {
     /** Runs a body for each row. */
     interface Rows {
         void each(IntConsumer body);
@@ -36,14 +38,21 @@ record HostRoutes(int topK, int[] experts, float[] weights, int[] starts, int[] 
         for (int e = 0; e < router.experts(); e++) {
             starts[e + 1] += starts[e];
         }
-        int[] place = new int[experts.length];
-        int[] token = new int[experts.length];
+        int[] choices = new int[experts.length];
         int[] next = starts.clone();
-        for (int i = 0; i < place.length; i++) {
-            place[i] = next[experts[i]]++;
-            token[place[i]] = i / topK;
+        for (int i = 0; i < choices.length; i++) {
+            choices[next[experts[i]]++] = i;
         }
-        return new HostRoutes(topK, experts, weights, starts, place, token);
+        return new HostRoutes(topK, experts, weights, starts, choices);
+    }
+
+    /** Whose a sorted row is. */
+    int token(int row) {
+        return choices[row] / topK;
+    }
+
+    int[] tokens() {
+        return IntStream.range(0, choices.length).map(this::token).toArray();
     }
 
     /** Groups of rows for a product. */

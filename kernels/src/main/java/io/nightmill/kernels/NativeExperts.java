@@ -1,18 +1,30 @@
 package io.nightmill.kernels;
 
+import io.nightmill.kernels.NativeMatmul.Chunk;
 import io.nightmill.kernels.NativeMatmul.Source;
+import io.nightmill.kernels.NativeMatmul.Weight;
 import io.nightmill.tensor.Matrix;
 import io.nightmill.tensor.Tensor;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 
 /**
- * A layer's experts through oneDNN: a thread takes some rows of an expert through all of it, in its own caches. The products
- * and the activation are those of the single operations, so the bits are too.
+ * A layer's experts through oneDNN. A thread takes some rows of an expert through the projections and the activation, in its own
+ * caches; then a thread takes some columns of the model and adds all experts' results to their tokens, which nobody else
+ * writes to. The products, the activation and the order of the sums are those of the single operations, so the bits are too.
  */
 final class NativeExperts {
+    /** Bytes of activations between the two, and the shares of each thread that are worth a round at least. */
+    private static final int INNER_BYTES = 1 << 22;
+
+    private static final int LEAST_SHARES = 8;
+    /** Tokens that are worth reading the last weights once more for. */
+    private static final int LEAST_TOKENS = 256;
+
     private final NativeMatmul products;
     private final Lanes lanes;
+    private final Source inner = new Source();
     private final ThreadLocal<Work> work = ThreadLocal.withInitial(Work::new);
 
     NativeExperts(NativeMatmul products, Lanes lanes) {
@@ -26,38 +38,36 @@ final class NativeExperts {
     /** A thread's own rows of an expert. */
     private static final class Work {
         private final Source tokens = new Source();
-        private final Source inner = new Source();
         private float[] both = new float[0];
         private float[] h = new float[0];
+        private float[] results = new float[0];
 
         void reserve(int in, int width, int inside) {
-            int rows = NativeShape.ROWS;
-            tokens.reserve(rows, in);
-            inner.reserve(rows, inside);
-            if (both.length < rows * width) {
-                both = new float[rows * width];
-            }
-            if (h.length < rows * inside) {
-                h = new float[rows * inside];
-            }
+            tokens.reserve(NativeShape.ROWS, in);
+            both = atLeast(both, NativeShape.ROWS * width);
+            h = atLeast(h, NativeShape.ROWS * inside);
+        }
+
+        private static float[] atLeast(float[] values, int size) {
+            return values.length < size ? new float[size] : values;
         }
     }
 
-    /** {@link Backend#experts}. Declines where there are too few shares for all threads, and weights that oneDNN does not serve. */
+    /** One call of {@link #apply}. */
+    private record Call(Tensor out, HostRoutes routes, ExpertWeights experts, Source tokens, int in) {}
+
+    /** {@link Backend#experts}. Declines where a round has too few tasks for all threads, and weights that oneDNN does not serve. */
     boolean apply(Tensor out, Tensor x, HostRoutes routes, ExpertWeights experts, Workers workers) {
         List<List<Matrix>> all = new ArrayList<>(experts.projections());
         all.add(experts.down());
         if (!all.stream().allMatch(list -> NativeMatmul.serves(list.get(0)))) {
             return false;
         }
-        List<Share> shares = new ArrayList<>();
-        int[] starts = routes.starts();
-        for (int e = 0; e + 1 < starts.length; e++) {
-            for (int from = starts[e]; from < starts[e + 1]; from += NativeShape.ROWS) {
-                shares.add(new Share(e, from, Math.min(starts[e + 1], from + NativeShape.ROWS)));
-            }
-        }
-        if (shares.size() < 2 * workers.threads()) {
+        List<Share> shares = shares(routes.starts());
+        int threads = workers.threads();
+        int chunks = products.weight(experts.down().get(0), workers).chunks().size();
+        int parts = Math.max(1, Math.min(x.rows() / LEAST_TOKENS, 2 * threads / chunks));
+        if (shares.size() < 2 * threads || chunks * parts < threads) {
             return false;
         }
         for (Share share : shares) {
@@ -65,20 +75,48 @@ final class NativeExperts {
         }
         Source tokens =
                 products.bring(HostBuffer.values(x), HostBuffer.offset(x), x.width(), x.rows(), x.width(), workers);
-        workers.run(shares.size(), s -> run(shares.get(s), out, tokens, x.width(), routes, experts));
+        Call call = new Call(out, routes, experts, tokens, x.width());
+        int most = Math.max(LEAST_SHARES * threads, INNER_BYTES / (2 * experts.inner() * NativeShape.ROWS));
+        for (int t = 0; t < out.rows(); t++) {
+            int to = HostBuffer.offset(out) + t * out.width();
+            Arrays.fill(HostBuffer.values(out), to, to + out.width(), 0);
+        }
+        for (int from = 0; from < shares.size(); from += most) {
+            List<Share> some = shares.subList(from, Math.min(shares.size(), from + most));
+            int first = some.get(0).from;
+            inner.reserve(some.get(some.size() - 1).to - first, experts.inner());
+            workers.run(some.size(), s -> project(some.get(s), first, call));
+            workers.run(chunks * parts, task -> {
+                int part = task / chunks;
+                int rows = x.rows();
+                add(some, first, task % chunks, rows * part / parts, rows * (part + 1) / parts, call);
+            });
+        }
         return true;
     }
 
-    private void run(Share share, Tensor out, Source tokens, int in, HostRoutes routes, ExpertWeights experts) {
+    private static List<Share> shares(int[] starts) {
+        List<Share> shares = new ArrayList<>();
+        for (int e = 0; e + 1 < starts.length; e++) {
+            for (int from = starts[e]; from < starts[e + 1]; from += NativeShape.ROWS) {
+                shares.add(new Share(e, from, Math.min(starts[e + 1], from + NativeShape.ROWS)));
+            }
+        }
+        return shares;
+    }
+
+    /** From tokens to the activation, whose rows lie in {@link #inner} from {@code first} on. */
+    private void project(Share share, int first, Call call) {
+        ExpertWeights experts = call.experts;
         int expert = share.expert;
         int count = share.to - share.from;
-        int inner = experts.inner();
+        int inside = experts.inner();
         int width = experts.width();
         boolean hasGate = experts.hasGate();
         Work mine = work.get();
-        mine.reserve(in, width, inner);
+        mine.reserve(call.in, width, inside);
         for (int i = 0; i < count; i++) {
-            mine.tokens.copy(i, tokens, routes.token()[share.from + i], in);
+            mine.tokens.copy(i, call.tokens, call.routes.token(share.from + i), call.in);
         }
         int column = 0;
         for (int p = 0; p < experts.projections().size(); p++) {
@@ -89,14 +127,61 @@ final class NativeExperts {
         }
         for (int i = 0; i < count; i++) {
             if (hasGate) {
-                HostBackend.glu(experts.glu(), mine.both, i * width, mine.h, i * inner, inner, lanes);
+                HostBackend.glu(experts.glu(), mine.both, i * width, mine.h, i * inside, inside, lanes);
             } else {
-                lanes.activate(experts.glu().activation(), mine.both, i * width, mine.h, i * inner, inner);
+                lanes.activate(experts.glu().activation(), mine.both, i * width, mine.h, i * inside, inside);
             }
-            products.bring(mine.inner, i, mine.h, i * inner, inner);
+            products.bring(inner, share.from - first + i, mine.h, i * inside, inside);
         }
-        int to = HostBuffer.offset(out) + share.from * out.width();
-        Matrix down = experts.down().get(expert);
-        products.multiply(mine.inner, count, down, experts.downBias(), expert, HostBuffer.values(out), to, out.width());
+    }
+
+    /** Adds the results of shares, a chunk's columns of them, to the tokens of a range. */
+    private void add(List<Share> shares, int first, int chunk, int fromToken, int toToken, Call call) {
+        ExpertWeights experts = call.experts;
+        HostRoutes routes = call.routes;
+        Work mine = work.get();
+        for (Share share : shares) {
+            int from = firstOf(fromToken, share.from, share.to, routes);
+            int to = firstOf(toToken, from, share.to, routes);
+            if (from == to) {
+                continue;
+            }
+            Weight weight = products.prepared(experts.down().get(share.expert));
+            Chunk columns = weight.chunks().get(chunk);
+            int n = columns.end() - columns.first();
+            mine.results = Work.atLeast(mine.results, NativeShape.ROWS * n);
+            products.multiply(inner, from - first, to - from, weight, columns, mine.results, -columns.first(), n);
+            HostBackend.addBias(
+                    experts.downBias(),
+                    share.expert,
+                    columns.first(),
+                    columns.end(),
+                    to - from,
+                    mine.results,
+                    -columns.first(),
+                    n);
+            for (int i = from; i < to; i++) {
+                int at = HostBuffer.offset(call.out) + columns.first();
+                HostBackend.add(
+                        mine.results,
+                        (i - from) * n,
+                        n,
+                        routes,
+                        i,
+                        HostBuffer.values(call.out),
+                        at,
+                        call.out.width(),
+                        lanes);
+            }
+        }
+    }
+
+    /** The first sorted row of a share whose token is not before one. */
+    private static int firstOf(int token, int from, int to, HostRoutes routes) {
+        int row = from;
+        while (row < to && routes.token(row) < token) {
+            row++;
+        }
+        return row;
     }
 }

@@ -300,7 +300,7 @@ final class NativeMatmul {
     }
 
     /** {@code out[i, first + n] = rows[from + i] . weight[first + n]} for a chunk's outputs and up to 64 rows. */
-    private void multiply(Source rows, int from, int count, Weight weight, Chunk chunk, float[] out, int oo, int os) {
+    void multiply(Source rows, int from, int count, Weight weight, Chunk chunk, float[] out, int oo, int os) {
         NativeShape shape = chunk.shape;
         Context context = context();
         dnnl_memory values = chunk.values.in(context);
@@ -321,11 +321,16 @@ final class NativeMatmul {
 
     /** All outputs of a weight that has been used before, for up to 64 rows. */
     void multiply(Source rows, int count, Matrix w, @Nullable Tensor biases, int group, float[] out, int oo, int os) {
-        Weight weight = prepared.get(w);
+        Weight weight = prepared(w);
         for (Chunk chunk : weight.chunks) {
             multiply(rows, 0, count, weight, chunk, out, oo, os);
         }
         HostBackend.addBias(biases, group, 0, w.out(), count, out, oo, os);
+    }
+
+    /** A weight that has been used before, for any thread while none is new. */
+    Weight prepared(Matrix w) {
+        return prepared.get(w);
     }
 
     Weight weight(Matrix w, Workers workers) {

@@ -883,19 +883,19 @@ public final class ReferenceBackend implements Backend {
 
     @Override
     public void dispatch(Tensor out, Tensor x, Routes routes) {
-        gather(out, x, ((HostRoutes) routes).token());
+        gather(out, x, ((HostRoutes) routes).tokens());
     }
 
     @Override
     public void combine(Tensor out, Tensor x, Routes routes) {
         HostRoutes r = (HostRoutes) routes;
-        for (int t = 0; t < out.rows(); t++) {
-            for (int d = 0; d < out.width(); d++) {
-                double sum = 0;
-                for (int j = t * r.topK(); j < (t + 1) * r.topK(); j++) {
-                    sum += (double) r.weights()[j] * get(x, r.place()[j], d);
-                }
-                set(out, t, d, sum);
+        for (int d = 0; d < out.width(); d++) {
+            double[] sums = new double[out.rows()];
+            for (int i = 0; i < x.rows(); i++) {
+                sums[r.token(i)] += (double) r.weights()[r.choices()[i]] * get(x, i, d);
+            }
+            for (int t = 0; t < sums.length; t++) {
+                set(out, t, d, sums[t]);
             }
         }
     }

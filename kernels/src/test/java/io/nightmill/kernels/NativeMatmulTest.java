@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.within;
 
 import io.nightmill.kernels.Backend.Glu;
 import io.nightmill.kernels.Backend.Product;
+import io.nightmill.kernels.Backend.Router;
 import io.nightmill.kernels.Backend.Routes;
 import io.nightmill.tensor.Format;
 import io.nightmill.tensor.Matrix;
@@ -264,12 +265,15 @@ class NativeMatmulTest {
         return experts;
     }
 
-    /** Experts in one operation give the bits of the single ones: a gate beside up, both in one weight, none at all. */
+    /**
+     * Experts in one operation give the bits of the single ones: a gate beside up, both in one weight, none at all; few tokens, so many
+     * that threads share columns, and so many that their activations are made in two parts.
+     */
     @ParameterizedTest
     @EnumSource(names = {"BF16", "INT8", "INT4"})
     void expertsAtOnceGiveTheBitsOfSingleOperations(Products products) {
         HostBackend backend = backend(products, 2);
-        int hidden = products == Products.INT4 ? 288 : 272;
+        int hidden = products == Products.INT4 ? 576 : 560;
         int inner = products == Products.INT4 ? 256 : 250;
         Glu silu = Glu.of(Activation.SILU);
         List<ExpertWeights> forms = List.of(
@@ -286,46 +290,57 @@ class NativeMatmulTest {
                         tensor(backend, 6, hidden),
                         new Glu(Activation.SILU, true, 7, 1.702f)),
                 new ExpertWeights(List.of(experts(inner, hidden)), List.of(), experts(hidden, inner), null, silu));
-        int[] choices = new int[100];
-        for (int i = 0; i < choices.length; i++) {
-            choices[i] = i < 70 ? 1 : random.nextInt(6);
-        }
-        Routes routes = BackendSuite.routes(backend, 6, choices);
-        Tensor x = tensor(backend, choices.length, hidden);
-        for (ExpertWeights form : forms) {
-            Tensor sorted = tensor(backend, choices.length, hidden);
-            backend.dispatch(sorted, x, routes);
-            Tensor both = tensor(backend, choices.length, form.width());
-            backend.matmul(sorted, routes, form.into(both));
-            Tensor h = tensor(backend, choices.length, inner);
-            if (form.hasGate()) {
-                backend.glu(h, both, form.glu());
-            } else {
-                backend.activate(h, both, form.glu().activation());
+        for (int tokens : new int[] {20, 600, 4500}) {
+            float[] logits = new float[6 * tokens];
+            for (int i = 0; i < logits.length; i++) {
+                logits[i] = (i % 6 == 1 ? 2 : 0) + (float) random.nextGaussian();
             }
-            Tensor expected = tensor(backend, choices.length, hidden);
-            backend.matmul(h, routes, List.of(new Product(expected, 0, form.down(), form.downBias())));
-            Tensor actual = tensor(backend, choices.length, hidden);
-            assertThat(backend.experts(actual, x, routes, form)).isTrue();
-            assertThat(BackendSuite.download(backend, actual))
-                    .containsExactly(BackendSuite.download(backend, expected));
+            Routes routes = backend.route(
+                    BackendSuite.tensor(backend, tokens, 6, logits),
+                    null,
+                    Router.plain(6, 2, Router.Scoring.SOFTMAX, true));
+            Tensor x = tensor(backend, tokens, hidden);
+            for (ExpertWeights form : forms) {
+                Tensor sorted = tensor(backend, 2 * tokens, hidden);
+                backend.dispatch(sorted, x, routes);
+                Tensor both = tensor(backend, 2 * tokens, form.width());
+                backend.matmul(sorted, routes, form.into(both));
+                Tensor h = tensor(backend, 2 * tokens, inner);
+                if (form.hasGate()) {
+                    backend.glu(h, both, form.glu());
+                } else {
+                    backend.activate(h, both, form.glu().activation());
+                }
+                Tensor results = tensor(backend, 2 * tokens, hidden);
+                backend.matmul(h, routes, List.of(new Product(results, 0, form.down(), form.downBias())));
+                Tensor expected = tensor(backend, tokens, hidden);
+                backend.combine(expected, results, routes);
+                Tensor actual = tensor(backend, tokens, hidden);
+                assertThat(backend.experts(actual, x, routes, form)).isTrue();
+                assertThat(Arrays.mismatch(
+                                BackendSuite.download(backend, actual), BackendSuite.download(backend, expected)))
+                        .as("first value that differs, of %d tokens, %s", tokens, forms.indexOf(form))
+                        .isEqualTo(-1);
+            }
         }
     }
 
     @ParameterizedTest
     @EnumSource(names = {"BF16", "INT8", "INT4"})
-    void fewSharesOrSmallWeightsAreLeftToSingleOperations(Products products) {
+    void fewTasksOrSmallWeightsAreLeftToSingleOperations(Products products) {
         HostBackend backend = backend(products, 2);
         Glu silu = Glu.of(Activation.SILU);
-        ExpertWeights large = new ExpertWeights(List.of(experts(250, 272)), List.of(), experts(272, 250), null, silu);
-        ExpertWeights small = new ExpertWeights(List.of(experts(16, 272)), List.of(), experts(272, 16), null, silu);
-        Tensor x = tensor(backend, 6, 272);
-        Tensor out = tensor(backend, 6, 272);
-        assertThat(backend.experts(out, x, BackendSuite.routes(backend, 6, 0, 0, 0, 1, 2, 2), large))
-                .isFalse();
-        assertThat(backend.experts(out, x, BackendSuite.routes(backend, 6, 0, 1, 2, 3, 4, 5), large))
-                .isTrue();
-        assertThat(backend.experts(out, x, BackendSuite.routes(backend, 6, 0, 1, 2, 3, 4, 5), small))
-                .isFalse();
+        ExpertWeights large = new ExpertWeights(List.of(experts(250, 560)), List.of(), experts(560, 250), null, silu);
+        ExpertWeights narrow = new ExpertWeights(List.of(experts(250, 272)), List.of(), experts(272, 250), null, silu);
+        ExpertWeights small = new ExpertWeights(List.of(experts(16, 560)), List.of(), experts(560, 16), null, silu);
+        Routes many = BackendSuite.routes(backend, 6, 0, 1, 2, 3, 4, 5);
+        Routes few = BackendSuite.routes(backend, 6, 0, 0, 0, 1, 2, 2);
+        Tensor x = tensor(backend, 6, 560);
+        Tensor out = tensor(backend, 6, 560);
+        assertThat(backend.experts(out, x, few, large)).isFalse();
+        assertThat(backend.experts(out, x, many, large)).isTrue();
+        assertThat(backend.experts(out, x, many, small)).isFalse();
+        Tensor some = tensor(backend, 6, 272);
+        assertThat(backend.experts(tensor(backend, 6, 272), some, many, narrow)).isFalse();
     }
 }
