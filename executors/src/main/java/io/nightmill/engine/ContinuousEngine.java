@@ -56,6 +56,7 @@ public final class ContinuousEngine implements Engine {
     private long finished;
     private long guessedTokens;
     private long rightGuesses;
+    private final StateCost stateCost;
     private Work work = Work.NONE;
 
     /**
@@ -90,6 +91,7 @@ public final class ContinuousEngine implements Engine {
         this.scratch = new Scratch(backend);
         this.sampler = new Sampler(backend, scratch);
         this.load = new ExpertLoad(backend, decoder);
+        this.stateCost = StateCost.of(decoder.states(), limits.kvType());
         this.speculation = guesses ? limits.speculation() : Speculation.NONE;
         this.drafter =
                 guesses && draft != null ? new Drafter(backend, draft, decoder, limits, draftBytes, mostPages) : null;
@@ -216,6 +218,7 @@ public final class ContinuousEngine implements Engine {
         Tensor hidden = decoder.forward(memory.states(), step);
         List<Reading> readings = new ArrayList<>();
         int first = 0;
+        long stateBytes = 0;
         for (Share share : shares) {
             Sequence s = share.sequence();
             for (int i = 0; i < share.tokens(); i++) {
@@ -227,6 +230,7 @@ public final class ContinuousEngine implements Engine {
             }
             s.trusted = s.count - 1;
             s.computed += share.tokens();
+            stateBytes += stateCost.perSequence() + s.computed * stateCost.perToken();
             guessedTokens += Math.max(0, s.computed - s.count);
             prefixes.reached(s);
             promptTokens += Math.max(0, Math.min(s.promptLength, s.computed) - (s.computed - share.tokens()));
@@ -252,7 +256,7 @@ public final class ContinuousEngine implements Engine {
             }
         }
         guess(last);
-        work = work.plus(Work.step(reads, first, System.nanoTime() - now));
+        work = work.plus(Work.step(reads, new Work.Steps(1, first, System.nanoTime() - now, stateBytes)));
     }
 
     /** Lays guesses behind sequences whose last token is to be computed next. */

@@ -1,60 +1,60 @@
 package io.nightmill.engine;
 
-/**
- * What steps took. A step that reads a part of a prompt or of a continuation is a prefill, whatever else it decodes.
- *
- * @param prefillTokens tokens of such steps, those that they decode beside included
- */
-public record Work(
-        long prefillSteps,
-        long prefillTokens,
-        long prefillNanos,
-        long decodeSteps,
-        long decodeTokens,
-        long decodeNanos) {
-    public static final Work NONE = new Work(0, 0, 0, 0, 0, 0);
+/** What steps took. A step that reads a part of a prompt or of a continuation is a prefill, whatever else it decodes. */
+public record Work(Steps prefill, Steps decode) {
+    public static final Work NONE = new Work(Steps.NONE, Steps.NONE);
 
-    public static Work step(boolean reads, long tokens, long nanos) {
-        return reads ? new Work(1, tokens, nanos, 0, 0, 0) : new Work(0, 0, 0, 1, tokens, nanos);
+    /**
+     * @param tokens computed, with those that a prefill decodes beside
+     * @param stateBytes of the states of a step's rows, as if no window cut them and no two shared a prefix
+     */
+    public record Steps(long count, long tokens, long nanos, long stateBytes) {
+        static final Steps NONE = new Steps(0, 0, 0, 0);
+
+        Steps plus(Steps other, int sign) {
+            return new Steps(
+                    count + sign * other.count,
+                    tokens + sign * other.tokens,
+                    nanos + sign * other.nanos,
+                    stateBytes + sign * other.stateBytes);
+        }
+
+        private long[] row() {
+            return new long[] {count, tokens, nanos, stateBytes};
+        }
+
+        private static Steps of(long[] row) {
+            return new Steps(row[0], row[1], row[2], row[3]);
+        }
+    }
+
+    public static Work step(boolean reads, Steps one) {
+        return reads ? new Work(one, Steps.NONE) : new Work(Steps.NONE, one);
     }
 
     public Work plus(Work other) {
-        return new Work(
-                prefillSteps + other.prefillSteps,
-                prefillTokens + other.prefillTokens,
-                prefillNanos + other.prefillNanos,
-                decodeSteps + other.decodeSteps,
-                decodeTokens + other.decodeTokens,
-                decodeNanos + other.decodeNanos);
+        return new Work(prefill.plus(other.prefill, 1), decode.plus(other.decode, 1));
     }
 
     public Work minus(Work other) {
-        return new Work(
-                prefillSteps - other.prefillSteps,
-                prefillTokens - other.prefillTokens,
-                prefillNanos - other.prefillNanos,
-                decodeSteps - other.decodeSteps,
-                decodeTokens - other.decodeTokens,
-                decodeNanos - other.decodeNanos);
+        return new Work(prefill.plus(other.prefill, -1), decode.plus(other.decode, -1));
     }
 
-    /** {@code [prefill, decode][steps, tokens, nanoseconds]}, as {@link #of} reads it; a sum of such tables is one. */
+    /** {@code [prefill, decode][count, tokens, nanoseconds, state bytes]}, as {@link #of} reads it; a sum of such tables is one. */
     public long[][] table() {
-        return new long[][] {{prefillSteps, prefillTokens, prefillNanos}, {decodeSteps, decodeTokens, decodeNanos}};
+        return new long[][] {prefill.row(), decode.row()};
     }
 
     /** @param table empty is nothing */
     public static Work of(long[][] table) {
-        return table.length == 0
-                ? NONE
-                : new Work(table[0][0], table[0][1], table[0][2], table[1][0], table[1][1], table[1][2]);
+        return table.length == 0 ? NONE : new Work(Steps.of(table[0]), Steps.of(table[1]));
     }
 
     public long steps() {
-        return prefillSteps + decodeSteps;
+        return prefill.count + decode.count;
     }
 
     public long tokens() {
-        return prefillTokens + decodeTokens;
+        return prefill.tokens + decode.tokens;
     }
 }

@@ -139,7 +139,7 @@ final class SparkRun {
         if (steps.has("decode")) {
             System.err.printf(
                     Locale.ROOT,
-                    "Decoding: %.0f %% of the weights per second that they read, at %.1f rows a step%n",
+                    "Decoding: %.0f %% of the bytes per second that they read, at %.1f rows a step%n",
                     100 * steps.at("/decode/of_product_bandwidth").asDouble(),
                     steps.at("/decode/rows_per_step").asDouble());
         }

@@ -164,8 +164,9 @@ final class RunReport {
     }
 
     /**
-     * What steps took beside what their products need by the model's numbers, as shares of what this machine's products reach. A mixture's
-     * step is taken to read the experts that so many random choices meet.
+     * What steps took beside what their products need by the model's numbers, and in decoding what states need, as shares of what this
+     * machine's products reach. A mixture's step is taken to read the experts that so many random choices meet, and a row's states to be
+     * read whole, once.
      */
     RunReport worked(RunCounters counters, ModelSize model, KernelSpeed speed) {
         Work work = Work.of(counters.work().value());
@@ -183,30 +184,34 @@ final class RunReport {
             }
         }
         ObjectNode steps = json.putObject("steps");
-        if (work.prefillSteps() > 0) {
-            double seconds = work.prefillNanos() / 1e9;
-            double flops = work.prefillTokens() * model.flopsPerToken() / seconds;
+        Work.Steps prefill = work.prefill();
+        if (prefill.count() > 0) {
+            double seconds = prefill.nanos() / 1e9;
+            double flops = prefill.tokens() * model.flopsPerToken() / seconds;
             steps.putObject("prefill")
-                    .put("steps", work.prefillSteps())
-                    .put("tokens", work.prefillTokens())
+                    .put("steps", prefill.count())
+                    .put("tokens", prefill.tokens())
                     .put("seconds", seconds)
                     .put("flops_per_second", flops)
                     .put("of_product_flops", flops / speed.flops());
         }
-        if (work.decodeSteps() > 0) {
-            double seconds = work.decodeNanos() / 1e9;
-            double batch = (double) work.decodeTokens() / work.decodeSteps();
+        Work.Steps decode = work.decode();
+        if (decode.count() > 0) {
+            double seconds = decode.nanos() / 1e9;
+            double batch = (double) decode.tokens() / decode.count();
             double chosen = experts == 0 ? 1 : choices / work.tokens() / experts;
             double idle = model.parameters() - model.activeParameters();
             double read = model.activeParameters() + idle * (1 - Math.pow(1 - chosen, batch - 1));
-            double bytes = read * model.weightBytes() / model.parameters() * work.decodeSteps() / seconds;
+            double weights = read * model.weightBytes() / model.parameters() * decode.count() / seconds;
+            double states = decode.stateBytes() / seconds;
             steps.putObject("decode")
-                    .put("steps", work.decodeSteps())
-                    .put("tokens", work.decodeTokens())
+                    .put("steps", decode.count())
+                    .put("tokens", decode.tokens())
                     .put("seconds", seconds)
                     .put("rows_per_step", batch)
-                    .put("weight_bytes_per_second", bytes)
-                    .put("of_product_bandwidth", bytes / speed.bytesPerSecond());
+                    .put("weight_bytes_per_second", weights)
+                    .put("state_bytes_per_second", states)
+                    .put("of_product_bandwidth", (weights + states) / speed.bytesPerSecond());
         }
         if (experts > 0 && work.steps() > 0) {
             steps.put("tokens_per_expert", choices / experts / work.steps());
