@@ -15,9 +15,9 @@ import java.util.List;
  * writes to. The products, the activation and the order of the sums are those of the single operations, so the bits are too.
  */
 final class NativeExperts {
-    /** Bytes of activations between the two, and the shares of each thread that are worth a round at least. */
+    /** Bytes of activations between the two rounds. */
     private static final int INNER_BYTES = 1 << 22;
-
+    /** Shares for each thread that a round has, even if they take more, while there are so many. */
     private static final int LEAST_SHARES = 8;
     /** Tokens that are worth reading the last weights once more for. */
     private static final int LEAST_TOKENS = 256;
@@ -65,9 +65,13 @@ final class NativeExperts {
         }
         List<Share> shares = shares(routes.starts());
         int threads = workers.threads();
-        int chunks = products.weight(experts.down().get(0), workers).chunks().size();
+        if (shares.size() < 2 * threads) {
+            return false;
+        }
+        Matrix down = experts.down().get(shares.get(0).expert);
+        int chunks = products.weight(down, workers).chunks().size();
         int parts = Math.max(1, Math.min(x.rows() / LEAST_TOKENS, 2 * threads / chunks));
-        if (shares.size() < 2 * threads || chunks * parts < threads) {
+        if (chunks * parts < threads) {
             return false;
         }
         for (Share share : shares) {
