@@ -16,7 +16,7 @@ public record Limits(long kvMemory, KvType kvType, int maxNumSeqs, int maxNumBat
     /** Tokens that a step should bring to each expert: below, its weights are read for too few. */
     private static final int DECODED_PER_EXPERT = 32;
 
-    private static final int READ_PER_EXPERT = 64;
+    private static final int READ_PER_EXPERT = 128;
 
     /** Without speculation. */
     public Limits(long kvMemory, KvType kvType, int maxNumSeqs, int maxNumBatchedTokens) {

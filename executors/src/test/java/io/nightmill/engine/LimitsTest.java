@@ -10,11 +10,11 @@ import org.junit.jupiter.params.provider.CsvSource;
 class LimitsTest {
     @ParameterizedTest
     @CsvSource({
-        // experts, of them chosen, rows, tokens: 32 rows and 64 tokens for each expert, within bounds
+        // experts, of them chosen, rows, tokens: 32 rows and 128 tokens for each expert, within bounds
         "1, 1, 64, 512",
         "8, 2, 128, 512",
-        "64, 8, 256, 512",
-        "128, 8, 512, 1024",
+        "64, 8, 256, 1024",
+        "128, 8, 512, 2048",
         "384, 8, 512, 2048"
     })
     void batchesFillTheExperts(int experts, int topK, int rows, int tokens) {
