@@ -31,7 +31,7 @@ public record Recurrence(
         Rule rule,
         float scale,
         int chunk) {
-    private static final int CHUNK = 8;
+    private static final int CHUNK = 16;
 
     /** What D multiplies: nothing, the whole matrix, its rows, or its columns. */
     public enum Decay {
