@@ -213,7 +213,7 @@ def java_alone(a):
 
 def profiles(a):
     """The operations that take the most of reading prompts and of decoding."""
-    tables = []
+    tables = {}
     for kind in a.shapes.split(","):
         path = model(a.work, kind, "bf16")
         out = bench(path, "int8", [32], PROMPT, "--profile")
@@ -222,9 +222,9 @@ def profiles(a):
         lines = [f"| {kind}, prompts of {PROMPT} | share | {kind}, decoding at batch 32 | share |", "|---|---|---|---|"]
         for reading, decoding in zip(*[phase[:6] + phase[-1:] for phase in phases]):
             lines.append(f"| {reading[1]} | {reading[4]} | {decoding[1]} | {decoding[4]} |")
-        tables.append("\n".join(lines))
-    print("\n\n".join(tables), flush=True)
-    place("profiles", lambda old: "\n\n".join(tables))
+        tables[lines[0]] = "\n".join(lines)
+    print("\n\n".join(tables.values()), flush=True)
+    place("profiles", lambda old: "\n\n".join(({block.splitlines()[0]: block for block in old.split("\n\n") if block} | tables).values()))
 
 
 def prompts(workload, count):

@@ -56,7 +56,6 @@ public final class ContinuousEngine implements Engine {
     private long finished;
     private long guessedTokens;
     private long rightGuesses;
-    private final StateCost stateCost;
     private Work work = Work.NONE;
 
     /**
@@ -91,7 +90,6 @@ public final class ContinuousEngine implements Engine {
         this.scratch = new Scratch(backend);
         this.sampler = new Sampler(backend, scratch);
         this.load = new ExpertLoad(backend, decoder);
-        this.stateCost = StateCost.of(decoder.states(), limits.kvType());
         this.speculation = guesses ? limits.speculation() : Speculation.NONE;
         this.drafter =
                 guesses && draft != null ? new Drafter(backend, draft, decoder, limits, draftBytes, mostPages) : null;
@@ -230,7 +228,7 @@ public final class ContinuousEngine implements Engine {
             }
             s.trusted = s.count - 1;
             s.computed += share.tokens();
-            stateBytes += stateCost.perSequence() + s.computed * stateCost.perToken();
+            stateBytes += memory.cost().bytes(s.computed);
             guessedTokens += Math.max(0, s.computed - s.count);
             prefixes.reached(s);
             promptTokens += Math.max(0, Math.min(s.promptLength, s.computed) - (s.computed - share.tokens()));

@@ -63,7 +63,7 @@ final class Memory {
     private final List<List<State>> states;
     private final Units pages;
     private final Units slots;
-    private final long slotBytes;
+    private final StateCost cost;
 
     /**
      * @param specs per branch
@@ -74,9 +74,9 @@ final class Memory {
      */
     Memory(Backend backend, List<List<Spec>> specs, KvType type, long bytes, long mostPages, int mostSlots) {
         this.backend = backend;
-        StateCost cost = StateCost.of(specs, type);
+        cost = StateCost.of(specs, type);
         long pageBytes = cost.perToken() * PAGE_TOKENS;
-        slotBytes = cost.perSequence();
+        long slotBytes = cost.perSequence();
         long forSlots = pageBytes == 0 ? bytes : bytes / 2;
         long slotCount = slotBytes == 0 ? 0 : Math.min(mostSlots, forSlots / slotBytes);
         slotCount = Math.min(slotCount, Integer.MAX_VALUE / widest(specs, Spec.Fixed.class));
@@ -100,6 +100,10 @@ final class Memory {
             all.add(List.copyOf(mine));
         }
         states = List.copyOf(all);
+    }
+
+    StateCost cost() {
+        return cost;
     }
 
     private static int widest(List<List<Spec>> specs, Class<? extends Spec> kind) {

@@ -29,4 +29,9 @@ public record StateCost(long perToken, long perSequence) {
         }
         return new StateCost(perToken, perSequence);
     }
+
+    /** Of a sequence of so many tokens. */
+    public long bytes(long tokens) {
+        return perSequence + perToken * tokens;
+    }
 }

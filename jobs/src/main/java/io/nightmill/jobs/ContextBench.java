@@ -45,7 +45,7 @@ record ContextBench(BenchJob.Machine machine, List<Integer> contexts, List<Integ
             StringBuilder row = new StringBuilder(title(models.get(i), built.get(i)));
             StateCost cost = StateCost.of(built.get(i).decoder().states(), KvType.F32);
             for (int context : contexts) {
-                double bytes = cost.perSequence() + (double) cost.perToken() * context;
+                double bytes = cost.bytes(context);
                 row.append(String.format(
                         Locale.ROOT,
                         " %.1f (%.1f MB) |",

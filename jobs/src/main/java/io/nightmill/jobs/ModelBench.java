@@ -113,7 +113,7 @@ record ModelBench(
     /** Bytes of a row's states halfway through the measured steps, as if no window cut them. */
     private double states(BenchModel.Built built, Limits limits) {
         StateCost cost = StateCost.of(built.decoder().states(), limits.kvType());
-        return cost.perSequence() + cost.perToken() * (promptTokens + decodeSteps / 2.0);
+        return (cost.bytes(promptTokens) + cost.bytes(promptTokens + decodeSteps)) / 2.0;
     }
 
     /** Seconds of {@link #decodeSteps} steps, once the kernels are compiled and all prompts are read. */

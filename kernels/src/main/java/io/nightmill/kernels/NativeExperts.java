@@ -81,10 +81,8 @@ final class NativeExperts {
                 products.bring(HostBuffer.values(x), HostBuffer.offset(x), x.width(), x.rows(), x.width(), workers);
         Call call = new Call(out, routes, experts, tokens, x.width());
         int most = Math.max(LEAST_SHARES * threads, INNER_BYTES / (2 * experts.inner() * NativeShape.ROWS));
-        for (int t = 0; t < out.rows(); t++) {
-            int to = HostBuffer.offset(out) + t * out.width();
-            Arrays.fill(HostBuffer.values(out), to, to + out.width(), 0);
-        }
+        int zero = HostBuffer.offset(out);
+        Arrays.fill(HostBuffer.values(out), zero, zero + out.rows() * out.width(), 0);
         for (int from = 0; from < shares.size(); from += most) {
             List<Share> some = shares.subList(from, Math.min(shares.size(), from + most));
             int first = some.get(0).from;
@@ -154,13 +152,14 @@ final class NativeExperts {
             Chunk columns = weight.chunks().get(chunk);
             int n = columns.end() - columns.first();
             mine.results = Work.atLeast(mine.results, NativeShape.ROWS * n);
-            products.multiply(inner, from - first, to - from, weight, columns, mine.results, -columns.first(), n);
-            HostBackend.addBias(
+            products.multiply(
+                    inner,
+                    from - first,
+                    to - from,
+                    weight,
+                    columns,
                     experts.downBias(),
                     share.expert,
-                    columns.first(),
-                    columns.end(),
-                    to - from,
                     mine.results,
                     -columns.first(),
                     n);

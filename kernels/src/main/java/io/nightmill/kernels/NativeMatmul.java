@@ -294,13 +294,25 @@ final class NativeMatmul {
         for (int from = task.from; from < task.to; from += NativeShape.ROWS) {
             int count = Math.min(NativeShape.ROWS, task.to - from);
             int at = HostBuffer.offset(product.out()) + from * os + product.column();
-            multiply(source, from, count, task.weight, task.chunk, out, at, os);
-            HostBackend.addBias(product.biases(), task.group, task.chunk.first, task.chunk.end(), count, out, at, os);
+            multiply(source, from, count, task.weight, task.chunk, product.biases(), task.group, out, at, os);
         }
     }
 
-    /** {@code out[i, first + n] = rows[from + i] . weight[first + n]} for a chunk's outputs and up to 64 rows. */
-    void multiply(Source rows, int from, int count, Weight weight, Chunk chunk, float[] out, int oo, int os) {
+    /**
+     * {@code out[i, first + n] = rows[from + i] . weight[first + n] + biases[group, first + n]} for a chunk's outputs and up to 64
+     * rows.
+     */
+    void multiply(
+            Source rows,
+            int from,
+            int count,
+            Weight weight,
+            Chunk chunk,
+            @Nullable Tensor biases,
+            int group,
+            float[] out,
+            int oo,
+            int os) {
         NativeShape shape = chunk.shape;
         Context context = context();
         dnnl_memory values = chunk.values.in(context);
@@ -317,15 +329,15 @@ final class NativeMatmul {
                 result.floats.get(i * shape.columns, out, to, shape.columns);
             }
         }
+        HostBackend.addBias(biases, group, chunk.first, chunk.end(), count, out, oo, os);
     }
 
     /** All outputs of a weight that has been used before, for up to 64 rows. */
     void multiply(Source rows, int count, Matrix w, @Nullable Tensor biases, int group, float[] out, int oo, int os) {
         Weight weight = prepared(w);
         for (Chunk chunk : weight.chunks) {
-            multiply(rows, 0, count, weight, chunk, out, oo, os);
+            multiply(rows, 0, count, weight, chunk, biases, group, out, oo, os);
         }
-        HostBackend.addBias(biases, group, 0, w.out(), count, out, oo, os);
     }
 
     /** A weight that has been used before, for any thread while none is new. */
