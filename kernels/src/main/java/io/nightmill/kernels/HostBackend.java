@@ -4,6 +4,7 @@ import static io.nightmill.kernels.HostBuffer.offset;
 import static io.nightmill.kernels.HostBuffer.values;
 import static io.nightmill.tensor.Batch.PAGE_TOKENS;
 
+import io.nightmill.kernels.PanelProducts.Rows;
 import io.nightmill.tensor.Batch;
 import io.nightmill.tensor.Buffer;
 import io.nightmill.tensor.KvType;
@@ -14,6 +15,7 @@ import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.function.IntConsumer;
 import java.util.stream.Collectors;
@@ -23,10 +25,6 @@ import org.slf4j.LoggerFactory;
 /** The CPU: rows or output columns are handed to a team of threads, inner loops are {@link Lanes}. */
 public final class HostBackend implements Backend {
     private static final int ROW_BLOCK = 64;
-    /** From so many rows on it pays to widen a panel once for all of them: of floats, and of values with factors. */
-    private static final int MANY = 8;
-
-    private static final int MANY_GROUPED = 3;
     /** Rows for which a task of its own reads a weight once more. */
     private static final int LEAST_ROWS = 16;
     /** Of results of experts that a task adds up. */
@@ -44,6 +42,8 @@ public final class HostBackend implements Backend {
     private ByteBuffer embedded = ByteBuffer.allocate(0);
     private final ThreadLocal<float[][]> scratch = ThreadLocal.withInitial(() -> new float[3][0]);
     private final PackedWeights packed;
+    private final PanelProducts panelProducts;
+    private final RowTiles tiles = new RowTiles();
     private final String name;
 
     /** @param threads threads of one operation, the caller's included */
@@ -59,15 +59,24 @@ public final class HostBackend implements Backend {
         this.lanes = lanes;
         this.products = products;
         this.fused = products == null ? null : new NativeExperts(products, lanes);
-        this.packed = new PackedWeights(arithmetic == Products.INT4);
-        this.name = "host-" + lanes.name()
-                + (products != null ? "+" + products.name() : arithmetic == Products.INT4 ? "+int4" : "");
+        // Beside the library's, only four bits are worth another rounding.
+        Products rounding = products == null || arithmetic == Products.INT4 ? arithmetic : Products.EXACT;
+        this.packed = new PackedWeights(rounding, lanes);
+        this.panelProducts = new PanelProducts(lanes);
+        this.name = "host-" + lanes.name() + (products != null ? "+" + products.name() : suffix(arithmetic));
         this.workers = new Workers(threads);
         this.recurrences = new HostRecurrences(lanes, workers);
         this.attention = new HostAttention(lanes, workers);
     }
 
-    /** Computes the large products in the given arithmetic: bfloat16 and bytes through oneDNN, where library and CPU allow it. */
+    private static String suffix(Products arithmetic) {
+        return arithmetic == Products.EXACT ? "" : "+" + arithmetic.name().toLowerCase(Locale.ROOT);
+    }
+
+    /**
+     * Computes the large products in the given arithmetic: through oneDNN, where library and CPU allow it, else with rounded weights that
+     * meet float32.
+     */
     public static HostBackend of(Products arithmetic, int threads) {
         Lanes lanes = Lanes.best();
         if (arithmetic == Products.EXACT) {
@@ -77,8 +86,11 @@ public final class HostBackend implements Backend {
             return new HostBackend(threads, lanes, arithmetic, new NativeMatmul(arithmetic, lanes));
         } catch (UnsupportedOperationException | LinkageError e) {
             LoggerFactory.getLogger(HostBackend.class)
-                    .warn("NO NATIVE PRODUCTS for {}, weights are widened to float32: {}", arithmetic, e.getMessage());
-            return new HostBackend(threads, lanes, arithmetic == Products.INT4 ? Products.INT4 : Products.EXACT);
+                    .warn(
+                            "NO NATIVE PRODUCTS for {}: {}. Weights are rounded, and widened to float32 on the way.",
+                            arithmetic,
+                            e.getMessage());
+            return new HostBackend(threads, lanes, arithmetic);
         }
     }
 
@@ -195,22 +207,16 @@ public final class HostBackend implements Backend {
         }
     }
 
-    /** Rows of activations as one operand of a product. */
-    private record Rows(float[] values, int offset, int stride, int count) {}
-
     /** Output columns {@code first .. last} of {@code x w^T}, whole panels where the weight is packed. */
     private void product(Rows x, Matrix w, int first, int last, float[] out, int oo, int os) {
         Panel[] panels = packed.of(w);
         if (panels != null) {
-            for (int column = first; column < last; column += Panel.COLUMNS) {
-                int n = Math.min(Panel.COLUMNS, last - column);
-                panelProduct(x, panels[column / Panel.COLUMNS], out, oo + column, os, n);
-            }
+            panelProducts.multiply(x, panels, first, last, out, oo, os);
             return;
         }
-        for (int block = 0; block < x.count; block += ROW_BLOCK) {
-            int m = Math.min(ROW_BLOCK, x.count - block);
-            int xo = x.offset + block * x.stride;
+        for (int block = 0; block < x.count(); block += ROW_BLOCK) {
+            int m = Math.min(ROW_BLOCK, x.count() - block);
+            int xo = x.offset() + block * x.stride();
             int at = oo + block * os;
             for (int row = first; row < last; ) {
                 int n = Math.min(4, Math.min(last, (row / w.panelRows() + 1) * w.panelRows()) - row);
@@ -218,33 +224,9 @@ public final class HostBackend implements Backend {
                 for (int j = 0; j < n; j++) {
                     Unpack.row(w, row + j, unpacked, j * w.in());
                 }
-                lanes.dots(x.values, xo, x.stride, m, unpacked, 0, w.in(), n, w.in(), out, at + row, os);
+                lanes.dots(x.values(), xo, x.stride(), m, unpacked, 0, w.in(), n, w.in(), out, at + row, os);
                 row += n;
             }
-        }
-    }
-
-    /** A panel's outputs, of which the first {@code n} are there. Many rows meet it widened to float32 once. */
-    private void panelProduct(Rows x, Panel panel, float[] out, int oo, int os, int n) {
-        Ahead.read(panel.bytes(), 0, Math.min(panel.bytes().capacity(), Ahead.SECOND_CACHE));
-        boolean whole = n == Panel.COLUMNS;
-        float[] all = whole ? out : scratch(0, x.count * Panel.COLUMNS);
-        int to = whole ? oo : 0;
-        int stride = whole ? os : Panel.COLUMNS;
-        if (x.count < (panel.layout().grouped() ? MANY_GROUPED : MANY)) {
-            for (int i = 0; i < x.count; i++) {
-                lanes.panelDots(x.values, x.offset + i * x.stride, panel, all, to + i * stride);
-            }
-        } else {
-            int in = panel.in();
-            float[] wide = scratch(2, Panel.COLUMNS * in);
-            float[][] blocks = {wide, wide, wide, wide};
-            lanes.widenPanel(panel, wide);
-            int[] at = {0, 16 * in, 32 * in, 48 * in};
-            lanes.blockDots(x.values, x.offset, x.stride, x.count, blocks, at, in, all, to, stride);
-        }
-        for (int i = 0; !whole && i < x.count; i++) {
-            System.arraycopy(all, i * Panel.COLUMNS, out, oo + i * os, n);
         }
     }
 
@@ -294,28 +276,37 @@ public final class HostBackend implements Backend {
 
     /** Products in float32, with weights widened on the way. */
     private void widened(Tensor x, int[] starts, List<Product> all) {
-        Rows rows = new Rows(values(x), offset(x), x.width(), x.rows());
         List<Runnable> tasks = new ArrayList<>();
+        if (lanes.tiles()) {
+            tiles.lay(values(x), offset(x), x.width(), starts, x.width(), workers);
+        }
         for (Product product : all) {
             int groups = product.weights().size();
             int columns = columnsPerTask(product.weights().get(0).out() * Math.max(1, groups / 8));
             for (int g = 0; g < groups; g++) {
                 if (starts[g] < starts[g + 1]) {
                     packed.pack(product.weights().get(g), workers);
-                    addTasks(tasks, product, g, rows, starts[g], starts[g + 1], columns);
+                    addTasks(tasks, product, g, x, starts[g], starts[g + 1], columns);
                 }
             }
         }
         workers.run(tasks.size(), task -> tasks.get(task).run());
     }
 
-    private void addTasks(List<Runnable> tasks, Product product, int group, Rows rows, int from, int to, int columns) {
+    private void addTasks(List<Runnable> tasks, Product product, int group, Tensor x, int from, int to, int columns) {
         Matrix w = product.weights().get(group);
         Tensor out = product.out();
         int each = rowsPerTask(to - from, product.weights().size() * ((w.out() + columns - 1) / columns));
         for (int row = from; row < to; row += each) {
             int count = Math.min(each, to - row);
-            Rows mine = new Rows(rows.values, rows.offset + row * rows.stride, rows.stride, count);
+            boolean tiled = lanes.tiles();
+            Rows mine = new Rows(
+                    values(x),
+                    offset(x) + row * x.width(),
+                    x.width(),
+                    count,
+                    tiled ? tiles.values() : null,
+                    tiled ? tiles.place(group, row - from) : 0);
             int at = offset(out) + row * out.width() + product.column();
             for (int n = 0; n < w.out(); n += columns) {
                 int first = n;
@@ -331,7 +322,8 @@ public final class HostBackend implements Backend {
     /** All rows, unless a narrow weight, such as a router's, would leave threads without a task. */
     private int rowsPerTask(int rows, int tasks) {
         int parts = Math.max(1, Math.min(rows / LEAST_ROWS, 4 * workers.threads() / tasks));
-        return (rows + parts - 1) / parts;
+        int each = (rows + parts - 1) / parts;
+        return (each + RowTiles.ROWS - 1) / RowTiles.ROWS * RowTiles.ROWS;
     }
 
     private static void requireProduct(Tensor out, int column, Tensor x, Matrix w) {
@@ -347,7 +339,7 @@ public final class HostBackend implements Backend {
         int oStride = out.width() / heads.size();
         heads.forEach(w -> packed.pack(w, workers));
         workers.run(heads.size(), h -> {
-            Rows rows = new Rows(values(x), offset(x) + h * xStride, x.width(), x.rows());
+            Rows rows = new Rows(values(x), offset(x) + h * xStride, x.width(), x.rows(), null, 0);
             Matrix w = heads.get(h);
             product(rows, w, 0, w.out(), values(out), offset(out) + h * oStride, out.width());
         });

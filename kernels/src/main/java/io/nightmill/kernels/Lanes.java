@@ -28,6 +28,11 @@ interface Lanes {
      */
     void blockDots(float[] x, int xo, int xs, int m, float[][] w, int[] at, int k, float[] out, int oo, int os);
 
+    /** A buffer in the form in which these lanes read it often. */
+    default Object memory(ByteBuffer buffer) {
+        return buffer;
+    }
+
     /** Float32 to bfloat16, to nearest even, from byte {@code at} on. */
     default void toBf16(float[] x, int xo, int n, ByteBuffer out, int at) {
         for (int i = 0; i < n; i++) {
@@ -136,21 +141,46 @@ interface Lanes {
         blockDots(x, xo, xs, m, new float[][] {wide, wide, wide, wide}, places, k, out, oo, os);
     }
 
-    /** A panel as four blocks {@code [k, 16]} for {@link #blockDots}. */
-    default void widenPanel(Panel panel, float[] out) {
-        for (int column = 0; column < Panel.COLUMNS; column++) {
-            for (int k = 0; k < panel.in(); k++) {
-                out[(column / 16 * panel.in() + k) * 16 + column % 16] = panel.value(column, k);
+    /** Whether products of several rows are faster by {@link #tileDots} than by {@link #blockDots}. */
+    default boolean tiles() {
+        return false;
+    }
+
+    /**
+     * {@link #blockDots} of rows in {@link RowTiles} against one block: {@code out[4 t + i, j] = sum_k x[t, k, i] w[k, j]} for
+     * {@code t < tiles, i < 4, j < 16}. The additions are the same.
+     */
+    default void tileDots(float[] x, int xo, int tiles, float[] w, int k, float[] out, int oo, int os) {
+        for (int row = 0; row < tiles * RowTiles.ROWS; row++) {
+            int from = xo + row / RowTiles.ROWS * RowTiles.ROWS * k + row % RowTiles.ROWS;
+            for (int j = 0; j < 16; j++) {
+                float sum = 0;
+                for (int d = 0; d < k; d++) {
+                    sum += x[from + RowTiles.ROWS * d] * w[16 * d + j];
+                }
+                out[oo + row * os + j] = sum;
             }
         }
     }
 
-    /** {@code out[j] = sum_k x[k] w[j, k]} for the panel's 64 outputs; the additions are those of {@link #blockDots}. */
+    /** Sixteen outputs of a panel, or the integers that they are multiples of, as a block {@code [k, 16]} for {@link #blockDots}. */
+    default void widenBlock(Panel panel, int block, float[] out, int oo) {
+        for (int j = 0; j < 16; j++) {
+            for (int k = 0; k < panel.in(); k++) {
+                out[oo + 16 * k + j] = panel.term(16 * block + j, k);
+            }
+        }
+    }
+
+    /**
+     * {@code out[j] = sum_k x[k] w[j, k]} for the panel's 64 outputs, or sums of integers that are to be multiplied by the outputs'
+     * factors; the additions are those of {@link #blockDots}.
+     */
     default void panelDots(float[] x, int xo, Panel panel, float[] out, int oo) {
         for (int column = 0; column < Panel.COLUMNS; column++) {
             float sum = 0;
             for (int k = 0; k < panel.in(); k++) {
-                sum += x[xo + k] * panel.value(column, k);
+                sum += x[xo + k] * panel.term(column, k);
             }
             out[oo + column] = sum;
         }

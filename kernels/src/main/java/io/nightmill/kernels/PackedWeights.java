@@ -5,31 +5,49 @@ import io.nightmill.kernels.Unpack.Codes;
 import io.nightmill.tensor.Format;
 import io.nightmill.tensor.Matrix;
 import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 import java.util.Arrays;
 import java.util.IdentityHashMap;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Weights for products in float32, in {@link Panel}s, made before a weight is first used. Stored values are kept exactly; with
- * {@link Products#INT4}, those of large weights become codes of four bits.
+ * Weights for products in float32, in {@link Panel}s, made before a weight is first used. Stored values are kept exactly, unless large
+ * weights are to be rounded to what takes less memory: to bfloat16, to bytes with a factor per output, or to codes of four bits.
  */
 final class PackedWeights {
     /** Values that share a factor where weights are rounded to four bits. */
     static final int GROUP = 32;
 
-    private final boolean fourBits;
+    private final Products rounding;
+    private final Lanes lanes;
     private final NativeMemory memory = new NativeMemory();
     private final Map<Matrix, Panel @Nullable []> packed = new IdentityHashMap<>();
     private final ThreadLocal<ByteBuffer> stored = ThreadLocal.withInitial(() -> ByteBuffer.allocateDirect(0));
 
-    /** @param fourBits whether large weights are rounded */
-    PackedWeights(boolean fourBits) {
-        this.fourBits = fourBits;
+    /**
+     * @param rounding what large weights are rounded to
+     * @param lanes that read the panels
+     */
+    PackedWeights(Products rounding, Lanes lanes) {
+        this.rounding = rounding;
+        this.lanes = lanes;
     }
 
-    private boolean rounds(Matrix w) {
-        return fourBits && w.in() % GROUP == 0 && Products.rounds(w);
+    /** What a weight is rounded to: null where it stays as it is, since it is small, of an odd width or takes no more already. */
+    private @Nullable Layout rounded(Matrix w) {
+        Layout layout =
+                switch (rounding) {
+                    case EXACT -> null;
+                    case BF16 -> w.format() == Format.F32 ? Layout.PAIRS : null;
+                    case INT8 -> switch (w.format()) {
+                        case F32, BF16, F16 -> Layout.INTEGERS;
+                        default -> null;
+                    };
+                    case INT4 -> Layout.NIBBLES;
+                };
+        boolean fits = layout != null && w.in() % (layout == Layout.NIBBLES ? GROUP : layout.perWord) == 0;
+        return fits && Products.rounds(w) ? layout : null;
     }
 
     /** Packs a weight that can be, unless it has been. Called by one thread at a time, and by none of the workers. */
@@ -54,8 +72,9 @@ final class PackedWeights {
 
     /** Null where a weight stays as it is. */
     private @Nullable Layout layout(Matrix w) {
-        if (rounds(w)) {
-            return Layout.NIBBLES;
+        Layout rounded = rounded(w);
+        if (rounded != null) {
+            return rounded;
         }
         if (w.scales() != null && w.format() != Format.F8_E4M3) {
             return null;
@@ -113,22 +132,30 @@ final class PackedWeights {
     }
 
     private Panel panel(Matrix w, int first, Layout layout) {
-        boolean rounds = rounds(w);
-        int group = !layout.grouped() ? 0 : rounds ? GROUP : group(w);
+        boolean rounds = rounded(w) != null;
+        int group = layout == Layout.INTEGERS ? w.in() : !layout.grouped() ? 0 : rounds ? GROUP : group(w);
         boolean offsets = !rounds
                 && switch (w.format()) {
                     case Q4_1, Q5_1, Q2_K, Q4_K, Q5_K -> true;
                     default -> false;
                 };
-        Panel panel = Panel.allocate(memory, layout, w.in(), group, offsets);
+        Panel panel = Panel.allocate(memory, lanes, layout, w.in(), group, offsets);
         Matrix rows = rows(w, first);
         for (int n = 0; n < rows.out(); n++) {
-            if (!layout.grouped()) {
+            if (layout == Layout.PAIRS && rounds) {
+                ByteBuffer row = ByteBuffer.allocate(2 * w.in()).order(ByteOrder.LITTLE_ENDIAN);
+                Pack.row(rows, n, Format.BF16, row);
+                put(panel, n, row, 0);
+                continue;
+            }
+            if (group == 0) {
                 put(panel, n, rows.panel(n), rows.rowOffset(n));
                 continue;
             }
             Codes codes = new Codes(w.in(), group);
-            if (rounds) {
+            if (layout == Layout.INTEGERS) {
+                roundToBytes(rows, n, codes);
+            } else if (rounds) {
                 round(rows, n, codes);
             } else if (layout == Layout.EIGHTHS) {
                 rows.panel(n).get(rows.rowOffset(n), codes.codes());
@@ -168,6 +195,17 @@ final class PackedWeights {
             if (panel.offsets()) {
                 panel.bytes().putFloat(panel.offsetsAt() + at, row.offsets()[g]);
             }
+        }
+    }
+
+    /** A row as bytes, the largest of which is 127 or -127. */
+    private static void roundToBytes(Matrix w, int row, Codes codes) {
+        float[] values = new float[w.in()];
+        Unpack.row(w, row, values, 0);
+        float factor = Unpack.byteFactor(values, 0, values.length);
+        codes.factors()[0] = factor;
+        for (int i = 0; i < values.length; i++) {
+            codes.codes()[i] = Unpack.toByte(values[i], factor);
         }
     }
 

@@ -7,10 +7,12 @@ import java.nio.ByteOrder;
  * Sixty-four outputs of a weight, in four blocks {@code [in / perWord, 16]} of 32-bit words, each with neighbouring inputs of one
  * output: a row's value meets sixteen outputs in one vector, and no sum goes across lanes. Grouped layouts have factors
  * {@code [in / group, 64]} behind the words, and codes offsets of the same shape behind those where they are not a multiple of them.
+ * {@link Layout#INTEGERS} has one group of all inputs.
  *
  * @param group inputs with a factor in common, a power of two; 0 without factors
+ * @param memory the bytes, as lanes read them
  */
-record Panel(Layout layout, int in, int group, boolean offsets, ByteBuffer bytes) {
+record Panel(Layout layout, int in, int group, boolean offsets, ByteBuffer bytes, Object memory) {
     static final int COLUMNS = 64;
 
     enum Layout {
@@ -23,6 +25,8 @@ record Panel(Layout layout, int in, int group, boolean offsets, ByteBuffer bytes
         EIGHTHS(4),
         /** Signed codes. */
         BYTES(4),
+        /** Signed bytes with a factor per output, by which sums are multiplied. */
+        INTEGERS(4),
         /** Codes of 0 to 15; without offsets of their own, 8 stands for nothing. */
         NIBBLES(8);
 
@@ -38,10 +42,10 @@ record Panel(Layout layout, int in, int group, boolean offsets, ByteBuffer bytes
         }
     }
 
-    static Panel allocate(NativeMemory memory, Layout layout, int in, int group, boolean offsets) {
+    static Panel allocate(NativeMemory memory, Lanes lanes, Layout layout, int in, int group, boolean offsets) {
         int values = group == 0 ? 0 : in / group * COLUMNS * (offsets ? 2 : 1);
         ByteBuffer bytes = memory.allocate(4 * (in / layout.perWord * COLUMNS + values));
-        return new Panel(layout, in, group, offsets, bytes.order(ByteOrder.LITTLE_ENDIAN));
+        return new Panel(layout, in, group, offsets, bytes.order(ByteOrder.LITTLE_ENDIAN), lanes.memory(bytes));
     }
 
     /** Byte at which the words of a column begin; the next word is 64 bytes on. */
@@ -62,14 +66,29 @@ record Panel(Layout layout, int in, int group, boolean offsets, ByteBuffer bytes
         return offsets ? 1 : layout == Layout.NIBBLES ? -8 : 0;
     }
 
-    /** A weight, by shifts and tables: what the vectors must agree with. */
+    /** Of {@link Layout#INTEGERS}. */
+    void outputFactors(float[] into) {
+        bytes.slice(factors(), 4 * COLUMNS)
+                .order(ByteOrder.LITTLE_ENDIAN)
+                .asFloatBuffer()
+                .get(into, 0, COLUMNS);
+    }
+
+    /** A weight. */
     float value(int column, int input) {
+        float term = term(column, input);
+        return layout == Layout.INTEGERS ? term * bytes.getFloat(factors() + 4 * column) : term;
+    }
+
+    /** A weight, or the integer that it is a multiple of, by shifts and tables: what the vectors must agree with. */
+    float term(int column, int input) {
         int word = bytes.getInt(column(column) + input / layout.perWord * 64);
         int place = input % layout.perWord;
         return switch (layout) {
             case FLOATS -> Float.intBitsToFloat(word);
             case PAIRS -> Unpack.bf16((short) (word >> 16 * place));
             case HALVES -> Unpack.f16((short) (word >> 16 * place));
+            case INTEGERS -> (byte) (word >> 8 * place);
             case EIGHTHS -> Unpack.e4m3((byte) (word >> 8 * place))
                     * bytes.getFloat(factors() + 4 * (input / group * COLUMNS + column));
             case BYTES, NIBBLES -> {

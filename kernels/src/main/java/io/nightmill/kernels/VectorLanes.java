@@ -1,7 +1,6 @@
 package io.nightmill.kernels;
 
 import java.nio.ByteBuffer;
-import java.nio.ByteOrder;
 import java.util.Optional;
 import jdk.incubator.vector.ByteVector;
 import jdk.incubator.vector.FloatVector;
@@ -16,13 +15,11 @@ import jdk.incubator.vector.VectorSpecies;
  */
 final class VectorLanes extends VectorPages {
     private static final VectorSpecies<Float> F = FloatVector.SPECIES_PREFERRED;
-    private static final VectorSpecies<Integer> I = IntVector.SPECIES_PREFERRED;
     private static final int L = F.length();
     /** As many bytes and shorts as there are float lanes; unused where a vector has four. */
     private static final VectorSpecies<Byte> QUARTER_BYTES = L == 16 ? ByteVector.SPECIES_128 : ByteVector.SPECIES_64;
 
     private static final VectorSpecies<Short> HALF_SHORTS = L == 16 ? ShortVector.SPECIES_256 : ShortVector.SPECIES_128;
-    private static final ByteOrder LE = ByteOrder.LITTLE_ENDIAN;
 
     private VectorLanes() {}
 
@@ -358,13 +355,19 @@ final class VectorLanes extends VectorPages {
     }
 
     @Override
+    public Object memory(ByteBuffer buffer) {
+        return VectorMemory.of(buffer);
+    }
+
+    @Override
     public void toBf16(float[] x, int xo, int n, ByteBuffer out, int at) {
         int i = 0;
+        Object to = VectorMemory.of(out);
         for (; L > 4 && i + L <= n; i += L) {
             IntVector bits = FloatVector.fromArray(F, x, xo + i).reinterpretAsInts();
             IntVector odd = bits.lanewise(VectorOperators.LSHR, 16).and(1);
             IntVector rounded = bits.add(0x7fff).add(odd).lanewise(VectorOperators.LSHR, 16);
-            ((ShortVector) rounded.castShape(HALF_SHORTS, 0)).intoByteBuffer(out, at + 2 * i, LE);
+            VectorMemory.put((ShortVector) rounded.castShape(HALF_SHORTS, 0), to, at + 2 * i);
         }
         super.toBf16(x, xo + i, n - i, out, at + 2 * i);
     }
@@ -381,14 +384,15 @@ final class VectorLanes extends VectorPages {
         float top = largest.reduceLanes(VectorOperators.MAX);
         float inverse = top == 0 ? 0 : LARGEST / top;
         FloatVector magic = FloatVector.broadcast(F, 12582912f);
+        Object to = VectorMemory.of(out);
         for (int i = 0; i < n; i += L) {
             // Beside so large a number, a float's last bit is 1: adding rounds.
             FloatVector near = FloatVector.fromArray(F, x, xo + i).mul(inverse).add(magic);
             IntVector value = near.reinterpretAsInts().sub(0x4b400000);
             IntVector high = value.add(64).lanewise(VectorOperators.ASHR, 7);
             IntVector low = value.sub(high.lanewise(VectorOperators.LSHL, 7));
-            ((ByteVector) high.castShape(QUARTER_BYTES, 0)).intoByteBuffer(out, at + i, LE);
-            ((ByteVector) low.castShape(QUARTER_BYTES, 0)).intoByteBuffer(out, at + n + i, LE);
+            VectorMemory.put((ByteVector) high.castShape(QUARTER_BYTES, 0), to, at + i);
+            VectorMemory.put((ByteVector) low.castShape(QUARTER_BYTES, 0), to, at + n + i);
         }
         return inverse == 0 ? 0 : 1 / inverse;
     }
@@ -399,9 +403,11 @@ final class VectorLanes extends VectorPages {
             super.widenCodes(packed, at, groups, out, lines, first);
             return;
         }
+        Object codes = VectorMemory.of(packed);
+        Object bytes = VectorMemory.of(out);
         for (int g = 0; g < groups; g++) {
-            IntVector scales = IntVector.fromByteBuffer(I, packed, at + NativeCodes.scales(g), LE)
-                    .lanewise(VectorOperators.LSHR, 8 * (g & 3));
+            IntVector scales =
+                    VectorMemory.ints(codes, at + NativeCodes.scales(g)).lanewise(VectorOperators.LSHR, 8 * (g & 3));
             // A word has four inputs' codes in its bytes. With 128 more, what becomes of each is positive and stays in
             // its byte, so words are multiplied and added.
             IntVector factor = scales.and(15);
@@ -409,66 +415,37 @@ final class VectorLanes extends VectorPages {
             IntVector more = zero.mul(factor).neg().add(128).mul(0x1010101);
             int from = at + NativeCodes.group(g);
             int to = first + 8 * g;
-            IntVector a = IntVector.fromByteBuffer(I, packed, from, LE);
-            IntVector b = IntVector.fromByteBuffer(I, packed, from + 64, LE);
-            IntVector c = IntVector.fromByteBuffer(I, packed, from + 128, LE);
-            IntVector d = IntVector.fromByteBuffer(I, packed, from + 192, LE);
-            a.and(0xf0f0f0f)
-                    .mul(factor)
-                    .add(more)
-                    .lanewise(VectorOperators.XOR, 0x80808080)
-                    .intoByteBuffer(out, 64 * lines[to], LE);
+            IntVector a = VectorMemory.ints(codes, from);
+            IntVector b = VectorMemory.ints(codes, from + 64);
+            IntVector c = VectorMemory.ints(codes, from + 128);
+            IntVector d = VectorMemory.ints(codes, from + 192);
+            put(a.and(0xf0f0f0f).mul(factor).add(more), bytes, 64 * lines[to]);
             a = a.lanewise(VectorOperators.LSHR, 4);
-            a.and(0xf0f0f0f)
-                    .mul(factor)
-                    .add(more)
-                    .lanewise(VectorOperators.XOR, 0x80808080)
-                    .intoByteBuffer(out, 64 * lines[to + 1], LE);
-            b.and(0xf0f0f0f)
-                    .mul(factor)
-                    .add(more)
-                    .lanewise(VectorOperators.XOR, 0x80808080)
-                    .intoByteBuffer(out, 64 * lines[to + 2], LE);
+            put(a.and(0xf0f0f0f).mul(factor).add(more), bytes, 64 * lines[to + 1]);
+            put(b.and(0xf0f0f0f).mul(factor).add(more), bytes, 64 * lines[to + 2]);
             b = b.lanewise(VectorOperators.LSHR, 4);
-            b.and(0xf0f0f0f)
-                    .mul(factor)
-                    .add(more)
-                    .lanewise(VectorOperators.XOR, 0x80808080)
-                    .intoByteBuffer(out, 64 * lines[to + 3], LE);
-            c.and(0xf0f0f0f)
-                    .mul(factor)
-                    .add(more)
-                    .lanewise(VectorOperators.XOR, 0x80808080)
-                    .intoByteBuffer(out, 64 * lines[to + 4], LE);
+            put(b.and(0xf0f0f0f).mul(factor).add(more), bytes, 64 * lines[to + 3]);
+            put(c.and(0xf0f0f0f).mul(factor).add(more), bytes, 64 * lines[to + 4]);
             c = c.lanewise(VectorOperators.LSHR, 4);
-            c.and(0xf0f0f0f)
-                    .mul(factor)
-                    .add(more)
-                    .lanewise(VectorOperators.XOR, 0x80808080)
-                    .intoByteBuffer(out, 64 * lines[to + 5], LE);
-            d.and(0xf0f0f0f)
-                    .mul(factor)
-                    .add(more)
-                    .lanewise(VectorOperators.XOR, 0x80808080)
-                    .intoByteBuffer(out, 64 * lines[to + 6], LE);
+            put(c.and(0xf0f0f0f).mul(factor).add(more), bytes, 64 * lines[to + 5]);
+            put(d.and(0xf0f0f0f).mul(factor).add(more), bytes, 64 * lines[to + 6]);
             d = d.lanewise(VectorOperators.LSHR, 4);
-            d.and(0xf0f0f0f)
-                    .mul(factor)
-                    .add(more)
-                    .lanewise(VectorOperators.XOR, 0x80808080)
-                    .intoByteBuffer(out, 64 * lines[to + 7], LE);
+            put(d.and(0xf0f0f0f).mul(factor).add(more), bytes, 64 * lines[to + 7]);
         }
+    }
+
+    private static void put(IntVector positive, Object bytes, int at) {
+        VectorMemory.put(positive.lanewise(VectorOperators.XOR, 0x80808080), bytes, at);
     }
 
     @Override
     public void fromIntegers(
             ByteBuffer sums, int high, int low, float factor, float[] factors, int fo, int n, float[] out, int oo) {
         int i = 0;
+        Object from = VectorMemory.of(sums);
         for (; i + L <= n; i += L) {
-            FloatVector h = (FloatVector)
-                    IntVector.fromByteBuffer(I, sums, high + 4 * i, LE).castShape(F, 0);
-            FloatVector l = (FloatVector)
-                    IntVector.fromByteBuffer(I, sums, low + 4 * i, LE).castShape(F, 0);
+            FloatVector h = (FloatVector) VectorMemory.ints(from, high + 4 * i).castShape(F, 0);
+            FloatVector l = (FloatVector) VectorMemory.ints(from, low + 4 * i).castShape(F, 0);
             FloatVector sum = h.mul(128f).add(l);
             sum.mul(FloatVector.fromArray(F, factors, fo + i).mul(factor)).intoArray(out, oo + i);
         }
@@ -481,8 +458,55 @@ final class VectorLanes extends VectorPages {
     }
 
     @Override
-    public void widenPanel(Panel panel, float[] out) {
-        VectorPanels.widen(panel, out);
+    public void widenBlock(Panel panel, int block, float[] out, int oo) {
+        VectorPanels.widen(panel, block, out, oo);
+    }
+
+    /** Two vectors are a block; with fewer registers than AVX-512 has, four by four accumulators do not fit. */
+    @Override
+    public boolean tiles() {
+        return L == 8;
+    }
+
+    @Override
+    public void tileDots(float[] x, int xo, int tiles, float[] w, int k, float[] out, int oo, int os) {
+        if (!tiles()) {
+            super.tileDots(x, xo, tiles, w, k, out, oo, os);
+            return;
+        }
+        for (int t = 0; t < tiles; t++) {
+            tile4x2(x, xo + 4 * t * k, w, k, out, oo + 4 * t * os, os);
+        }
+    }
+
+    /** Eight chains and the fourteen registers that they take: C2 loads all that a round needs before it begins. */
+    private static void tile4x2(float[] x, int xo, float[] w, int k, float[] out, int oo, int os) {
+        FloatVector z = FloatVector.zero(F);
+        FloatVector a0 = z, a1 = z, b0 = z, b1 = z, c0 = z, c1 = z, d0 = z, d1 = z;
+        for (int d = 0; d < k; d++) {
+            FloatVector v0 = FloatVector.fromArray(F, w, 16 * d);
+            FloatVector v1 = FloatVector.fromArray(F, w, 16 * d + L);
+            FloatVector q = FloatVector.broadcast(F, x[xo + 4 * d]);
+            a0 = q.fma(v0, a0);
+            a1 = q.fma(v1, a1);
+            q = FloatVector.broadcast(F, x[xo + 4 * d + 1]);
+            b0 = q.fma(v0, b0);
+            b1 = q.fma(v1, b1);
+            q = FloatVector.broadcast(F, x[xo + 4 * d + 2]);
+            c0 = q.fma(v0, c0);
+            c1 = q.fma(v1, c1);
+            q = FloatVector.broadcast(F, x[xo + 4 * d + 3]);
+            d0 = q.fma(v0, d0);
+            d1 = q.fma(v1, d1);
+        }
+        a0.intoArray(out, oo);
+        a1.intoArray(out, oo + L);
+        b0.intoArray(out, oo + os);
+        b1.intoArray(out, oo + os + L);
+        c0.intoArray(out, oo + 2 * os);
+        c1.intoArray(out, oo + 2 * os + L);
+        d0.intoArray(out, oo + 3 * os);
+        d1.intoArray(out, oo + 3 * os + L);
     }
 
     @Override

@@ -5,7 +5,7 @@ import static jdk.incubator.vector.VectorOperators.ASHR;
 import static jdk.incubator.vector.VectorOperators.LSHL;
 import static jdk.incubator.vector.VectorOperators.LSHR;
 
-import java.nio.ByteBuffer;
+import io.nightmill.kernels.Panel.Layout;
 import java.nio.ByteOrder;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.IntVector;
@@ -18,9 +18,7 @@ import jdk.incubator.vector.VectorSpecies;
  */
 final class VectorPanels {
     private static final VectorSpecies<Float> F = FloatVector.SPECIES_PREFERRED;
-    private static final VectorSpecies<Integer> I = IntVector.SPECIES_PREFERRED;
     private static final int L = F.length();
-    private static final ByteOrder LE = ByteOrder.LITTLE_ENDIAN;
     /** Sign, exponent and fraction of a binary16 where those of a binary32 are, and what makes up for the exponent. */
     private static final int HALF_BITS = 0x8fffe000;
 
@@ -34,7 +32,7 @@ final class VectorPanels {
 
     /** {@code out[j] = sum_k x[k] w[j, k]} for the panel's 64 outputs. */
     static void dots(float[] x, int xo, Panel panel, float[] out, int oo) {
-        ByteBuffer w = panel.bytes();
+        Object w = panel.memory();
         int k = panel.in();
         for (int column = 0; column < Panel.COLUMNS; column += 4 * L) {
             int w0 = panel.column(column);
@@ -46,6 +44,7 @@ final class VectorPanels {
                 case FLOATS -> floats(x, xo, w, w0, w1, w2, w3, k, out, to);
                 case PAIRS -> pairs(x, xo, w, w0, w1, w2, w3, k, out, to);
                 case HALVES -> halves(x, xo, w, w0, w1, w2, w3, k, out, to);
+                case INTEGERS -> integers(x, xo, w, w0, w1, w2, w3, k, out, to);
                 case EIGHTHS, BYTES, NIBBLES -> {
                     grouped(x, xo, panel, column, out, to);
                     grouped(x, xo, panel, column + 2 * L, out, to + 2 * L);
@@ -56,7 +55,7 @@ final class VectorPanels {
 
     /** Two vectors of outputs whose inputs have factors by groups. */
     private static void grouped(float[] x, int xo, Panel panel, int column, float[] out, int oo) {
-        ByteBuffer w = panel.bytes();
+        Object w = panel.memory();
         int w0 = panel.column(column);
         int w1 = panel.column(column + L);
         int f = panel.factors() + 4 * column;
@@ -72,33 +71,48 @@ final class VectorPanels {
         }
     }
 
-    /** Four blocks {@code [k, 16]}. */
-    static void widen(Panel panel, float[] out) {
-        ByteBuffer w = panel.bytes();
+    /** A block {@code [k, 16]}. */
+    static void widen(Panel panel, int block, float[] out, int oo) {
+        Object w = panel.memory();
         int words = panel.in() / panel.layout().perWord;
+        int from = panel.column(16 * block);
         switch (panel.layout()) {
-            case FLOATS -> w.slice(0, 256 * words).order(LE).asFloatBuffer().get(out, 0, 64 * words);
-            case PAIRS -> widenPairs(w, 4 * words, out);
-            case HALVES -> widenHalves(w, 4 * words, out);
+            case FLOATS -> panel.bytes()
+                    .slice(from, 64 * words)
+                    .order(ByteOrder.LITTLE_ENDIAN)
+                    .asFloatBuffer()
+                    .get(out, oo, 16 * words);
+            case PAIRS -> widenPairs(w, from, words, out, oo);
+            case HALVES -> widenHalves(w, from, words, out, oo);
+            case INTEGERS -> widenIntegers(w, from, words, out, oo);
             case EIGHTHS, BYTES, NIBBLES -> {
+                if (panel.layout() == Layout.NIBBLES && panel.group() == 32) {
+                    for (int column = 16 * block; column < 16 * block + 16; column += L) {
+                        int f = panel.factors() + 4 * column;
+                        int b = panel.offsetsAt() + 4 * column;
+                        int at = panel.column(column);
+                        widenNibbles32(w, at, words, f, b, panel.offsetFactor(), out, oo + column % 16);
+                    }
+                    return;
+                }
                 int perGroup = panel.group() / panel.layout().perWord;
-                for (int column = 0; column < Panel.COLUMNS; column += L) {
+                for (int column = 16 * block; column < 16 * block + 16; column += L) {
                     for (int g = 0; g < words / perGroup; g++) {
-                        widenGroup(panel, column, g, perGroup, out);
+                        widenGroup(panel, column, g, perGroup, out, oo);
                     }
                 }
             }
         }
     }
 
-    private static void widenGroup(Panel panel, int column, int g, int words, float[] out) {
-        ByteBuffer w = panel.bytes();
+    private static void widenGroup(Panel panel, int column, int g, int words, float[] out, int oo) {
+        Object w = panel.memory();
         int at = 4 * (g * Panel.COLUMNS + column);
         int f = panel.factors() + at;
         int b = panel.offsetsAt() + at;
         float times = panel.offsetFactor();
         int from = panel.column(column) + 64 * g * words;
-        int to = column / 16 * 16 * panel.in() + column % 16 + 16 * g * panel.group();
+        int to = oo + column % 16 + 16 * g * panel.group();
         switch (panel.layout()) {
             case EIGHTHS -> widenEighths(w, from, words, f, out, to);
             case BYTES -> widenBytes(w, from, words, f, b, times, out, to);
@@ -116,15 +130,15 @@ final class VectorPanels {
     }
 
     private static void floats(
-            float[] x, int xo, ByteBuffer w, int w0, int w1, int w2, int w3, int k, float[] out, int oo) {
+            float[] x, int xo, Object w, int w0, int w1, int w2, int w3, int k, float[] out, int oo) {
         FloatVector z = FloatVector.zero(F);
         FloatVector a0 = z, a1 = z, a2 = z, a3 = z;
         for (int d = 0; d < k; d++) {
             FloatVector p = FloatVector.broadcast(F, x[xo + d]);
-            a0 = p.fma(FloatVector.fromByteBuffer(F, w, w0 + 64 * d, LE), a0);
-            a1 = p.fma(FloatVector.fromByteBuffer(F, w, w1 + 64 * d, LE), a1);
-            a2 = p.fma(FloatVector.fromByteBuffer(F, w, w2 + 64 * d, LE), a2);
-            a3 = p.fma(FloatVector.fromByteBuffer(F, w, w3 + 64 * d, LE), a3);
+            a0 = p.fma(VectorMemory.floats(w, w0 + 64 * d), a0);
+            a1 = p.fma(VectorMemory.floats(w, w1 + 64 * d), a1);
+            a2 = p.fma(VectorMemory.floats(w, w2 + 64 * d), a2);
+            a3 = p.fma(VectorMemory.floats(w, w3 + 64 * d), a3);
         }
         a0.intoArray(out, oo);
         a1.intoArray(out, oo + L);
@@ -132,17 +146,16 @@ final class VectorPanels {
         a3.intoArray(out, oo + 3 * L);
     }
 
-    private static void pairs(
-            float[] x, int xo, ByteBuffer w, int w0, int w1, int w2, int w3, int k, float[] out, int oo) {
+    private static void pairs(float[] x, int xo, Object w, int w0, int w1, int w2, int w3, int k, float[] out, int oo) {
         FloatVector z = FloatVector.zero(F);
         FloatVector a0 = z, a1 = z, a2 = z, a3 = z;
         for (int d = 0; d < k; d += 2) {
             FloatVector p = FloatVector.broadcast(F, x[xo + d]);
             FloatVector q = FloatVector.broadcast(F, x[xo + d + 1]);
-            IntVector v0 = IntVector.fromByteBuffer(I, w, w0 + 32 * d, LE);
-            IntVector v1 = IntVector.fromByteBuffer(I, w, w1 + 32 * d, LE);
-            IntVector v2 = IntVector.fromByteBuffer(I, w, w2 + 32 * d, LE);
-            IntVector v3 = IntVector.fromByteBuffer(I, w, w3 + 32 * d, LE);
+            IntVector v0 = VectorMemory.ints(w, w0 + 32 * d);
+            IntVector v1 = VectorMemory.ints(w, w1 + 32 * d);
+            IntVector v2 = VectorMemory.ints(w, w2 + 32 * d);
+            IntVector v3 = VectorMemory.ints(w, w3 + 32 * d);
             a0 = q.fma(odd(v0), p.fma(even(v0), a0));
             a1 = q.fma(odd(v1), p.fma(even(v1), a1));
             a2 = q.fma(odd(v2), p.fma(even(v2), a2));
@@ -155,13 +168,13 @@ final class VectorPanels {
     }
 
     private static void halves(
-            float[] x, int xo, ByteBuffer w, int w0, int w1, int w2, int w3, int k, float[] out, int oo) {
+            float[] x, int xo, Object w, int w0, int w1, int w2, int w3, int k, float[] out, int oo) {
         FloatVector z = FloatVector.zero(F);
         FloatVector a0 = z, a1 = z, a2 = z, a3 = z;
         for (int d = 0; d < k; d += 2) {
             FloatVector p = FloatVector.broadcast(F, x[xo + d]);
             FloatVector q = FloatVector.broadcast(F, x[xo + d + 1]);
-            IntVector v0 = IntVector.fromByteBuffer(I, w, w0 + 32 * d, LE);
+            IntVector v0 = VectorMemory.ints(w, w0 + 32 * d);
             FloatVector h0 = v0.lanewise(LSHL, 16)
                     .lanewise(ASHR, 3)
                     .lanewise(AND, HALF_BITS)
@@ -169,7 +182,7 @@ final class VectorPanels {
             a0 = p.fma(h0.mul(HALF), a0);
             h0 = v0.lanewise(ASHR, 3).lanewise(AND, HALF_BITS).reinterpretAsFloats();
             a0 = q.fma(h0.mul(HALF), a0);
-            IntVector v1 = IntVector.fromByteBuffer(I, w, w1 + 32 * d, LE);
+            IntVector v1 = VectorMemory.ints(w, w1 + 32 * d);
             FloatVector h1 = v1.lanewise(LSHL, 16)
                     .lanewise(ASHR, 3)
                     .lanewise(AND, HALF_BITS)
@@ -177,7 +190,7 @@ final class VectorPanels {
             a1 = p.fma(h1.mul(HALF), a1);
             h1 = v1.lanewise(ASHR, 3).lanewise(AND, HALF_BITS).reinterpretAsFloats();
             a1 = q.fma(h1.mul(HALF), a1);
-            IntVector v2 = IntVector.fromByteBuffer(I, w, w2 + 32 * d, LE);
+            IntVector v2 = VectorMemory.ints(w, w2 + 32 * d);
             FloatVector h2 = v2.lanewise(LSHL, 16)
                     .lanewise(ASHR, 3)
                     .lanewise(AND, HALF_BITS)
@@ -185,7 +198,7 @@ final class VectorPanels {
             a2 = p.fma(h2.mul(HALF), a2);
             h2 = v2.lanewise(ASHR, 3).lanewise(AND, HALF_BITS).reinterpretAsFloats();
             a2 = q.fma(h2.mul(HALF), a2);
-            IntVector v3 = IntVector.fromByteBuffer(I, w, w3 + 32 * d, LE);
+            IntVector v3 = VectorMemory.ints(w, w3 + 32 * d);
             FloatVector h3 = v3.lanewise(LSHL, 16)
                     .lanewise(ASHR, 3)
                     .lanewise(AND, HALF_BITS)
@@ -200,10 +213,62 @@ final class VectorPanels {
         a3.intoArray(out, oo + 3 * L);
     }
 
+    private static void integers(
+            float[] x, int xo, Object w, int w0, int w1, int w2, int w3, int k, float[] out, int oo) {
+        FloatVector z = FloatVector.zero(F);
+        FloatVector a0 = z, a1 = z, a2 = z, a3 = z;
+        for (int d = 0; d < k; d += 4) {
+            IntVector v0 = VectorMemory.ints(w, w0 + 16 * d);
+            IntVector v1 = VectorMemory.ints(w, w1 + 16 * d);
+            IntVector v2 = VectorMemory.ints(w, w2 + 16 * d);
+            IntVector v3 = VectorMemory.ints(w, w3 + 16 * d);
+            FloatVector q = FloatVector.broadcast(F, x[xo + d]);
+            IntVector c = v0.lanewise(LSHL, 24).lanewise(ASHR, 24);
+            a0 = q.fma((FloatVector) c.castShape(F, 0), a0);
+            c = v1.lanewise(LSHL, 24).lanewise(ASHR, 24);
+            a1 = q.fma((FloatVector) c.castShape(F, 0), a1);
+            c = v2.lanewise(LSHL, 24).lanewise(ASHR, 24);
+            a2 = q.fma((FloatVector) c.castShape(F, 0), a2);
+            c = v3.lanewise(LSHL, 24).lanewise(ASHR, 24);
+            a3 = q.fma((FloatVector) c.castShape(F, 0), a3);
+            q = FloatVector.broadcast(F, x[xo + d + 1]);
+            c = v0.lanewise(LSHL, 16).lanewise(ASHR, 24);
+            a0 = q.fma((FloatVector) c.castShape(F, 0), a0);
+            c = v1.lanewise(LSHL, 16).lanewise(ASHR, 24);
+            a1 = q.fma((FloatVector) c.castShape(F, 0), a1);
+            c = v2.lanewise(LSHL, 16).lanewise(ASHR, 24);
+            a2 = q.fma((FloatVector) c.castShape(F, 0), a2);
+            c = v3.lanewise(LSHL, 16).lanewise(ASHR, 24);
+            a3 = q.fma((FloatVector) c.castShape(F, 0), a3);
+            q = FloatVector.broadcast(F, x[xo + d + 2]);
+            c = v0.lanewise(LSHL, 8).lanewise(ASHR, 24);
+            a0 = q.fma((FloatVector) c.castShape(F, 0), a0);
+            c = v1.lanewise(LSHL, 8).lanewise(ASHR, 24);
+            a1 = q.fma((FloatVector) c.castShape(F, 0), a1);
+            c = v2.lanewise(LSHL, 8).lanewise(ASHR, 24);
+            a2 = q.fma((FloatVector) c.castShape(F, 0), a2);
+            c = v3.lanewise(LSHL, 8).lanewise(ASHR, 24);
+            a3 = q.fma((FloatVector) c.castShape(F, 0), a3);
+            q = FloatVector.broadcast(F, x[xo + d + 3]);
+            c = v0.lanewise(ASHR, 24);
+            a0 = q.fma((FloatVector) c.castShape(F, 0), a0);
+            c = v1.lanewise(ASHR, 24);
+            a1 = q.fma((FloatVector) c.castShape(F, 0), a1);
+            c = v2.lanewise(ASHR, 24);
+            a2 = q.fma((FloatVector) c.castShape(F, 0), a2);
+            c = v3.lanewise(ASHR, 24);
+            a3 = q.fma((FloatVector) c.castShape(F, 0), a3);
+        }
+        a0.intoArray(out, oo);
+        a1.intoArray(out, oo + L);
+        a2.intoArray(out, oo + 2 * L);
+        a3.intoArray(out, oo + 3 * L);
+    }
+
     private static void bytes(
             float[] x,
             int xo,
-            ByteBuffer w,
+            Object w,
             int w0,
             int w1,
             int f,
@@ -217,13 +282,12 @@ final class VectorPanels {
         FloatVector a0 = z, a1 = z;
         for (int i = 0; i < words; i++) {
             int group = 256 * (i >> shift);
-            FloatVector f0 = FloatVector.fromByteBuffer(F, w, f + group, LE);
-            FloatVector f1 = FloatVector.fromByteBuffer(F, w, f + group + 4 * L, LE);
-            FloatVector b0 = FloatVector.fromByteBuffer(F, w, b + group, LE).mul(times);
-            FloatVector b1 =
-                    FloatVector.fromByteBuffer(F, w, b + group + 4 * L, LE).mul(times);
-            IntVector v0 = IntVector.fromByteBuffer(I, w, w0 + 64 * i, LE);
-            IntVector v1 = IntVector.fromByteBuffer(I, w, w1 + 64 * i, LE);
+            FloatVector f0 = VectorMemory.floats(w, f + group);
+            FloatVector f1 = VectorMemory.floats(w, f + group + 4 * L);
+            FloatVector b0 = VectorMemory.floats(w, b + group).mul(times);
+            FloatVector b1 = VectorMemory.floats(w, b + group + 4 * L).mul(times);
+            IntVector v0 = VectorMemory.ints(w, w0 + 64 * i);
+            IntVector v1 = VectorMemory.ints(w, w1 + 64 * i);
             FloatVector p = FloatVector.broadcast(F, x[xo + 4 * i]);
             IntVector c = v0.lanewise(LSHL, 24).lanewise(ASHR, 24);
             a0 = p.fma(((FloatVector) c.castShape(F, 0)).fma(f0, b0), a0);
@@ -250,15 +314,15 @@ final class VectorPanels {
     }
 
     private static void eighths(
-            float[] x, int xo, ByteBuffer w, int w0, int w1, int f, int shift, int words, float[] out, int oo) {
+            float[] x, int xo, Object w, int w0, int w1, int f, int shift, int words, float[] out, int oo) {
         FloatVector z = FloatVector.zero(F);
         FloatVector a0 = z, a1 = z;
         for (int i = 0; i < words; i++) {
             int group = 256 * (i >> shift);
-            FloatVector f0 = FloatVector.fromByteBuffer(F, w, f + group, LE);
-            FloatVector f1 = FloatVector.fromByteBuffer(F, w, f + group + 4 * L, LE);
-            IntVector v0 = IntVector.fromByteBuffer(I, w, w0 + 64 * i, LE);
-            IntVector v1 = IntVector.fromByteBuffer(I, w, w1 + 64 * i, LE);
+            FloatVector f0 = VectorMemory.floats(w, f + group);
+            FloatVector f1 = VectorMemory.floats(w, f + group + 4 * L);
+            IntVector v0 = VectorMemory.ints(w, w0 + 64 * i);
+            IntVector v1 = VectorMemory.ints(w, w1 + 64 * i);
             FloatVector p = FloatVector.broadcast(F, x[xo + 4 * i]);
             IntVector c = v0.lanewise(LSHL, 24).lanewise(ASHR, 4).lanewise(AND, EIGHTH_BITS);
             a0 = p.fma(c.reinterpretAsFloats().mul(EIGHTH).mul(f0), a0);
@@ -287,7 +351,7 @@ final class VectorPanels {
     private static void nibbles(
             float[] x,
             int xo,
-            ByteBuffer w,
+            Object w,
             int w0,
             int w1,
             int f,
@@ -301,15 +365,14 @@ final class VectorPanels {
         FloatVector a0 = z, a1 = z;
         for (int i = 0; i < words; i++) {
             int group = 256 * (i >> shift);
-            FloatVector f0 = FloatVector.fromByteBuffer(F, w, f + group, LE);
-            FloatVector f1 = FloatVector.fromByteBuffer(F, w, f + group + 4 * L, LE);
+            FloatVector f0 = VectorMemory.floats(w, f + group);
+            FloatVector f1 = VectorMemory.floats(w, f + group + 4 * L);
             FloatVector g0 = f0.mul(0.0625f);
             FloatVector g1 = f1.mul(0.0625f);
-            FloatVector b0 = FloatVector.fromByteBuffer(F, w, b + group, LE).mul(times);
-            FloatVector b1 =
-                    FloatVector.fromByteBuffer(F, w, b + group + 4 * L, LE).mul(times);
-            IntVector v0 = IntVector.fromByteBuffer(I, w, w0 + 64 * i, LE);
-            IntVector v1 = IntVector.fromByteBuffer(I, w, w1 + 64 * i, LE);
+            FloatVector b0 = VectorMemory.floats(w, b + group).mul(times);
+            FloatVector b1 = VectorMemory.floats(w, b + group + 4 * L).mul(times);
+            IntVector v0 = VectorMemory.ints(w, w0 + 64 * i);
+            IntVector v1 = VectorMemory.ints(w, w1 + 64 * i);
             FloatVector p = FloatVector.broadcast(F, x[xo + 8 * i]);
             a0 = p.fma(((FloatVector) v0.lanewise(AND, 15).castShape(F, 0)).fma(f0, b0), a0);
             a1 = p.fma(((FloatVector) v1.lanewise(AND, 15).castShape(F, 0)).fma(f1, b1), a1);
@@ -345,34 +408,53 @@ final class VectorPanels {
         a1.intoArray(out, oo + L);
     }
 
-    private static void widenPairs(ByteBuffer w, int rows, float[] out) {
+    private static void widenPairs(Object w, int from, int rows, float[] out, int oo) {
         for (int row = 0; row < rows; row++) {
-            for (int c = 0; c < 16; c += L) {
-                IntVector pairs = IntVector.fromByteBuffer(I, w, 64 * row + 4 * c, LE);
-                even(pairs).intoArray(out, 32 * row + c);
-                odd(pairs).intoArray(out, 32 * row + 16 + c);
+            for (int c = 0; c < 16; c += 2 * L) {
+                int to = oo + 32 * row + c;
+                IntVector v = VectorMemory.ints(w, from + 64 * row + 4 * c);
+                even(v).intoArray(out, to);
+                odd(v).intoArray(out, to + 16);
+                if (L < 16) {
+                    v = VectorMemory.ints(w, from + 64 * row + 4 * (c + L));
+                    even(v).intoArray(out, to + L);
+                    odd(v).intoArray(out, to + 16 + L);
+                }
             }
         }
     }
 
-    private static void widenHalves(ByteBuffer w, int rows, float[] out) {
+    private static void widenHalves(Object w, int from, int rows, float[] out, int oo) {
         for (int row = 0; row < rows; row++) {
             for (int c = 0; c < 16; c += L) {
-                IntVector v = IntVector.fromByteBuffer(I, w, 64 * row + 4 * c, LE);
+                IntVector v = VectorMemory.ints(w, from + 64 * row + 4 * c);
                 IntVector even = v.lanewise(LSHL, 16).lanewise(ASHR, 3).lanewise(AND, HALF_BITS);
-                even.reinterpretAsFloats().mul(HALF).intoArray(out, 32 * row + c);
+                even.reinterpretAsFloats().mul(HALF).intoArray(out, oo + 32 * row + c);
                 IntVector odd = v.lanewise(ASHR, 3).lanewise(AND, HALF_BITS);
-                odd.reinterpretAsFloats().mul(HALF).intoArray(out, 32 * row + 16 + c);
+                odd.reinterpretAsFloats().mul(HALF).intoArray(out, oo + 32 * row + 16 + c);
+            }
+        }
+    }
+
+    private static void widenIntegers(Object w, int from, int words, float[] out, int oo) {
+        for (int i = 0; i < words; i++) {
+            for (int c = 0; c < 16; c += L) {
+                IntVector v = VectorMemory.ints(w, from + 64 * i + 4 * c);
+                int to = oo + 64 * i + c;
+                ((FloatVector) v.lanewise(LSHL, 24).lanewise(ASHR, 24).castShape(F, 0)).intoArray(out, to);
+                ((FloatVector) v.lanewise(LSHL, 16).lanewise(ASHR, 24).castShape(F, 0)).intoArray(out, to + 16);
+                ((FloatVector) v.lanewise(LSHL, 8).lanewise(ASHR, 24).castShape(F, 0)).intoArray(out, to + 32);
+                ((FloatVector) v.lanewise(ASHR, 24).castShape(F, 0)).intoArray(out, to + 48);
             }
         }
     }
 
     private static void widenBytes(
-            ByteBuffer w, int at, int words, int factor, int offset, float times, float[] out, int oo) {
-        FloatVector f = FloatVector.fromByteBuffer(F, w, factor, LE);
-        FloatVector b = FloatVector.fromByteBuffer(F, w, offset, LE).mul(times);
+            Object w, int at, int words, int factor, int offset, float times, float[] out, int oo) {
+        FloatVector f = VectorMemory.floats(w, factor);
+        FloatVector b = VectorMemory.floats(w, offset).mul(times);
         for (int i = 0; i < words; i++) {
-            IntVector v = IntVector.fromByteBuffer(I, w, at + 64 * i, LE);
+            IntVector v = VectorMemory.ints(w, at + 64 * i);
             IntVector c = v.lanewise(LSHL, 24).lanewise(ASHR, 24);
             ((FloatVector) c.castShape(F, 0)).fma(f, b).intoArray(out, oo + 64 * i);
             c = v.lanewise(LSHL, 16).lanewise(ASHR, 24);
@@ -384,10 +466,10 @@ final class VectorPanels {
         }
     }
 
-    private static void widenEighths(ByteBuffer w, int at, int words, int factor, float[] out, int oo) {
-        FloatVector f = FloatVector.fromByteBuffer(F, w, factor, LE);
+    private static void widenEighths(Object w, int at, int words, int factor, float[] out, int oo) {
+        FloatVector f = VectorMemory.floats(w, factor);
         for (int i = 0; i < words; i++) {
-            IntVector v = IntVector.fromByteBuffer(I, w, at + 64 * i, LE);
+            IntVector v = VectorMemory.ints(w, at + 64 * i);
             IntVector c = v.lanewise(LSHL, 24).lanewise(ASHR, 4).lanewise(AND, EIGHTH_BITS);
             c.reinterpretAsFloats().mul(EIGHTH).mul(f).intoArray(out, oo + 64 * i);
             c = v.lanewise(LSHL, 16).lanewise(ASHR, 4).lanewise(AND, EIGHTH_BITS);
@@ -399,12 +481,35 @@ final class VectorPanels {
         }
     }
 
-    private static void widenNibbles(
-            ByteBuffer w, int at, int words, int factor, int offset, float times, float[] out, int oo) {
-        FloatVector f = FloatVector.fromByteBuffer(F, w, factor, LE);
-        FloatVector b = FloatVector.fromByteBuffer(F, w, offset, LE).mul(times);
+    /** Groups of 32 codes, a word of each output at a time. */
+    private static void widenNibbles32(
+            Object w, int from, int words, int factor, int offset, float times, float[] out, int oo) {
         for (int i = 0; i < words; i++) {
-            IntVector v = IntVector.fromByteBuffer(I, w, at + 64 * i, LE);
+            FloatVector f = VectorMemory.floats(w, factor + 256 * (i >> 2));
+            FloatVector h = f.mul(0.0625f);
+            FloatVector b = VectorMemory.floats(w, offset + 256 * (i >> 2)).mul(times);
+            int to = oo + 128 * i;
+            IntVector v = VectorMemory.ints(w, from + 64 * i);
+            ((FloatVector) v.lanewise(AND, 15).castShape(F, 0)).fma(f, b).intoArray(out, to);
+            ((FloatVector) v.lanewise(AND, 240).castShape(F, 0)).fma(h, b).intoArray(out, to + 16);
+            v = v.lanewise(LSHR, 8);
+            ((FloatVector) v.lanewise(AND, 15).castShape(F, 0)).fma(f, b).intoArray(out, to + 32);
+            ((FloatVector) v.lanewise(AND, 240).castShape(F, 0)).fma(h, b).intoArray(out, to + 48);
+            v = v.lanewise(LSHR, 8);
+            ((FloatVector) v.lanewise(AND, 15).castShape(F, 0)).fma(f, b).intoArray(out, to + 64);
+            ((FloatVector) v.lanewise(AND, 240).castShape(F, 0)).fma(h, b).intoArray(out, to + 80);
+            v = v.lanewise(LSHR, 8);
+            ((FloatVector) v.lanewise(AND, 15).castShape(F, 0)).fma(f, b).intoArray(out, to + 96);
+            ((FloatVector) v.lanewise(AND, 240).castShape(F, 0)).fma(h, b).intoArray(out, to + 112);
+        }
+    }
+
+    private static void widenNibbles(
+            Object w, int at, int words, int factor, int offset, float times, float[] out, int oo) {
+        FloatVector f = VectorMemory.floats(w, factor);
+        FloatVector b = VectorMemory.floats(w, offset).mul(times);
+        for (int i = 0; i < words; i++) {
+            IntVector v = VectorMemory.ints(w, at + 64 * i);
             IntVector c = v.lanewise(LSHL, 28).lanewise(LSHR, 28);
             ((FloatVector) c.castShape(F, 0)).fma(f, b).intoArray(out, oo + 128 * i);
             c = v.lanewise(LSHL, 24).lanewise(LSHR, 28);

@@ -9,6 +9,7 @@ import io.nightmill.tensor.Tensor;
 import java.lang.ref.Reference;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.util.Arrays;
 import java.util.Random;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -53,7 +54,7 @@ class PackedWeightsTest {
     @EnumSource
     void packedWeightsAreTheStoredOnes(Format format) {
         Matrix w = matrix(format, 70);
-        PackedWeights weights = new PackedWeights(false);
+        PackedWeights weights = new PackedWeights(Products.EXACT, Lanes.best());
         try (Workers workers = new Workers(2)) {
             weights.pack(w, workers);
         }
@@ -63,8 +64,10 @@ class PackedWeightsTest {
         float[] scalar = new float[Panel.COLUMNS * IN];
         float[] vectors = new float[Panel.COLUMNS * IN];
         for (int p = 0; p < 2; p++) {
-            new ScalarLanes().widenPanel(panels[p], scalar);
-            VectorLanes.ifWide().orElseThrow().widenPanel(panels[p], vectors);
+            for (int block = 0; block < 4; block++) {
+                new ScalarLanes().widenBlock(panels[p], block, scalar, 16 * IN * block);
+                VectorLanes.ifWide().orElseThrow().widenBlock(panels[p], block, vectors, 16 * IN * block);
+            }
             for (int column = 0; column < Math.min(Panel.COLUMNS, 70 - p * Panel.COLUMNS); column++) {
                 Unpack.row(w, p * Panel.COLUMNS + column, expected, 0);
                 for (int k = 0; k < IN; k++) {
@@ -133,7 +136,7 @@ class PackedWeightsTest {
             values[i] = (float) random.nextGaussian();
         }
         Matrix w = Matrix.of(out, IN, values);
-        PackedWeights weights = new PackedWeights(true);
+        PackedWeights weights = new PackedWeights(Products.INT4, Lanes.best());
         try (Workers workers = new Workers(1)) {
             weights.pack(w, workers);
         }
@@ -175,5 +178,126 @@ class PackedWeightsTest {
             }
         }
         Reference.reachabilityFence(weights);
+    }
+
+    private Matrix gaussian(int out, int in) {
+        float[] values = new float[out * in];
+        for (int i = 0; i < values.length; i++) {
+            values[i] = (float) random.nextGaussian();
+        }
+        return Matrix.of(out, in, values);
+    }
+
+    private static Panel[] pack(PackedWeights weights, Matrix w) {
+        try (Workers workers = new Workers(2)) {
+            weights.pack(w, workers);
+        }
+        return weights.of(w);
+    }
+
+    @Test
+    void largeWeightsAreRoundedToWhatWasAsked() {
+        Matrix w = gaussian(150, IN);
+        float[] row = new float[IN];
+        PackedWeights halves = new PackedWeights(Products.BF16, Lanes.best());
+        PackedWeights bytes = new PackedWeights(Products.INT8, Lanes.best());
+        Panel[] pairs = pack(halves, w);
+        Panel[] integers = pack(bytes, w);
+        for (int n = 0; n < w.out(); n++) {
+            Unpack.row(w, n, row, 0);
+            float step = Unpack.byteFactor(row, 0, IN);
+            for (int k = 0; k < IN; k++) {
+                assertThat(pairs[n / 64].value(n % 64, k)).isEqualTo(Unpack.bf16(Unpack.toBf16(row[k])));
+                assertThat(integers[n / 64].value(n % 64, k)).isCloseTo(row[k], offset(0.501f * step));
+            }
+        }
+        assertThat(pairs[0].bytes().capacity()).isEqualTo(64 * IN * 2);
+        assertThat(integers[0].bytes().capacity()).isEqualTo(64 * IN + 4 * 64);
+        Reference.reachabilityFence(halves);
+        Reference.reachabilityFence(bytes);
+    }
+
+    @Test
+    void whatIsSmallOrTakesNoMoreStaysAsItIs() {
+        for (Products rounding : Products.values()) {
+            PackedWeights weights = new PackedWeights(rounding, Lanes.best());
+            assertThat(pack(weights, gaussian(64, IN))[0].layout()).isEqualTo(Panel.Layout.FLOATS);
+            if (rounding != Products.INT4) {
+                assertThat(pack(weights, matrix(Format.Q8_0, 150))[0].layout()).isEqualTo(Panel.Layout.BYTES);
+                assertThat(pack(weights, matrix(Format.Q4_K, 150))[0].layout()).isEqualTo(Panel.Layout.NIBBLES);
+            }
+        }
+        PackedWeights halves = new PackedWeights(Products.BF16, Lanes.best());
+        assertThat(pack(halves, matrix(Format.F16, 150))[0].layout()).isEqualTo(Panel.Layout.HALVES);
+    }
+
+    /** Rows in any number, of a group or alone, are one chain of multiply-adds over the rounded weights. */
+    @ParameterizedTest
+    @EnumSource
+    void roundedProductsHaveTheBitsOfOneRow(Products products) {
+        Matrix w = gaussian(150, IN);
+        PackedWeights weights = new PackedWeights(products, Lanes.best());
+        Panel[] panels = pack(weights, w);
+        float[] x = input(11);
+        try (HostBackend backend = new HostBackend(2, Lanes.best(), products)) {
+            float[] one = multiply(backend, w, 1);
+            for (int rows : new int[] {2, 3, 4, 7, 11}) {
+                float[] some = multiply(backend, w, rows);
+                assertThat(Arrays.mismatch(Arrays.copyOf(some, w.out()), one)).isEqualTo(-1);
+                for (int i = 0; i < some.length; i++) {
+                    int n = i % w.out();
+                    double sum = 0;
+                    for (int k = 0; k < IN; k++) {
+                        sum += (double) x[i / w.out() * IN + k] * panels[n / 64].value(n % 64, k);
+                    }
+                    assertThat((double) some[i]).isCloseTo(sum, offset(2e-4));
+                }
+            }
+        }
+        Reference.reachabilityFence(weights);
+    }
+
+    @Test
+    void rowsInTilesAddLikeTheirDefinition() {
+        int k = 77;
+        float[] x = new float[3 * RowTiles.ROWS * k + 5];
+        float[] w = new float[16 * k];
+        for (float[] values : new float[][] {x, w}) {
+            for (int i = 0; i < values.length; i++) {
+                values[i] = (float) random.nextGaussian();
+            }
+        }
+        float[] expected = new float[12 * 20];
+        float[] actual = new float[12 * 20];
+        new ScalarLanes().tileDots(x, 5, 3, w, k, expected, 1, 20);
+        VectorLanes.ifWide().orElseThrow().tileDots(x, 5, 3, w, k, actual, 1, 20);
+        assertThat(actual).containsExactly(expected, offset(1e-4f));
+    }
+
+    @Test
+    void tilesHoldTheRowsOfEachGroup() {
+        int in = 6;
+        float[] x = new float[12 * in];
+        for (int i = 0; i < x.length; i++) {
+            x[i] = i + 1;
+        }
+        int[] starts = {0, 5, 5, 9, 12};
+        RowTiles tiles = new RowTiles();
+        try (Workers workers = new Workers(2)) {
+            tiles.lay(new float[200], 0, in, new int[] {0, 20}, in, workers);
+            tiles.lay(x, 0, in, starts, in, workers);
+        }
+        for (int g = 0; g < 4; g++) {
+            for (int row = 0; row < (starts[g + 1] - starts[g] + 3) / 4 * 4; row++) {
+                for (int d = 0; d < in; d++) {
+                    boolean there = starts[g] + row < starts[g + 1];
+                    float expected = there ? x[(starts[g] + row) * in + d] : 0;
+                    int at = tiles.place(g, row / 4 * 4) + 4 * d + row % 4;
+                    assertThat(tiles.values()[at])
+                            .as("group %d, row %d", g, row)
+                            .isEqualTo(expected);
+                }
+            }
+        }
     }
 }

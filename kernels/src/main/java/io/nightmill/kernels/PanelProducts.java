@@ -1,0 +1,125 @@
+package io.nightmill.kernels;
+
+import io.nightmill.kernels.Panel.Layout;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Rows by weights in {@link Panel}s. A few rows meet the weights as they are stored, each by itself; more meet them widened to
+ * float32, in a core's caches. An output is one chain of multiply-adds in the order of its inputs either way.
+ */
+final class PanelProducts {
+    /** From so many rows on it pays to widen a panel once for all of them: of floats, and of values with factors. */
+    private static final int MANY = 8;
+
+    private static final int MANY_GROUPED = 3;
+    private static final int BLOCKS = Panel.COLUMNS / 16;
+
+    /**
+     * Rows of activations as one operand of a product.
+     *
+     * @param tiles the same rows in tiles from {@code tilesAt} on, or null
+     */
+    record Rows(float[] values, int offset, int stride, int count, float @Nullable [] tiles, int tilesAt) {}
+
+    /** A thread's own. */
+    private static final class Scratch {
+        private float[] wide = new float[0];
+        private float[] results = new float[0];
+        private final float[] factors = new float[Panel.COLUMNS];
+        /** Results of a tile that is not full. */
+        private final float[] last = new float[RowTiles.ROWS * 16];
+
+        private final float[][] blocks = new float[BLOCKS][];
+        private final int[] places = new int[BLOCKS];
+
+        float[] wide(int size) {
+            wide = wide.length < size ? new float[size] : wide;
+            return wide;
+        }
+
+        float[] results(int size) {
+            results = results.length < size ? new float[size] : results;
+            return results;
+        }
+    }
+
+    private final Lanes lanes;
+    private final ThreadLocal<Scratch> scratch = ThreadLocal.withInitial(Scratch::new);
+
+    PanelProducts(Lanes lanes) {
+        this.lanes = lanes;
+    }
+
+    /** Outputs {@code first .. last} of {@code x w^T}, whole panels but for the last. */
+    void multiply(Rows x, Panel[] panels, int first, int last, float[] out, int oo, int os) {
+        for (int column = first; column < last; column += Panel.COLUMNS) {
+            multiply(x, panels[column / Panel.COLUMNS], out, oo + column, os, Math.min(Panel.COLUMNS, last - column));
+        }
+    }
+
+    /** A panel's outputs, of which the first {@code n} are there. */
+    private void multiply(Rows x, Panel panel, float[] out, int oo, int os, int n) {
+        Scratch mine = scratch.get();
+        if (!lanes.tiles()) {
+            // With vectors of 256 bits, whose kernels have more operations between lines, memory keeps up by itself.
+            Ahead.read(panel.bytes(), 0, Math.min(panel.bytes().capacity(), Ahead.SECOND_CACHE));
+        }
+        boolean whole = n == Panel.COLUMNS;
+        float[] all = whole ? out : mine.results(x.count * Panel.COLUMNS);
+        int to = whole ? oo : 0;
+        int stride = whole ? os : Panel.COLUMNS;
+        if (x.tiles != null && x.count >= leastTiled(panel)) {
+            tiles(x, x.tiles, panel, mine, all, to, stride);
+        } else if (x.count < (panel.layout().grouped() ? MANY_GROUPED : MANY)) {
+            for (int i = 0; i < x.count; i++) {
+                lanes.panelDots(x.values, x.offset + i * x.stride, panel, all, to + i * stride);
+            }
+        } else {
+            blocks(x, panel, mine, all, to, stride);
+        }
+        if (panel.layout() == Layout.INTEGERS) {
+            panel.outputFactors(mine.factors);
+            for (int i = 0; i < x.count; i++) {
+                lanes.multiply(all, to + i * stride, mine.factors, 0, Panel.COLUMNS);
+            }
+        }
+        for (int i = 0; !whole && i < x.count; i++) {
+            System.arraycopy(all, i * Panel.COLUMNS, out, oo + i * os, n);
+        }
+    }
+
+    /** Rows from which on tiles are faster. Codes of four bits take more registers than there are where rows meet them directly. */
+    private static int leastTiled(Panel panel) {
+        return panel.layout() == Layout.NIBBLES ? 1 : MANY_GROUPED;
+    }
+
+    private void blocks(Rows x, Panel panel, Scratch mine, float[] out, int oo, int os) {
+        int size = 16 * panel.in();
+        float[] wide = mine.wide(BLOCKS * size);
+        for (int block = 0; block < BLOCKS; block++) {
+            lanes.widenBlock(panel, block, wide, block * size);
+            mine.blocks[block] = wide;
+            mine.places[block] = block * size;
+        }
+        lanes.blockDots(x.values, x.offset, x.stride, x.count, mine.blocks, mine.places, panel.in(), out, oo, os);
+    }
+
+    private void tiles(Rows x, float[] tiles, Panel panel, Scratch mine, float[] out, int oo, int os) {
+        int in = panel.in();
+        int full = x.count / RowTiles.ROWS;
+        int left = x.count % RowTiles.ROWS;
+        float[] wide = mine.wide(16 * in);
+        for (int block = 0; block < BLOCKS; block++) {
+            int to = oo + 16 * block;
+            lanes.widenBlock(panel, block, wide, 0);
+            lanes.tileDots(tiles, x.tilesAt, full, wide, in, out, to, os);
+            if (left > 0) {
+                float[] last = mine.last;
+                lanes.tileDots(tiles, x.tilesAt + full * RowTiles.ROWS * in, 1, wide, in, last, 0, 16);
+                for (int i = 0; i < left; i++) {
+                    System.arraycopy(last, 16 * i, out, to + (full * RowTiles.ROWS + i) * os, 16);
+                }
+            }
+        }
+    }
+}

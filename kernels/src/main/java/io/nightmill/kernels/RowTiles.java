@@ -1,0 +1,73 @@
+package io.nightmill.kernels;
+
+import java.util.Arrays;
+
+/**
+ * Rows of an operation's activations, {@value #ROWS} side by side: {@code [tiles, in, 4]}. A product then reads one stream of values
+ * where it read four, and C2 has enough registers for their addresses. The last tile of a group is filled up with zeros.
+ */
+final class RowTiles {
+    static final int ROWS = 4;
+
+    /** Values that a task lays. */
+    private static final int TASK = 1 << 15;
+
+    private float[] values = new float[0];
+    private int[] firstTiles = new int[1];
+    private int in;
+
+    float[] values() {
+        return values;
+    }
+
+    /** Where a group's tile begins that has its row {@code row}, a multiple of {@value #ROWS}. */
+    int place(int group, int row) {
+        return (firstTiles[group] + row / ROWS) * ROWS * in;
+    }
+
+    /** Lays the rows {@code starts[g] .. starts[g + 1] - 1} of each group; until the next call. */
+    void lay(float[] x, int xo, int xs, int[] starts, int width, Workers workers) {
+        in = width;
+        int groups = starts.length - 1;
+        firstTiles = new int[groups + 1];
+        for (int g = 0; g < groups; g++) {
+            firstTiles[g + 1] = firstTiles[g] + (starts[g + 1] - starts[g] + ROWS - 1) / ROWS;
+        }
+        int tiles = firstTiles[groups];
+        int size = Math.multiplyExact(tiles, ROWS * in);
+        if (values.length < size) {
+            values = new float[size];
+        }
+        int perTask = Math.max(1, TASK / (ROWS * in));
+        workers.run((tiles + perTask - 1) / perTask, task -> {
+            int from = task * perTask;
+            int group = Arrays.binarySearch(firstTiles, from);
+            group = group < 0 ? -2 - group : group;
+            for (int tile = from; tile < Math.min(tiles, from + perTask); tile++) {
+                while (tile >= firstTiles[group + 1]) {
+                    group++;
+                }
+                int row = starts[group] + (tile - firstTiles[group]) * ROWS;
+                lay(x, xo + row * xs, xs, Math.min(ROWS, starts[group + 1] - row), tile * ROWS * in);
+            }
+        });
+    }
+
+    private void lay(float[] x, int xo, int xs, int count, int to) {
+        if (count < ROWS) {
+            for (int i = 0; i < ROWS; i++) {
+                for (int d = 0; d < in; d++) {
+                    values[to + ROWS * d + i] = i < count ? x[xo + i * xs + d] : 0;
+                }
+            }
+            return;
+        }
+        for (int d = 0; d < in; d++) {
+            int at = to + ROWS * d;
+            values[at] = x[xo + d];
+            values[at + 1] = x[xo + xs + d];
+            values[at + 2] = x[xo + 2 * xs + d];
+            values[at + 3] = x[xo + 3 * xs + d];
+        }
+    }
+}
