@@ -16,6 +16,9 @@ import jdk.incubator.vector.VectorSpecies;
 final class VectorLanes extends VectorPages {
     private static final VectorSpecies<Float> F = FloatVector.SPECIES_PREFERRED;
     private static final int L = F.length();
+    /** Whether sixteen accumulators fit in registers: not in AVX2's. */
+    private static final boolean FOUR_BY_FOUR = L != 8;
+
     /** As many bytes and shorts as there are float lanes; unused where a vector has four. */
     private static final VectorSpecies<Byte> QUARTER_BYTES = L == 16 ? ByteVector.SPECIES_128 : ByteVector.SPECIES_64;
 
@@ -203,7 +206,7 @@ final class VectorLanes extends VectorPages {
             int w2 = at[(column + 2 * L) / 16] + (column + 2 * L) % 16;
             int w3 = at[(column + 3 * L) / 16] + (column + 3 * L) % 16;
             int i = 0;
-            for (; i + 4 <= m; i += 4) {
+            for (; FOUR_BY_FOUR && i + 4 <= m; i += 4) {
                 block4x4(x, xo + i * xs, xs, u0, w0, u1, w1, u2, w2, u3, w3, k, out, oo + i * os + column, os);
             }
             for (; i + 2 <= m; i += 2) {
@@ -527,8 +530,11 @@ final class VectorLanes extends VectorPages {
         int d = 0;
         for (; d + 4 * L <= width; d += 4 * L) {
             int i = 0;
-            for (; i + 4 <= m; i += 4) {
+            for (; FOUR_BY_FOUR && i + 4 <= m; i += 4) {
                 weighted4x4(p, po + i * ps, ps, v, vo + d, vs, n, out, oo + i * os + d, os);
+            }
+            for (; i + 2 <= m; i += 2) {
+                weighted2x4(p, po + i * ps, ps, v, vo + d, vs, 2 * L, n, out, oo + i * os + d, os);
             }
             for (; i < m; i++) {
                 weighted1x4(p, po + i * ps, v, vo + d, vs, n, out, oo + i * os + d);

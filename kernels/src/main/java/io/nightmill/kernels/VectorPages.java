@@ -1,6 +1,7 @@
 package io.nightmill.kernels;
 
 import io.nightmill.tensor.KvType;
+import java.util.Arrays;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.IntVector;
 import jdk.incubator.vector.VectorOperators;
@@ -11,6 +12,12 @@ abstract class VectorPages implements Lanes {
     private static final VectorSpecies<Float> F = FloatVector.SPECIES_PREFERRED;
     private static final VectorSpecies<Integer> I = IntVector.SPECIES_PREFERRED;
     private static final int L = F.length();
+    /** Rows from which on it pays to widen pages of values. */
+    private static final int MANY = 6;
+    /** Sums of two rows of 32 columns over each of four blocks. */
+    private static final int SUMS = 4 * 2 * 32;
+
+    private static final ThreadLocal<float[]> WIDE = ThreadLocal.withInitial(() -> new float[0]);
 
     @Override
     public void pairDots(
@@ -29,6 +36,10 @@ abstract class VectorPages implements Lanes {
             int w2 = at[(column + 2 * L) / 16] + (column + 2 * L) % 16;
             int w3 = at[(column + 3 * L) / 16] + (column + 3 * L) % 16;
             int i = 0;
+            for (; L == 8 && i + 2 <= m; i += 2) {
+                pair2x2(x, xo + i * xs, xs, u0, w0, u1, w1, k, out, oo + i * os + column, os);
+                pair2x2(x, xo + i * xs, xs, u2, w2, u3, w3, k, out, oo + i * os + column + 2 * L, os);
+            }
             for (; i + 2 <= m; i += 2) {
                 pair2x4(x, xo + i * xs, xs, u0, w0, u1, w1, u2, w2, u3, w3, k, out, oo + i * os + column, os);
             }
@@ -93,6 +104,33 @@ abstract class VectorPages implements Lanes {
         b3.intoArray(out, oo + os + 3 * L);
     }
 
+    private static void pair2x2(
+            float[] x, int xo, int xs, int[] u0, int w0, int[] u1, int w1, int k, float[] out, int oo, int os) {
+        FloatVector z = FloatVector.zero(F);
+        FloatVector a0 = z, a1 = z;
+        FloatVector b0 = z, b1 = z;
+        for (int d = 0; d < k; d += 2) {
+            FloatVector p = FloatVector.broadcast(F, x[xo + d]);
+            FloatVector q = FloatVector.broadcast(F, x[xo + d + 1]);
+            FloatVector r = FloatVector.broadcast(F, x[xo + xs + d]);
+            FloatVector s = FloatVector.broadcast(F, x[xo + xs + d + 1]);
+            IntVector v = IntVector.fromArray(I, u0, w0 + 8 * d);
+            FloatVector e = VectorPanels.even(v);
+            FloatVector o = VectorPanels.odd(v);
+            a0 = q.fma(o, p.fma(e, a0));
+            b0 = s.fma(o, r.fma(e, b0));
+            v = IntVector.fromArray(I, u1, w1 + 8 * d);
+            e = VectorPanels.even(v);
+            o = VectorPanels.odd(v);
+            a1 = q.fma(o, p.fma(e, a1));
+            b1 = s.fma(o, r.fma(e, b1));
+        }
+        a0.intoArray(out, oo);
+        a1.intoArray(out, oo + L);
+        b0.intoArray(out, oo + os);
+        b1.intoArray(out, oo + os + L);
+    }
+
     private static void pair1x4(
             float[] x,
             int xo,
@@ -130,6 +168,10 @@ abstract class VectorPages implements Lanes {
     @Override
     public void pairWeighted(
             float[] p, int po, int ps, int m, int[][] words, int[] at, int width, float[] out, int oo, int os) {
+        if (L == 8 && m >= MANY && width % 32 == 0) {
+            wideWeighted(p, po, ps, m, words, at, width, out, oo, os);
+            return;
+        }
         int[] u0 = words[0];
         int[] u1 = words[1];
         int[] u2 = words[2];
@@ -150,6 +192,82 @@ abstract class VectorPages implements Lanes {
             }
         }
         Lanes.pairWeighted(p, po, ps, m, words, at, whole, width, out, oo, os);
+    }
+
+    /** {@link #pairWeighted} over rows that are widened once, where registers do not hold what widening them anew takes. */
+    private void wideWeighted(
+            float[] p, int po, int ps, int m, int[][] words, int[] at, int width, float[] out, int oo, int os) {
+        int page = 16 * width;
+        float[] mine = WIDE.get();
+        if (mine.length < 4 * page + SUMS) {
+            mine = new float[4 * page + SUMS];
+            WIDE.set(mine);
+        }
+        for (int block = 0; block < 4; block++) {
+            widenPairs(words[block], at[block], width / 2, 16, mine, SUMS + block * page);
+        }
+        for (int d = 0; d < width; d += 32) {
+            for (int i = 0; i + 2 <= m; i += 2) {
+                Arrays.fill(mine, 0, SUMS, 0);
+                for (int block = 0; block < 4; block++) {
+                    int v = SUMS + block * page + 16 * d;
+                    weighted2x4(p, po + i * ps + 16 * block, ps, mine, v, 16, 256, 16, mine, 64 * block, 32);
+                }
+                addSums(mine, 0, out, oo + i * os + d);
+                addSums(mine, 32, out, oo + (i + 1) * os + d);
+            }
+        }
+        if (m % 2 == 1) {
+            pairWeighted(p, po + (m - 1) * ps, ps, 1, words, at, width, out, oo + (m - 1) * os, os);
+        }
+    }
+
+    /** Adds a row's sums of four blocks, in pairs. */
+    private static void addSums(float[] sums, int from, float[] out, int oo) {
+        for (int d = 0; d < 32; d += L) {
+            FloatVector a = FloatVector.fromArray(F, sums, from + d).add(FloatVector.fromArray(F, sums, from + 64 + d));
+            FloatVector b =
+                    FloatVector.fromArray(F, sums, from + 128 + d).add(FloatVector.fromArray(F, sums, from + 192 + d));
+            a.add(b).add(FloatVector.fromArray(F, out, oo + d)).intoArray(out, oo + d);
+        }
+    }
+
+    /** Two rows by four vectors of columns, of which the second two lie {@code half} values behind the first. */
+    static void weighted2x4(
+            float[] p, int po, int ps, float[] v, int vo, int vs, int half, int n, float[] out, int oo, int os) {
+        FloatVector a0 = FloatVector.fromArray(F, out, oo);
+        FloatVector a1 = FloatVector.fromArray(F, out, oo + L);
+        FloatVector a2 = FloatVector.fromArray(F, out, oo + 2 * L);
+        FloatVector a3 = FloatVector.fromArray(F, out, oo + 3 * L);
+        FloatVector b0 = FloatVector.fromArray(F, out, oo + os);
+        FloatVector b1 = FloatVector.fromArray(F, out, oo + os + L);
+        FloatVector b2 = FloatVector.fromArray(F, out, oo + os + 2 * L);
+        FloatVector b3 = FloatVector.fromArray(F, out, oo + os + 3 * L);
+        for (int j = 0; j < n; j++) {
+            int row = vo + j * vs;
+            FloatVector q = FloatVector.broadcast(F, p[po + j]);
+            FloatVector r = FloatVector.broadcast(F, p[po + ps + j]);
+            FloatVector u = FloatVector.fromArray(F, v, row);
+            a0 = q.fma(u, a0);
+            b0 = r.fma(u, b0);
+            u = FloatVector.fromArray(F, v, row + L);
+            a1 = q.fma(u, a1);
+            b1 = r.fma(u, b1);
+            u = FloatVector.fromArray(F, v, row + half);
+            a2 = q.fma(u, a2);
+            b2 = r.fma(u, b2);
+            u = FloatVector.fromArray(F, v, row + half + L);
+            a3 = q.fma(u, a3);
+            b3 = r.fma(u, b3);
+        }
+        a0.intoArray(out, oo);
+        a1.intoArray(out, oo + L);
+        a2.intoArray(out, oo + 2 * L);
+        a3.intoArray(out, oo + 3 * L);
+        b0.intoArray(out, oo + os);
+        b1.intoArray(out, oo + os + L);
+        b2.intoArray(out, oo + os + 2 * L);
+        b3.intoArray(out, oo + os + 3 * L);
     }
 
     private static void pairWeighted2x4(
