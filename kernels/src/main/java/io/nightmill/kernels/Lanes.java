@@ -3,6 +3,7 @@ package io.nightmill.kernels;
 import io.nightmill.tensor.KvType;
 import java.nio.ByteBuffer;
 import java.util.Optional;
+import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -28,9 +29,9 @@ interface Lanes {
      */
     void blockDots(float[] x, int xo, int xs, int m, float[][] w, int[] at, int k, float[] out, int oo, int os);
 
-    /** A buffer in the form in which these lanes read it often. */
-    default Object memory(ByteBuffer buffer) {
-        return buffer;
+    /** A buffer in another form, if these lanes read that; else null. */
+    default @Nullable Object segment(ByteBuffer buffer) {
+        return null;
     }
 
     /** Float32 to bfloat16, to nearest even, from byte {@code at} on. */

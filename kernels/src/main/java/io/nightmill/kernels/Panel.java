@@ -2,6 +2,7 @@ package io.nightmill.kernels;
 
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Sixty-four outputs of a weight, in four blocks {@code [in / perWord, 16]} of 32-bit words, each with neighbouring inputs of one
@@ -10,9 +11,9 @@ import java.nio.ByteOrder;
  * {@link Layout#INTEGERS} has one group of all inputs.
  *
  * @param group inputs with a factor in common, a power of two; 0 without factors
- * @param memory the bytes, as lanes read them
+ * @param segment the bytes in the form that {@link Lanes#segment} gives
  */
-record Panel(Layout layout, int in, int group, boolean offsets, ByteBuffer bytes, Object memory) {
+record Panel(Layout layout, int in, int group, boolean offsets, ByteBuffer bytes, @Nullable Object segment) {
     static final int COLUMNS = 64;
 
     enum Layout {
@@ -45,7 +46,7 @@ record Panel(Layout layout, int in, int group, boolean offsets, ByteBuffer bytes
     static Panel allocate(NativeMemory memory, Lanes lanes, Layout layout, int in, int group, boolean offsets) {
         int values = group == 0 ? 0 : in / group * COLUMNS * (offsets ? 2 : 1);
         ByteBuffer bytes = memory.allocate(4 * (in / layout.perWord * COLUMNS + values));
-        return new Panel(layout, in, group, offsets, bytes.order(ByteOrder.LITTLE_ENDIAN), lanes.memory(bytes));
+        return new Panel(layout, in, group, offsets, bytes.order(ByteOrder.LITTLE_ENDIAN), lanes.segment(bytes));
     }
 
     /** Byte at which the words of a column begin; the next word is 64 bytes on. */

@@ -2,7 +2,10 @@ package io.nightmill.kernels;
 
 import io.nightmill.tensor.Matrix;
 
-/** In what arithmetic the large products run. */
+/**
+ * In what arithmetic the large products run. Through oneDNN both sides are rounded; where the library or the CPU's instructions for
+ * it are missing, only weights are, those that take more memory than what they are rounded to, and meet rows of float32.
+ */
 public enum Products {
     /** Weights as stored, widened exactly; float32. */
     EXACT,
@@ -15,7 +18,7 @@ public enum Products {
     INT8,
     /**
      * Weights as codes of four bits with a factor per 32 inputs. They meet activations as {@link #INT8}'s bytes, to which they are brought
-     * on the way; where the library or its instructions are missing, both are widened to float32.
+     * on the way.
      */
     INT4;
 

@@ -2,12 +2,10 @@ package io.nightmill.kernels;
 
 import java.nio.ByteBuffer;
 import java.util.Optional;
-import jdk.incubator.vector.ByteVector;
 import jdk.incubator.vector.FloatVector;
-import jdk.incubator.vector.IntVector;
-import jdk.incubator.vector.ShortVector;
 import jdk.incubator.vector.VectorOperators;
 import jdk.incubator.vector.VectorSpecies;
+import org.jspecify.annotations.Nullable;
 
 /**
  * SIMD loops through the Vector API. Only lane-wise operations with exact semantics are used: {@code reduceLanes} may differ between
@@ -18,11 +16,6 @@ final class VectorLanes extends VectorPages {
     private static final int L = F.length();
     /** Whether sixteen accumulators fit in registers: not in AVX2's. */
     private static final boolean FOUR_BY_FOUR = L != 8;
-
-    /** As many bytes and shorts as there are float lanes; unused where a vector has four. */
-    private static final VectorSpecies<Byte> QUARTER_BYTES = L == 16 ? ByteVector.SPECIES_128 : ByteVector.SPECIES_64;
-
-    private static final VectorSpecies<Short> HALF_SHORTS = L == 16 ? ShortVector.SPECIES_256 : ShortVector.SPECIES_128;
 
     private VectorLanes() {}
 
@@ -358,21 +351,15 @@ final class VectorLanes extends VectorPages {
     }
 
     @Override
-    public Object memory(ByteBuffer buffer) {
-        return VectorMemory.of(buffer);
+    public @Nullable Object segment(ByteBuffer buffer) {
+        return VectorMemory.segment(buffer);
     }
 
     @Override
     public void toBf16(float[] x, int xo, int n, ByteBuffer out, int at) {
-        int i = 0;
-        Object to = VectorMemory.of(out);
-        for (; L > 4 && i + L <= n; i += L) {
-            IntVector bits = FloatVector.fromArray(F, x, xo + i).reinterpretAsInts();
-            IntVector odd = bits.lanewise(VectorOperators.LSHR, 16).and(1);
-            IntVector rounded = bits.add(0x7fff).add(odd).lanewise(VectorOperators.LSHR, 16);
-            VectorMemory.put((ShortVector) rounded.castShape(HALF_SHORTS, 0), to, at + 2 * i);
-        }
-        super.toBf16(x, xo + i, n - i, out, at + 2 * i);
+        int whole = L > 4 ? n - n % L : 0;
+        VectorRounding.toBf16(x, xo, whole, out, VectorMemory.segment(out), at);
+        super.toBf16(x, xo + whole, n - whole, out, at + 2 * whole);
     }
 
     @Override
@@ -380,24 +367,7 @@ final class VectorLanes extends VectorPages {
         if (L < 8 || n % L != 0) {
             return super.toIntegers(x, xo, n, out, at);
         }
-        FloatVector largest = FloatVector.zero(F);
-        for (int i = 0; i < n; i += L) {
-            largest = largest.max(FloatVector.fromArray(F, x, xo + i).abs());
-        }
-        float top = largest.reduceLanes(VectorOperators.MAX);
-        float inverse = top == 0 ? 0 : LARGEST / top;
-        FloatVector magic = FloatVector.broadcast(F, 12582912f);
-        Object to = VectorMemory.of(out);
-        for (int i = 0; i < n; i += L) {
-            // Beside so large a number, a float's last bit is 1: adding rounds.
-            FloatVector near = FloatVector.fromArray(F, x, xo + i).mul(inverse).add(magic);
-            IntVector value = near.reinterpretAsInts().sub(0x4b400000);
-            IntVector high = value.add(64).lanewise(VectorOperators.ASHR, 7);
-            IntVector low = value.sub(high.lanewise(VectorOperators.LSHL, 7));
-            VectorMemory.put((ByteVector) high.castShape(QUARTER_BYTES, 0), to, at + i);
-            VectorMemory.put((ByteVector) low.castShape(QUARTER_BYTES, 0), to, at + n + i);
-        }
-        return inverse == 0 ? 0 : 1 / inverse;
+        return VectorRounding.toIntegers(x, xo, n, out, VectorMemory.segment(out), at);
     }
 
     @Override
@@ -406,53 +376,21 @@ final class VectorLanes extends VectorPages {
             super.widenCodes(packed, at, groups, out, lines, first);
             return;
         }
-        Object codes = VectorMemory.of(packed);
-        Object bytes = VectorMemory.of(out);
-        for (int g = 0; g < groups; g++) {
-            IntVector scales =
-                    VectorMemory.ints(codes, at + NativeCodes.scales(g)).lanewise(VectorOperators.LSHR, 8 * (g & 3));
-            // A word has four inputs' codes in its bytes. With 128 more, what becomes of each is positive and stays in
-            // its byte, so words are multiplied and added.
-            IntVector factor = scales.and(15);
-            IntVector zero = scales.lanewise(VectorOperators.LSHR, 4).and(15);
-            IntVector more = zero.mul(factor).neg().add(128).mul(0x1010101);
-            int from = at + NativeCodes.group(g);
-            int to = first + 8 * g;
-            IntVector a = VectorMemory.ints(codes, from);
-            IntVector b = VectorMemory.ints(codes, from + 64);
-            IntVector c = VectorMemory.ints(codes, from + 128);
-            IntVector d = VectorMemory.ints(codes, from + 192);
-            put(a.and(0xf0f0f0f).mul(factor).add(more), bytes, 64 * lines[to]);
-            a = a.lanewise(VectorOperators.LSHR, 4);
-            put(a.and(0xf0f0f0f).mul(factor).add(more), bytes, 64 * lines[to + 1]);
-            put(b.and(0xf0f0f0f).mul(factor).add(more), bytes, 64 * lines[to + 2]);
-            b = b.lanewise(VectorOperators.LSHR, 4);
-            put(b.and(0xf0f0f0f).mul(factor).add(more), bytes, 64 * lines[to + 3]);
-            put(c.and(0xf0f0f0f).mul(factor).add(more), bytes, 64 * lines[to + 4]);
-            c = c.lanewise(VectorOperators.LSHR, 4);
-            put(c.and(0xf0f0f0f).mul(factor).add(more), bytes, 64 * lines[to + 5]);
-            put(d.and(0xf0f0f0f).mul(factor).add(more), bytes, 64 * lines[to + 6]);
-            d = d.lanewise(VectorOperators.LSHR, 4);
-            put(d.and(0xf0f0f0f).mul(factor).add(more), bytes, 64 * lines[to + 7]);
+        try {
+            VectorRounding.widenCodes(
+                    packed, VectorMemory.segment(packed), at, groups, out, VectorMemory.segment(out), lines, first);
+        } catch (Throwable e) {
+            throw VectorMemory.failure(e);
         }
-    }
-
-    private static void put(IntVector positive, Object bytes, int at) {
-        VectorMemory.put(positive.lanewise(VectorOperators.XOR, 0x80808080), bytes, at);
     }
 
     @Override
     public void fromIntegers(
             ByteBuffer sums, int high, int low, float factor, float[] factors, int fo, int n, float[] out, int oo) {
-        int i = 0;
-        Object from = VectorMemory.of(sums);
-        for (; i + L <= n; i += L) {
-            FloatVector h = (FloatVector) VectorMemory.ints(from, high + 4 * i).castShape(F, 0);
-            FloatVector l = (FloatVector) VectorMemory.ints(from, low + 4 * i).castShape(F, 0);
-            FloatVector sum = h.mul(128f).add(l);
-            sum.mul(FloatVector.fromArray(F, factors, fo + i).mul(factor)).intoArray(out, oo + i);
-        }
-        super.fromIntegers(sums, high + 4 * i, low + 4 * i, factor, factors, fo + i, n - i, out, oo + i);
+        int whole = n - n % L;
+        VectorRounding.fromIntegers(sums, VectorMemory.segment(sums), high, low, factor, factors, fo, whole, out, oo);
+        super.fromIntegers(
+                sums, high + 4 * whole, low + 4 * whole, factor, factors, fo + whole, n - whole, out, oo + whole);
     }
 
     @Override

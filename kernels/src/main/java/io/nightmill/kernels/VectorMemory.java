@@ -9,45 +9,46 @@ import java.nio.Buffer;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.Arrays;
-import java.util.Optional;
 import jdk.incubator.vector.ByteVector;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.IntVector;
 import jdk.incubator.vector.ShortVector;
 import jdk.incubator.vector.VectorSpecies;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Vectors from and to memory outside the heap, little endian. The Vector API reads byte buffers up to Java 18 and memory segments
- * from 19 on, which Java 17 does not compile against, so the method that is there is looked up once. Handles in static final
- * fields are inlined like calls.
+ * from 19 on, which Java 17 does not compile against, so their methods are called by handles. Those are constants, and so is which of the
+ * two it is: C2 leaves nothing of the choice.
  */
 final class VectorMemory {
+    private static final ByteOrder LE = ByteOrder.LITTLE_ENDIAN;
+    private static final VectorSpecies<Float> F = FloatVector.SPECIES_PREFERRED;
+    private static final VectorSpecies<Integer> I = IntVector.SPECIES_PREFERRED;
     private static final MethodHandles.Lookup LOOKUP = MethodHandles.publicLookup();
-    /** Memory segments, where they are what vectors are read from. */
-    private static final Optional<Class<?>> SEGMENTS = segments();
 
-    private static final Optional<MethodHandle> TO_SEGMENT = SEGMENTS.map(VectorMemory::toSegment);
-    private static final MethodHandle FLOATS = load(FloatVector.class, FloatVector.SPECIES_PREFERRED);
-    private static final MethodHandle INTS = load(IntVector.class, IntVector.SPECIES_PREFERRED);
-    private static final MethodHandle PUT_INTS = store(IntVector.class);
-    private static final MethodHandle PUT_SHORTS = store(ShortVector.class);
-    private static final MethodHandle PUT_BYTES = store(ByteVector.class);
+    /** Whether memory segments are what vectors are read from. */
+    static final boolean SEGMENTS = Arrays.stream(FloatVector.class.getMethods())
+            .noneMatch(method -> method.getName().equals("fromByteBuffer"));
+
+    private static final @Nullable MethodHandle OF_BUFFER = SEGMENTS ? ofBuffer() : null;
+    private static final @Nullable MethodHandle FLOATS = SEGMENTS ? load(FloatVector.class, F) : null;
+    private static final @Nullable MethodHandle INTS = SEGMENTS ? load(IntVector.class, I) : null;
+    /** {@code (vector, segment, at)}. */
+    static final @Nullable MethodHandle PUT_INTS = SEGMENTS ? store(IntVector.class) : null;
+
+    private static final @Nullable MethodHandle PUT_SHORTS = SEGMENTS ? store(ShortVector.class) : null;
+    private static final @Nullable MethodHandle PUT_BYTES = SEGMENTS ? store(ByteVector.class) : null;
 
     private VectorMemory() {}
 
-    private static Optional<Class<?>> segments() {
-        boolean buffers = Arrays.stream(FloatVector.class.getMethods())
-                .anyMatch(method -> method.getName().equals("fromByteBuffer"));
-        try {
-            return buffers ? Optional.empty() : Optional.of(Class.forName("java.lang.foreign.MemorySegment"));
-        } catch (ClassNotFoundException e) {
-            throw new LinkageError("The Vector API of this JVM reads neither byte buffers nor memory segments", e);
-        }
+    private static Class<?> segment() throws ClassNotFoundException {
+        return Class.forName("java.lang.foreign.MemorySegment");
     }
 
-    private static MethodHandle toSegment(Class<?> segment) {
+    private static MethodHandle ofBuffer() {
         try {
-            return LOOKUP.findStatic(segment, "ofBuffer", methodType(segment, Buffer.class))
+            return LOOKUP.findStatic(segment(), "ofBuffer", methodType(segment(), Buffer.class))
                     .asType(methodType(Object.class, ByteBuffer.class));
         } catch (ReflectiveOperationException e) {
             throw new LinkageError(e.getMessage(), e);
@@ -55,89 +56,102 @@ final class VectorMemory {
     }
 
     private static MethodHandle load(Class<?> vector, VectorSpecies<?> species) {
-        MethodType type =
-                methodType(vector, VectorSpecies.class, SEGMENTS.orElse(ByteBuffer.class), place(), ByteOrder.class);
-        String name = SEGMENTS.isPresent() ? "fromMemorySegment" : "fromByteBuffer";
         try {
-            MethodHandle found = LOOKUP.findStatic(vector, name, type);
-            return MethodHandles.insertArguments(
-                            MethodHandles.insertArguments(found, 3, ByteOrder.LITTLE_ENDIAN), 0, species)
-                    .asType(methodType(vector, Object.class, int.class));
+            MethodType type = methodType(vector, VectorSpecies.class, segment(), long.class, ByteOrder.class);
+            MethodHandle found = LOOKUP.findStatic(vector, "fromMemorySegment", type);
+            MethodHandle bound = MethodHandles.insertArguments(MethodHandles.insertArguments(found, 3, LE), 0, species);
+            // A segment is an interface's, so passing it as one costs no check.
+            return MethodHandles.explicitCastArguments(bound, methodType(vector, Object.class, int.class));
         } catch (ReflectiveOperationException e) {
             throw new LinkageError(e.getMessage(), e);
         }
     }
 
     private static MethodHandle store(Class<?> vector) {
-        MethodType type = methodType(void.class, SEGMENTS.orElse(ByteBuffer.class), place(), ByteOrder.class);
-        String name = SEGMENTS.isPresent() ? "intoMemorySegment" : "intoByteBuffer";
         try {
-            return MethodHandles.insertArguments(LOOKUP.findVirtual(vector, name, type), 3, ByteOrder.LITTLE_ENDIAN)
-                    .asType(methodType(void.class, vector, Object.class, int.class));
+            MethodType type = methodType(void.class, segment(), long.class, ByteOrder.class);
+            MethodHandle found = LOOKUP.findVirtual(vector, "intoMemorySegment", type);
+            return MethodHandles.explicitCastArguments(
+                    MethodHandles.insertArguments(found, 3, LE),
+                    methodType(void.class, vector, Object.class, int.class));
         } catch (ReflectiveOperationException e) {
             throw new LinkageError(e.getMessage(), e);
         }
     }
 
-    private static Class<?> place() {
-        return SEGMENTS.isPresent() ? long.class : int.class;
-    }
-
-    /** What the methods below take for a buffer. */
-    static Object of(ByteBuffer buffer) {
-        if (TO_SEGMENT.isEmpty()) {
-            return buffer;
+    /** The segment that the methods below take beside a buffer; null where they read the buffer itself. */
+    static @Nullable Object segment(ByteBuffer buffer) {
+        if (!SEGMENTS) {
+            return null;
         }
         try {
             // A segment begins where the buffer's position is.
-            return (Object) TO_SEGMENT.get().invokeExact(buffer.duplicate().clear());
+            return (Object) OF_BUFFER.invokeExact(buffer.duplicate().clear());
         } catch (Throwable e) {
             throw failure(e);
         }
     }
 
-    static FloatVector floats(Object memory, int at) {
+    static FloatVector floats(ByteBuffer buffer, @Nullable Object segment, int at) {
+        if (!SEGMENTS) {
+            return FloatVector.fromByteBuffer(F, buffer, at, LE);
+        }
         try {
-            return (FloatVector) FLOATS.invokeExact(memory, at);
+            return (FloatVector) FLOATS.invokeExact(segment, at);
         } catch (Throwable e) {
             throw failure(e);
         }
     }
 
-    static IntVector ints(Object memory, int at) {
+    static IntVector ints(ByteBuffer buffer, @Nullable Object segment, int at) {
+        if (!SEGMENTS) {
+            return IntVector.fromByteBuffer(I, buffer, at, LE);
+        }
         try {
-            return (IntVector) INTS.invokeExact(memory, at);
+            return (IntVector) INTS.invokeExact(segment, at);
         } catch (Throwable e) {
             throw failure(e);
         }
     }
 
-    static void put(IntVector vector, Object memory, int at) {
+    static void put(IntVector vector, ByteBuffer buffer, @Nullable Object segment, int at) {
+        if (!SEGMENTS) {
+            vector.intoByteBuffer(buffer, at, LE);
+            return;
+        }
         try {
-            PUT_INTS.invokeExact(vector, memory, at);
+            PUT_INTS.invokeExact(vector, segment, at);
         } catch (Throwable e) {
             throw failure(e);
         }
     }
 
-    static void put(ShortVector vector, Object memory, int at) {
+    static void put(ShortVector vector, ByteBuffer buffer, @Nullable Object segment, int at) {
+        if (!SEGMENTS) {
+            vector.intoByteBuffer(buffer, at, LE);
+            return;
+        }
         try {
-            PUT_SHORTS.invokeExact(vector, memory, at);
+            PUT_SHORTS.invokeExact(vector, segment, at);
         } catch (Throwable e) {
             throw failure(e);
         }
     }
 
-    static void put(ByteVector vector, Object memory, int at) {
+    static void put(ByteVector vector, ByteBuffer buffer, @Nullable Object segment, int at) {
+        if (!SEGMENTS) {
+            vector.intoByteBuffer(buffer, at, LE);
+            return;
+        }
         try {
-            PUT_BYTES.invokeExact(vector, memory, at);
+            PUT_BYTES.invokeExact(vector, segment, at);
         } catch (Throwable e) {
             throw failure(e);
         }
     }
 
-    /** The methods declare nothing. */
-    private static RuntimeException failure(Throwable e) {
+    /** What a handle threw: the methods that it calls declare nothing. */
+    static RuntimeException failure(Throwable e) {
         if (e instanceof Error error) {
             throw error;
         }

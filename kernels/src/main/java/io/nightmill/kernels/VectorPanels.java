@@ -6,15 +6,18 @@ import static jdk.incubator.vector.VectorOperators.LSHL;
 import static jdk.incubator.vector.VectorOperators.LSHR;
 
 import io.nightmill.kernels.Panel.Layout;
+import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.IntVector;
 import jdk.incubator.vector.VectorSpecies;
+import org.jspecify.annotations.Nullable;
 
 /**
  * {@link Panel}s in vectors: a row against four vectors of outputs at a time, each a chain of multiply-adds in the order of the
  * inputs, and panels widened to float32. C2 boxes vectors that two nested loops carry, and those of helpers that it does not inline,
- * which is a matter of chance: hence single loops, written out.
+ * which is a matter of chance: hence single loops, written out. Nor does it inline {@link VectorMemory}'s methods where a loop is much
+ * larger than the largest here.
  */
 final class VectorPanels {
     private static final VectorSpecies<Float> F = FloatVector.SPECIES_PREFERRED;
@@ -32,7 +35,8 @@ final class VectorPanels {
 
     /** {@code out[j] = sum_k x[k] w[j, k]} for the panel's 64 outputs. */
     static void dots(float[] x, int xo, Panel panel, float[] out, int oo) {
-        Object w = panel.memory();
+        ByteBuffer w = panel.bytes();
+        Object s = panel.segment();
         int k = panel.in();
         for (int column = 0; column < Panel.COLUMNS; column += 4 * L) {
             int w0 = panel.column(column);
@@ -41,10 +45,10 @@ final class VectorPanels {
             int w3 = panel.column(column + 3 * L);
             int to = oo + column;
             switch (panel.layout()) {
-                case FLOATS -> floats(x, xo, w, w0, w1, w2, w3, k, out, to);
-                case PAIRS -> pairs(x, xo, w, w0, w1, w2, w3, k, out, to);
-                case HALVES -> halves(x, xo, w, w0, w1, w2, w3, k, out, to);
-                case INTEGERS -> integers(x, xo, w, w0, w1, w2, w3, k, out, to);
+                case FLOATS -> floats(x, xo, w, s, w0, w1, w2, w3, k, out, to);
+                case PAIRS -> pairs(x, xo, w, s, w0, w1, w2, w3, k, out, to);
+                case HALVES -> halves(x, xo, w, s, w0, w1, w2, w3, k, out, to);
+                case INTEGERS -> integers(x, xo, w, s, w0, w1, w2, w3, k, out, to);
                 case EIGHTHS, BYTES, NIBBLES -> {
                     grouped(x, xo, panel, column, out, to);
                     grouped(x, xo, panel, column + 2 * L, out, to + 2 * L);
@@ -55,7 +59,8 @@ final class VectorPanels {
 
     /** Two vectors of outputs whose inputs have factors by groups. */
     private static void grouped(float[] x, int xo, Panel panel, int column, float[] out, int oo) {
-        Object w = panel.memory();
+        ByteBuffer w = panel.bytes();
+        Object s = panel.segment();
         int w0 = panel.column(column);
         int w1 = panel.column(column + L);
         int f = panel.factors() + 4 * column;
@@ -64,16 +69,17 @@ final class VectorPanels {
         int words = panel.in() / panel.layout().perWord;
         int shift = Integer.numberOfTrailingZeros(panel.group() / panel.layout().perWord);
         switch (panel.layout()) {
-            case EIGHTHS -> eighths(x, xo, w, w0, w1, f, shift, words, out, oo);
-            case BYTES -> bytes(x, xo, w, w0, w1, f, b, times, shift, words, out, oo);
-            case NIBBLES -> nibbles(x, xo, w, w0, w1, f, b, times, shift, words, out, oo);
+            case EIGHTHS -> eighths(x, xo, w, s, w0, w1, f, shift, words, out, oo);
+            case BYTES -> bytes(x, xo, w, s, w0, w1, f, b, times, shift, words, out, oo);
+            case NIBBLES -> nibbles(x, xo, w, s, w0, w1, f, b, times, shift, words, out, oo);
             default -> throw new IllegalStateException(panel.layout() + " has no groups");
         }
     }
 
     /** A block {@code [k, 16]}. */
     static void widen(Panel panel, int block, float[] out, int oo) {
-        Object w = panel.memory();
+        ByteBuffer w = panel.bytes();
+        Object s = panel.segment();
         int words = panel.in() / panel.layout().perWord;
         int from = panel.column(16 * block);
         switch (panel.layout()) {
@@ -82,42 +88,41 @@ final class VectorPanels {
                     .order(ByteOrder.LITTLE_ENDIAN)
                     .asFloatBuffer()
                     .get(out, oo, 16 * words);
-            case PAIRS -> widenPairs(w, from, words, out, oo);
-            case HALVES -> widenHalves(w, from, words, out, oo);
-            case INTEGERS -> widenIntegers(w, from, words, out, oo);
+            case PAIRS -> widenPairs(w, s, from, words, out, oo);
+            case HALVES -> widenHalves(w, s, from, words, out, oo);
+            case INTEGERS -> widenIntegers(w, s, from, words, out, oo);
             case EIGHTHS, BYTES, NIBBLES -> {
-                if (panel.layout() == Layout.NIBBLES && panel.group() == 32) {
-                    for (int column = 16 * block; column < 16 * block + 16; column += L) {
-                        int f = panel.factors() + 4 * column;
-                        int b = panel.offsetsAt() + 4 * column;
-                        int at = panel.column(column);
-                        widenNibbles32(w, at, words, f, b, panel.offsetFactor(), out, oo + column % 16);
-                    }
-                    return;
-                }
-                int perGroup = panel.group() / panel.layout().perWord;
                 for (int column = 16 * block; column < 16 * block + 16; column += L) {
-                    for (int g = 0; g < words / perGroup; g++) {
-                        widenGroup(panel, column, g, perGroup, out, oo);
-                    }
+                    widenGroups(panel, column, out, oo + column % 16);
                 }
             }
         }
     }
 
-    private static void widenGroup(Panel panel, int column, int g, int words, float[] out, int oo) {
-        Object w = panel.memory();
-        int at = 4 * (g * Panel.COLUMNS + column);
-        int f = panel.factors() + at;
-        int b = panel.offsetsAt() + at;
+    /** A vector of outputs whose inputs have factors by groups. */
+    private static void widenGroups(Panel panel, int column, float[] out, int oo) {
+        ByteBuffer w = panel.bytes();
+        Object s = panel.segment();
+        int words = panel.in() / panel.layout().perWord;
+        int perGroup = panel.group() / panel.layout().perWord;
+        int from = panel.column(column);
+        int f = panel.factors() + 4 * column;
+        int b = panel.offsetsAt() + 4 * column;
         float times = panel.offsetFactor();
-        int from = panel.column(column) + 64 * g * words;
-        int to = oo + column % 16 + 16 * g * panel.group();
-        switch (panel.layout()) {
-            case EIGHTHS -> widenEighths(w, from, words, f, out, to);
-            case BYTES -> widenBytes(w, from, words, f, b, times, out, to);
-            case NIBBLES -> widenNibbles(w, from, words, f, b, times, out, to);
-            default -> throw new IllegalStateException(panel.layout() + " has no groups");
+        if (panel.layout() == Layout.NIBBLES && panel.group() == 32) {
+            widenNibbles32(w, s, from, words, f, b, times, out, oo);
+            return;
+        }
+        for (int g = 0; g < words / perGroup; g++) {
+            int at = from + 64 * g * perGroup;
+            int to = oo + 16 * g * panel.group();
+            int group = 256 * g;
+            switch (panel.layout()) {
+                case EIGHTHS -> widenEighths(w, s, at, perGroup, f + group, out, to);
+                case BYTES -> widenBytes(w, s, at, perGroup, f + group, b + group, times, out, to);
+                case NIBBLES -> widenNibbles(w, s, at, perGroup, f + group, b + group, times, out, to);
+                default -> throw new IllegalStateException(panel.layout() + " has no groups");
+            }
         }
     }
 
@@ -130,15 +135,25 @@ final class VectorPanels {
     }
 
     private static void floats(
-            float[] x, int xo, Object w, int w0, int w1, int w2, int w3, int k, float[] out, int oo) {
+            float[] x,
+            int xo,
+            ByteBuffer w,
+            @Nullable Object s,
+            int w0,
+            int w1,
+            int w2,
+            int w3,
+            int k,
+            float[] out,
+            int oo) {
         FloatVector z = FloatVector.zero(F);
         FloatVector a0 = z, a1 = z, a2 = z, a3 = z;
         for (int d = 0; d < k; d++) {
             FloatVector p = FloatVector.broadcast(F, x[xo + d]);
-            a0 = p.fma(VectorMemory.floats(w, w0 + 64 * d), a0);
-            a1 = p.fma(VectorMemory.floats(w, w1 + 64 * d), a1);
-            a2 = p.fma(VectorMemory.floats(w, w2 + 64 * d), a2);
-            a3 = p.fma(VectorMemory.floats(w, w3 + 64 * d), a3);
+            a0 = p.fma(VectorMemory.floats(w, s, w0 + 64 * d), a0);
+            a1 = p.fma(VectorMemory.floats(w, s, w1 + 64 * d), a1);
+            a2 = p.fma(VectorMemory.floats(w, s, w2 + 64 * d), a2);
+            a3 = p.fma(VectorMemory.floats(w, s, w3 + 64 * d), a3);
         }
         a0.intoArray(out, oo);
         a1.intoArray(out, oo + L);
@@ -146,16 +161,27 @@ final class VectorPanels {
         a3.intoArray(out, oo + 3 * L);
     }
 
-    private static void pairs(float[] x, int xo, Object w, int w0, int w1, int w2, int w3, int k, float[] out, int oo) {
+    private static void pairs(
+            float[] x,
+            int xo,
+            ByteBuffer w,
+            @Nullable Object s,
+            int w0,
+            int w1,
+            int w2,
+            int w3,
+            int k,
+            float[] out,
+            int oo) {
         FloatVector z = FloatVector.zero(F);
         FloatVector a0 = z, a1 = z, a2 = z, a3 = z;
         for (int d = 0; d < k; d += 2) {
             FloatVector p = FloatVector.broadcast(F, x[xo + d]);
             FloatVector q = FloatVector.broadcast(F, x[xo + d + 1]);
-            IntVector v0 = VectorMemory.ints(w, w0 + 32 * d);
-            IntVector v1 = VectorMemory.ints(w, w1 + 32 * d);
-            IntVector v2 = VectorMemory.ints(w, w2 + 32 * d);
-            IntVector v3 = VectorMemory.ints(w, w3 + 32 * d);
+            IntVector v0 = VectorMemory.ints(w, s, w0 + 32 * d);
+            IntVector v1 = VectorMemory.ints(w, s, w1 + 32 * d);
+            IntVector v2 = VectorMemory.ints(w, s, w2 + 32 * d);
+            IntVector v3 = VectorMemory.ints(w, s, w3 + 32 * d);
             a0 = q.fma(odd(v0), p.fma(even(v0), a0));
             a1 = q.fma(odd(v1), p.fma(even(v1), a1));
             a2 = q.fma(odd(v2), p.fma(even(v2), a2));
@@ -168,13 +194,26 @@ final class VectorPanels {
     }
 
     private static void halves(
-            float[] x, int xo, Object w, int w0, int w1, int w2, int w3, int k, float[] out, int oo) {
+            float[] x,
+            int xo,
+            ByteBuffer w,
+            @Nullable Object s,
+            int w0,
+            int w1,
+            int w2,
+            int w3,
+            int k,
+            float[] out,
+            int oo) {
         FloatVector z = FloatVector.zero(F);
         FloatVector a0 = z, a1 = z, a2 = z, a3 = z;
         for (int d = 0; d < k; d += 2) {
             FloatVector p = FloatVector.broadcast(F, x[xo + d]);
             FloatVector q = FloatVector.broadcast(F, x[xo + d + 1]);
-            IntVector v0 = VectorMemory.ints(w, w0 + 32 * d);
+            IntVector v0 = VectorMemory.ints(w, s, w0 + 32 * d);
+            IntVector v1 = VectorMemory.ints(w, s, w1 + 32 * d);
+            IntVector v2 = VectorMemory.ints(w, s, w2 + 32 * d);
+            IntVector v3 = VectorMemory.ints(w, s, w3 + 32 * d);
             FloatVector h0 = v0.lanewise(LSHL, 16)
                     .lanewise(ASHR, 3)
                     .lanewise(AND, HALF_BITS)
@@ -182,7 +221,6 @@ final class VectorPanels {
             a0 = p.fma(h0.mul(HALF), a0);
             h0 = v0.lanewise(ASHR, 3).lanewise(AND, HALF_BITS).reinterpretAsFloats();
             a0 = q.fma(h0.mul(HALF), a0);
-            IntVector v1 = VectorMemory.ints(w, w1 + 32 * d);
             FloatVector h1 = v1.lanewise(LSHL, 16)
                     .lanewise(ASHR, 3)
                     .lanewise(AND, HALF_BITS)
@@ -190,7 +228,6 @@ final class VectorPanels {
             a1 = p.fma(h1.mul(HALF), a1);
             h1 = v1.lanewise(ASHR, 3).lanewise(AND, HALF_BITS).reinterpretAsFloats();
             a1 = q.fma(h1.mul(HALF), a1);
-            IntVector v2 = VectorMemory.ints(w, w2 + 32 * d);
             FloatVector h2 = v2.lanewise(LSHL, 16)
                     .lanewise(ASHR, 3)
                     .lanewise(AND, HALF_BITS)
@@ -198,7 +235,6 @@ final class VectorPanels {
             a2 = p.fma(h2.mul(HALF), a2);
             h2 = v2.lanewise(ASHR, 3).lanewise(AND, HALF_BITS).reinterpretAsFloats();
             a2 = q.fma(h2.mul(HALF), a2);
-            IntVector v3 = VectorMemory.ints(w, w3 + 32 * d);
             FloatVector h3 = v3.lanewise(LSHL, 16)
                     .lanewise(ASHR, 3)
                     .lanewise(AND, HALF_BITS)
@@ -214,14 +250,24 @@ final class VectorPanels {
     }
 
     private static void integers(
-            float[] x, int xo, Object w, int w0, int w1, int w2, int w3, int k, float[] out, int oo) {
+            float[] x,
+            int xo,
+            ByteBuffer w,
+            @Nullable Object s,
+            int w0,
+            int w1,
+            int w2,
+            int w3,
+            int k,
+            float[] out,
+            int oo) {
         FloatVector z = FloatVector.zero(F);
         FloatVector a0 = z, a1 = z, a2 = z, a3 = z;
         for (int d = 0; d < k; d += 4) {
-            IntVector v0 = VectorMemory.ints(w, w0 + 16 * d);
-            IntVector v1 = VectorMemory.ints(w, w1 + 16 * d);
-            IntVector v2 = VectorMemory.ints(w, w2 + 16 * d);
-            IntVector v3 = VectorMemory.ints(w, w3 + 16 * d);
+            IntVector v0 = VectorMemory.ints(w, s, w0 + 16 * d);
+            IntVector v1 = VectorMemory.ints(w, s, w1 + 16 * d);
+            IntVector v2 = VectorMemory.ints(w, s, w2 + 16 * d);
+            IntVector v3 = VectorMemory.ints(w, s, w3 + 16 * d);
             FloatVector q = FloatVector.broadcast(F, x[xo + d]);
             IntVector c = v0.lanewise(LSHL, 24).lanewise(ASHR, 24);
             a0 = q.fma((FloatVector) c.castShape(F, 0), a0);
@@ -268,7 +314,8 @@ final class VectorPanels {
     private static void bytes(
             float[] x,
             int xo,
-            Object w,
+            ByteBuffer w,
+            @Nullable Object s,
             int w0,
             int w1,
             int f,
@@ -282,12 +329,12 @@ final class VectorPanels {
         FloatVector a0 = z, a1 = z;
         for (int i = 0; i < words; i++) {
             int group = 256 * (i >> shift);
-            FloatVector f0 = VectorMemory.floats(w, f + group);
-            FloatVector f1 = VectorMemory.floats(w, f + group + 4 * L);
-            FloatVector b0 = VectorMemory.floats(w, b + group).mul(times);
-            FloatVector b1 = VectorMemory.floats(w, b + group + 4 * L).mul(times);
-            IntVector v0 = VectorMemory.ints(w, w0 + 64 * i);
-            IntVector v1 = VectorMemory.ints(w, w1 + 64 * i);
+            FloatVector f0 = VectorMemory.floats(w, s, f + group);
+            FloatVector f1 = VectorMemory.floats(w, s, f + group + 4 * L);
+            FloatVector b0 = VectorMemory.floats(w, s, b + group).mul(times);
+            FloatVector b1 = VectorMemory.floats(w, s, b + group + 4 * L).mul(times);
+            IntVector v0 = VectorMemory.ints(w, s, w0 + 64 * i);
+            IntVector v1 = VectorMemory.ints(w, s, w1 + 64 * i);
             FloatVector p = FloatVector.broadcast(F, x[xo + 4 * i]);
             IntVector c = v0.lanewise(LSHL, 24).lanewise(ASHR, 24);
             a0 = p.fma(((FloatVector) c.castShape(F, 0)).fma(f0, b0), a0);
@@ -314,15 +361,25 @@ final class VectorPanels {
     }
 
     private static void eighths(
-            float[] x, int xo, Object w, int w0, int w1, int f, int shift, int words, float[] out, int oo) {
+            float[] x,
+            int xo,
+            ByteBuffer w,
+            @Nullable Object s,
+            int w0,
+            int w1,
+            int f,
+            int shift,
+            int words,
+            float[] out,
+            int oo) {
         FloatVector z = FloatVector.zero(F);
         FloatVector a0 = z, a1 = z;
         for (int i = 0; i < words; i++) {
             int group = 256 * (i >> shift);
-            FloatVector f0 = VectorMemory.floats(w, f + group);
-            FloatVector f1 = VectorMemory.floats(w, f + group + 4 * L);
-            IntVector v0 = VectorMemory.ints(w, w0 + 64 * i);
-            IntVector v1 = VectorMemory.ints(w, w1 + 64 * i);
+            FloatVector f0 = VectorMemory.floats(w, s, f + group);
+            FloatVector f1 = VectorMemory.floats(w, s, f + group + 4 * L);
+            IntVector v0 = VectorMemory.ints(w, s, w0 + 64 * i);
+            IntVector v1 = VectorMemory.ints(w, s, w1 + 64 * i);
             FloatVector p = FloatVector.broadcast(F, x[xo + 4 * i]);
             IntVector c = v0.lanewise(LSHL, 24).lanewise(ASHR, 4).lanewise(AND, EIGHTH_BITS);
             a0 = p.fma(c.reinterpretAsFloats().mul(EIGHTH).mul(f0), a0);
@@ -351,7 +408,8 @@ final class VectorPanels {
     private static void nibbles(
             float[] x,
             int xo,
-            Object w,
+            ByteBuffer w,
+            @Nullable Object s,
             int w0,
             int w1,
             int f,
@@ -365,14 +423,14 @@ final class VectorPanels {
         FloatVector a0 = z, a1 = z;
         for (int i = 0; i < words; i++) {
             int group = 256 * (i >> shift);
-            FloatVector f0 = VectorMemory.floats(w, f + group);
-            FloatVector f1 = VectorMemory.floats(w, f + group + 4 * L);
+            FloatVector f0 = VectorMemory.floats(w, s, f + group);
+            FloatVector f1 = VectorMemory.floats(w, s, f + group + 4 * L);
             FloatVector g0 = f0.mul(0.0625f);
             FloatVector g1 = f1.mul(0.0625f);
-            FloatVector b0 = VectorMemory.floats(w, b + group).mul(times);
-            FloatVector b1 = VectorMemory.floats(w, b + group + 4 * L).mul(times);
-            IntVector v0 = VectorMemory.ints(w, w0 + 64 * i);
-            IntVector v1 = VectorMemory.ints(w, w1 + 64 * i);
+            FloatVector b0 = VectorMemory.floats(w, s, b + group).mul(times);
+            FloatVector b1 = VectorMemory.floats(w, s, b + group + 4 * L).mul(times);
+            IntVector v0 = VectorMemory.ints(w, s, w0 + 64 * i);
+            IntVector v1 = VectorMemory.ints(w, s, w1 + 64 * i);
             FloatVector p = FloatVector.broadcast(F, x[xo + 8 * i]);
             a0 = p.fma(((FloatVector) v0.lanewise(AND, 15).castShape(F, 0)).fma(f0, b0), a0);
             a1 = p.fma(((FloatVector) v1.lanewise(AND, 15).castShape(F, 0)).fma(f1, b1), a1);
@@ -408,15 +466,15 @@ final class VectorPanels {
         a1.intoArray(out, oo + L);
     }
 
-    private static void widenPairs(Object w, int from, int rows, float[] out, int oo) {
+    private static void widenPairs(ByteBuffer w, @Nullable Object s, int from, int rows, float[] out, int oo) {
         for (int row = 0; row < rows; row++) {
             for (int c = 0; c < 16; c += 2 * L) {
                 int to = oo + 32 * row + c;
-                IntVector v = VectorMemory.ints(w, from + 64 * row + 4 * c);
+                IntVector v = VectorMemory.ints(w, s, from + 64 * row + 4 * c);
                 even(v).intoArray(out, to);
                 odd(v).intoArray(out, to + 16);
                 if (L < 16) {
-                    v = VectorMemory.ints(w, from + 64 * row + 4 * (c + L));
+                    v = VectorMemory.ints(w, s, from + 64 * row + 4 * (c + L));
                     even(v).intoArray(out, to + L);
                     odd(v).intoArray(out, to + 16 + L);
                 }
@@ -424,10 +482,10 @@ final class VectorPanels {
         }
     }
 
-    private static void widenHalves(Object w, int from, int rows, float[] out, int oo) {
+    private static void widenHalves(ByteBuffer w, @Nullable Object s, int from, int rows, float[] out, int oo) {
         for (int row = 0; row < rows; row++) {
             for (int c = 0; c < 16; c += L) {
-                IntVector v = VectorMemory.ints(w, from + 64 * row + 4 * c);
+                IntVector v = VectorMemory.ints(w, s, from + 64 * row + 4 * c);
                 IntVector even = v.lanewise(LSHL, 16).lanewise(ASHR, 3).lanewise(AND, HALF_BITS);
                 even.reinterpretAsFloats().mul(HALF).intoArray(out, oo + 32 * row + c);
                 IntVector odd = v.lanewise(ASHR, 3).lanewise(AND, HALF_BITS);
@@ -436,10 +494,10 @@ final class VectorPanels {
         }
     }
 
-    private static void widenIntegers(Object w, int from, int words, float[] out, int oo) {
+    private static void widenIntegers(ByteBuffer w, @Nullable Object s, int from, int words, float[] out, int oo) {
         for (int i = 0; i < words; i++) {
             for (int c = 0; c < 16; c += L) {
-                IntVector v = VectorMemory.ints(w, from + 64 * i + 4 * c);
+                IntVector v = VectorMemory.ints(w, s, from + 64 * i + 4 * c);
                 int to = oo + 64 * i + c;
                 ((FloatVector) v.lanewise(LSHL, 24).lanewise(ASHR, 24).castShape(F, 0)).intoArray(out, to);
                 ((FloatVector) v.lanewise(LSHL, 16).lanewise(ASHR, 24).castShape(F, 0)).intoArray(out, to + 16);
@@ -450,11 +508,19 @@ final class VectorPanels {
     }
 
     private static void widenBytes(
-            Object w, int at, int words, int factor, int offset, float times, float[] out, int oo) {
-        FloatVector f = VectorMemory.floats(w, factor);
-        FloatVector b = VectorMemory.floats(w, offset).mul(times);
+            ByteBuffer w,
+            @Nullable Object s,
+            int at,
+            int words,
+            int factor,
+            int offset,
+            float times,
+            float[] out,
+            int oo) {
+        FloatVector f = VectorMemory.floats(w, s, factor);
+        FloatVector b = VectorMemory.floats(w, s, offset).mul(times);
         for (int i = 0; i < words; i++) {
-            IntVector v = VectorMemory.ints(w, at + 64 * i);
+            IntVector v = VectorMemory.ints(w, s, at + 64 * i);
             IntVector c = v.lanewise(LSHL, 24).lanewise(ASHR, 24);
             ((FloatVector) c.castShape(F, 0)).fma(f, b).intoArray(out, oo + 64 * i);
             c = v.lanewise(LSHL, 16).lanewise(ASHR, 24);
@@ -466,10 +532,11 @@ final class VectorPanels {
         }
     }
 
-    private static void widenEighths(Object w, int at, int words, int factor, float[] out, int oo) {
-        FloatVector f = VectorMemory.floats(w, factor);
+    private static void widenEighths(
+            ByteBuffer w, @Nullable Object s, int at, int words, int factor, float[] out, int oo) {
+        FloatVector f = VectorMemory.floats(w, s, factor);
         for (int i = 0; i < words; i++) {
-            IntVector v = VectorMemory.ints(w, at + 64 * i);
+            IntVector v = VectorMemory.ints(w, s, at + 64 * i);
             IntVector c = v.lanewise(LSHL, 24).lanewise(ASHR, 4).lanewise(AND, EIGHTH_BITS);
             c.reinterpretAsFloats().mul(EIGHTH).mul(f).intoArray(out, oo + 64 * i);
             c = v.lanewise(LSHL, 16).lanewise(ASHR, 4).lanewise(AND, EIGHTH_BITS);
@@ -483,13 +550,21 @@ final class VectorPanels {
 
     /** Groups of 32 codes, a word of each output at a time. */
     private static void widenNibbles32(
-            Object w, int from, int words, int factor, int offset, float times, float[] out, int oo) {
+            ByteBuffer w,
+            @Nullable Object s,
+            int from,
+            int words,
+            int factor,
+            int offset,
+            float times,
+            float[] out,
+            int oo) {
         for (int i = 0; i < words; i++) {
-            FloatVector f = VectorMemory.floats(w, factor + 256 * (i >> 2));
+            FloatVector f = VectorMemory.floats(w, s, factor + 256 * (i >> 2));
             FloatVector h = f.mul(0.0625f);
-            FloatVector b = VectorMemory.floats(w, offset + 256 * (i >> 2)).mul(times);
+            FloatVector b = VectorMemory.floats(w, s, offset + 256 * (i >> 2)).mul(times);
             int to = oo + 128 * i;
-            IntVector v = VectorMemory.ints(w, from + 64 * i);
+            IntVector v = VectorMemory.ints(w, s, from + 64 * i);
             ((FloatVector) v.lanewise(AND, 15).castShape(F, 0)).fma(f, b).intoArray(out, to);
             ((FloatVector) v.lanewise(AND, 240).castShape(F, 0)).fma(h, b).intoArray(out, to + 16);
             v = v.lanewise(LSHR, 8);
@@ -505,11 +580,19 @@ final class VectorPanels {
     }
 
     private static void widenNibbles(
-            Object w, int at, int words, int factor, int offset, float times, float[] out, int oo) {
-        FloatVector f = VectorMemory.floats(w, factor);
-        FloatVector b = VectorMemory.floats(w, offset).mul(times);
+            ByteBuffer w,
+            @Nullable Object s,
+            int at,
+            int words,
+            int factor,
+            int offset,
+            float times,
+            float[] out,
+            int oo) {
+        FloatVector f = VectorMemory.floats(w, s, factor);
+        FloatVector b = VectorMemory.floats(w, s, offset).mul(times);
         for (int i = 0; i < words; i++) {
-            IntVector v = VectorMemory.ints(w, at + 64 * i);
+            IntVector v = VectorMemory.ints(w, s, at + 64 * i);
             IntVector c = v.lanewise(LSHL, 28).lanewise(LSHR, 28);
             ((FloatVector) c.castShape(F, 0)).fma(f, b).intoArray(out, oo + 128 * i);
             c = v.lanewise(LSHL, 24).lanewise(LSHR, 28);
