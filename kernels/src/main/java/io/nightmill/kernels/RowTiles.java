@@ -55,9 +55,10 @@ final class RowTiles {
 
     private void lay(float[] x, int xo, int xs, int count, int to) {
         if (count < ROWS) {
-            for (int i = 0; i < ROWS; i++) {
+            Arrays.fill(values, to, to + ROWS * in, 0);
+            for (int i = 0; i < count; i++) {
                 for (int d = 0; d < in; d++) {
-                    values[to + ROWS * d + i] = i < count ? x[xo + i * xs + d] : 0;
+                    values[to + ROWS * d + i] = x[xo + i * xs + d];
                 }
             }
             return;
