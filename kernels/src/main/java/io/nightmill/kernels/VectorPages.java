@@ -36,10 +36,6 @@ abstract class VectorPages implements Lanes {
             int w2 = at[(column + 2 * L) / 16] + (column + 2 * L) % 16;
             int w3 = at[(column + 3 * L) / 16] + (column + 3 * L) % 16;
             int i = 0;
-            for (; L == 8 && i + 2 <= m; i += 2) {
-                pair2x2(x, xo + i * xs, xs, u0, w0, u1, w1, k, out, oo + i * os + column, os);
-                pair2x2(x, xo + i * xs, xs, u2, w2, u3, w3, k, out, oo + i * os + column + 2 * L, os);
-            }
             for (; i + 2 <= m; i += 2) {
                 pair2x4(x, xo + i * xs, xs, u0, w0, u1, w1, u2, w2, u3, w3, k, out, oo + i * os + column, os);
             }
@@ -102,33 +98,6 @@ abstract class VectorPages implements Lanes {
         b1.intoArray(out, oo + os + L);
         b2.intoArray(out, oo + os + 2 * L);
         b3.intoArray(out, oo + os + 3 * L);
-    }
-
-    private static void pair2x2(
-            float[] x, int xo, int xs, int[] u0, int w0, int[] u1, int w1, int k, float[] out, int oo, int os) {
-        FloatVector z = FloatVector.zero(F);
-        FloatVector a0 = z, a1 = z;
-        FloatVector b0 = z, b1 = z;
-        for (int d = 0; d < k; d += 2) {
-            FloatVector p = FloatVector.broadcast(F, x[xo + d]);
-            FloatVector q = FloatVector.broadcast(F, x[xo + d + 1]);
-            FloatVector r = FloatVector.broadcast(F, x[xo + xs + d]);
-            FloatVector s = FloatVector.broadcast(F, x[xo + xs + d + 1]);
-            IntVector v = IntVector.fromArray(I, u0, w0 + 8 * d);
-            FloatVector e = VectorPanels.even(v);
-            FloatVector o = VectorPanels.odd(v);
-            a0 = q.fma(o, p.fma(e, a0));
-            b0 = s.fma(o, r.fma(e, b0));
-            v = IntVector.fromArray(I, u1, w1 + 8 * d);
-            e = VectorPanels.even(v);
-            o = VectorPanels.odd(v);
-            a1 = q.fma(o, p.fma(e, a1));
-            b1 = s.fma(o, r.fma(e, b1));
-        }
-        a0.intoArray(out, oo);
-        a1.intoArray(out, oo + L);
-        b0.intoArray(out, oo + os);
-        b1.intoArray(out, oo + os + L);
     }
 
     private static void pair1x4(
