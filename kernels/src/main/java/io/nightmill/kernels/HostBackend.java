@@ -40,7 +40,7 @@ public final class HostBackend implements Backend {
     private final @Nullable NativeMatmul products;
     private final @Nullable NativeExperts fused;
     private ByteBuffer embedded = ByteBuffer.allocate(0);
-    private final ThreadLocal<float[][]> scratch = ThreadLocal.withInitial(() -> new float[3][0]);
+    private final ThreadLocal<float[][]> scratch = ThreadLocal.withInitial(() -> new float[2][0]);
     private final PackedWeights packed;
     private final PanelProducts panelProducts;
     private final RowTiles tiles = new RowTiles();

@@ -109,8 +109,8 @@ final class VectorPanels {
         int f = panel.factors() + 4 * column;
         int b = panel.offsetsAt() + 4 * column;
         float times = panel.offsetFactor();
-        if (panel.layout() == Layout.NIBBLES && panel.group() == 32) {
-            widenNibbles32(w, s, from, words, f, b, times, out, oo);
+        if (panel.layout() == Layout.NIBBLES) {
+            widenNibbles(w, s, from, Integer.numberOfTrailingZeros(perGroup), words, f, b, times, out, oo);
             return;
         }
         for (int g = 0; g < words / perGroup; g++) {
@@ -120,7 +120,6 @@ final class VectorPanels {
             switch (panel.layout()) {
                 case EIGHTHS -> widenEighths(w, s, at, perGroup, f + group, out, to);
                 case BYTES -> widenBytes(w, s, at, perGroup, f + group, b + group, times, out, to);
-                case NIBBLES -> widenNibbles(w, s, at, perGroup, f + group, b + group, times, out, to);
                 default -> throw new IllegalStateException(panel.layout() + " has no groups");
             }
         }
@@ -548,11 +547,12 @@ final class VectorPanels {
         }
     }
 
-    /** Groups of 32 codes, a word of each output at a time. */
-    private static void widenNibbles32(
+    /** All groups: a word of each output at a time. */
+    private static void widenNibbles(
             ByteBuffer w,
             @Nullable Object s,
             int from,
+            int shift,
             int words,
             int factor,
             int offset,
@@ -560,9 +560,10 @@ final class VectorPanels {
             float[] out,
             int oo) {
         for (int i = 0; i < words; i++) {
-            FloatVector f = VectorMemory.floats(w, s, factor + 256 * (i >> 2));
+            FloatVector f = VectorMemory.floats(w, s, factor + 256 * (i >> shift));
             FloatVector h = f.mul(0.0625f);
-            FloatVector b = VectorMemory.floats(w, s, offset + 256 * (i >> 2)).mul(times);
+            FloatVector b =
+                    VectorMemory.floats(w, s, offset + 256 * (i >> shift)).mul(times);
             int to = oo + 128 * i;
             IntVector v = VectorMemory.ints(w, s, from + 64 * i);
             ((FloatVector) v.lanewise(AND, 15).castShape(F, 0)).fma(f, b).intoArray(out, to);
@@ -576,39 +577,6 @@ final class VectorPanels {
             v = v.lanewise(LSHR, 8);
             ((FloatVector) v.lanewise(AND, 15).castShape(F, 0)).fma(f, b).intoArray(out, to + 96);
             ((FloatVector) v.lanewise(AND, 240).castShape(F, 0)).fma(h, b).intoArray(out, to + 112);
-        }
-    }
-
-    private static void widenNibbles(
-            ByteBuffer w,
-            @Nullable Object s,
-            int at,
-            int words,
-            int factor,
-            int offset,
-            float times,
-            float[] out,
-            int oo) {
-        FloatVector f = VectorMemory.floats(w, s, factor);
-        FloatVector b = VectorMemory.floats(w, s, offset).mul(times);
-        for (int i = 0; i < words; i++) {
-            IntVector v = VectorMemory.ints(w, s, at + 64 * i);
-            IntVector c = v.lanewise(LSHL, 28).lanewise(LSHR, 28);
-            ((FloatVector) c.castShape(F, 0)).fma(f, b).intoArray(out, oo + 128 * i);
-            c = v.lanewise(LSHL, 24).lanewise(LSHR, 28);
-            ((FloatVector) c.castShape(F, 0)).fma(f, b).intoArray(out, oo + 128 * i + 16);
-            c = v.lanewise(LSHL, 20).lanewise(LSHR, 28);
-            ((FloatVector) c.castShape(F, 0)).fma(f, b).intoArray(out, oo + 128 * i + 32);
-            c = v.lanewise(LSHL, 16).lanewise(LSHR, 28);
-            ((FloatVector) c.castShape(F, 0)).fma(f, b).intoArray(out, oo + 128 * i + 48);
-            c = v.lanewise(LSHL, 12).lanewise(LSHR, 28);
-            ((FloatVector) c.castShape(F, 0)).fma(f, b).intoArray(out, oo + 128 * i + 64);
-            c = v.lanewise(LSHL, 8).lanewise(LSHR, 28);
-            ((FloatVector) c.castShape(F, 0)).fma(f, b).intoArray(out, oo + 128 * i + 80);
-            c = v.lanewise(LSHL, 4).lanewise(LSHR, 28);
-            ((FloatVector) c.castShape(F, 0)).fma(f, b).intoArray(out, oo + 128 * i + 96);
-            c = v.lanewise(LSHR, 28);
-            ((FloatVector) c.castShape(F, 0)).fma(f, b).intoArray(out, oo + 128 * i + 112);
         }
     }
 }
