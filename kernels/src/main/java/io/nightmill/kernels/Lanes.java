@@ -1,5 +1,6 @@
 package io.nightmill.kernels;
 
+import io.nightmill.kernels.Panel.Layout;
 import io.nightmill.tensor.KvType;
 import java.nio.ByteBuffer;
 import java.util.Optional;
@@ -160,6 +161,24 @@ interface Lanes {
                     sum += x[from + RowTiles.ROWS * d] * w[16 * d + j];
                 }
                 out[oo + row * os + j] = sum;
+            }
+        }
+    }
+
+    /** Whether one or two tiles of rows are faster by {@link #panelTile} than by {@link #tileDots}. */
+    default boolean panelTiles(Layout layout) {
+        return false;
+    }
+
+    /** A tile of rows, {@code [in, 4]}, by a panel as it is stored: {@link #panelDots} of each. Uses its part of {@code out} meanwhile. */
+    default void panelTile(float[] x, int xo, Panel panel, float[] out, int oo, int os) {
+        for (int row = 0; row < RowTiles.ROWS; row++) {
+            for (int column = 0; column < Panel.COLUMNS; column++) {
+                float sum = 0;
+                for (int d = 0; d < panel.in(); d++) {
+                    sum += x[xo + RowTiles.ROWS * d + row] * panel.term(column, d);
+                }
+                out[oo + row * os + column] = sum;
             }
         }
     }

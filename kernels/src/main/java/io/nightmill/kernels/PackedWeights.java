@@ -155,7 +155,10 @@ final class PackedWeights {
             Codes codes = new Codes(w.in(), group);
             if (layout == Layout.INTEGERS) {
                 roundToBytes(rows, n, codes);
-            } else if (rounds) {
+                putIntegers(panel, n, codes);
+                continue;
+            }
+            if (rounds) {
                 round(rows, n, codes);
             } else if (layout == Layout.EIGHTHS) {
                 rows.panel(n).get(rows.rowOffset(n), codes.codes());
@@ -196,6 +199,13 @@ final class PackedWeights {
                 panel.bytes().putFloat(panel.offsetsAt() + at, row.offsets()[g]);
             }
         }
+    }
+
+    private static void putIntegers(Panel panel, int column, Codes row) {
+        for (int i = 0; i < panel.in(); i++) {
+            panel.bytes().put(panel.integer(column, i), row.codes()[i]);
+        }
+        panel.bytes().putFloat(panel.factors() + 4 * column, row.factors()[0]);
     }
 
     /** A row as bytes, the largest of which is 127 or -127. */

@@ -26,7 +26,10 @@ record Panel(Layout layout, int in, int group, boolean offsets, ByteBuffer bytes
         EIGHTHS(4),
         /** Signed codes. */
         BYTES(4),
-        /** Signed bytes with a factor per output, by which sums are multiplied. */
+        /**
+         * Signed bytes with a factor per output, by which sums are multiplied. A block is {@code [in / 2, 8]} words, which have two neighbouring
+         * inputs of an output in their low half and of the output eight further on in their high half.
+         */
         INTEGERS(4),
         /** Codes of 0 to 15; without offsets of their own, 8 stands for nothing. */
         NIBBLES(8);
@@ -49,9 +52,14 @@ record Panel(Layout layout, int in, int group, boolean offsets, ByteBuffer bytes
         return new Panel(layout, in, group, offsets, bytes.order(ByteOrder.LITTLE_ENDIAN), lanes.segment(bytes));
     }
 
-    /** Byte at which the words of a column begin; the next word is 64 bytes on. */
+    /** Byte at which the words of a column begin, of {@link Layout#INTEGERS} those of its block; the next word is 64 bytes on. */
     int column(int column) {
         return (column / 16 * (in / layout.perWord) * 16 + column % 16) * 4;
+    }
+
+    /** Byte of a weight of {@link Layout#INTEGERS}. */
+    int integer(int column, int input) {
+        return column(column / 16 * 16) + 32 * (input / 2) + 4 * (column % 8) + 2 * (column / 8 % 2) + input % 2;
     }
 
     int factors() {
@@ -83,13 +91,16 @@ record Panel(Layout layout, int in, int group, boolean offsets, ByteBuffer bytes
 
     /** A weight, or the integer that it is a multiple of, by shifts and tables: what the vectors must agree with. */
     float term(int column, int input) {
+        if (layout == Layout.INTEGERS) {
+            return bytes.get(integer(column, input));
+        }
         int word = bytes.getInt(column(column) + input / layout.perWord * 64);
         int place = input % layout.perWord;
         return switch (layout) {
             case FLOATS -> Float.intBitsToFloat(word);
             case PAIRS -> Unpack.bf16((short) (word >> 16 * place));
             case HALVES -> Unpack.f16((short) (word >> 16 * place));
-            case INTEGERS -> (byte) (word >> 8 * place);
+            case INTEGERS -> throw new IllegalStateException();
             case EIGHTHS -> Unpack.e4m3((byte) (word >> 8 * place))
                     * bytes.getFloat(factors() + 4 * (input / group * COLUMNS + column));
             case BYTES, NIBBLES -> {

@@ -12,6 +12,11 @@ final class PanelProducts {
     private static final int MANY = 8;
 
     private static final int MANY_GROUPED = 3;
+    /** From so many rows on a tile of four is faster than each by itself. */
+    private static final int TILED = 2;
+    /** Up to so many tiles meet a panel as it is stored, where the lanes have that. */
+    private static final int FEW_TILES = 2;
+
     private static final int BLOCKS = Panel.COLUMNS / 16;
 
     /**
@@ -27,7 +32,7 @@ final class PanelProducts {
         private float[] results = new float[0];
         private final float[] factors = new float[Panel.COLUMNS];
         /** Results of a tile that is not full. */
-        private final float[] last = new float[RowTiles.ROWS * 16];
+        private final float[] last = new float[RowTiles.ROWS * Panel.COLUMNS];
 
         private final float[][] blocks = new float[BLOCKS][];
         private final int[] places = new int[BLOCKS];
@@ -68,7 +73,7 @@ final class PanelProducts {
         float[] all = whole ? out : mine.results(x.count * Panel.COLUMNS);
         int to = whole ? oo : 0;
         int stride = whole ? os : Panel.COLUMNS;
-        if (x.tiles != null && x.count >= leastTiled(panel)) {
+        if (x.tiles != null && x.count >= TILED) {
             tiles(x, x.tiles, panel, mine, all, to, stride);
         } else if (x.count < (panel.layout().grouped() ? MANY_GROUPED : MANY)) {
             for (int i = 0; i < x.count; i++) {
@@ -88,11 +93,6 @@ final class PanelProducts {
         }
     }
 
-    /** Rows from which on tiles are faster. Codes of four bits take more registers than there are where rows meet them directly. */
-    private static int leastTiled(Panel panel) {
-        return panel.layout() == Layout.NIBBLES ? 1 : MANY_GROUPED;
-    }
-
     private void blocks(Rows x, Panel panel, Scratch mine, float[] out, int oo, int os) {
         int size = 16 * panel.in();
         float[] wide = mine.wide(BLOCKS * size);
@@ -108,6 +108,19 @@ final class PanelProducts {
         int in = panel.in();
         int full = x.count / RowTiles.ROWS;
         int left = x.count % RowTiles.ROWS;
+        if (x.count <= FEW_TILES * RowTiles.ROWS && lanes.panelTiles(panel.layout())) {
+            for (int t = 0; t < full; t++) {
+                lanes.panelTile(tiles, x.tilesAt + t * RowTiles.ROWS * in, panel, out, oo + t * RowTiles.ROWS * os, os);
+            }
+            if (left > 0) {
+                lanes.panelTile(tiles, x.tilesAt + full * RowTiles.ROWS * in, panel, mine.last, 0, Panel.COLUMNS);
+                for (int i = 0; i < left; i++) {
+                    int to = oo + (full * RowTiles.ROWS + i) * os;
+                    System.arraycopy(mine.last, Panel.COLUMNS * i, out, to, Panel.COLUMNS);
+                }
+            }
+            return;
+        }
         float[] wide = mine.wide(16 * in);
         for (int block = 0; block < BLOCKS; block++) {
             int to = oo + 16 * block;

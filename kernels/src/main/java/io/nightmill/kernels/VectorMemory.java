@@ -25,6 +25,9 @@ final class VectorMemory {
     private static final ByteOrder LE = ByteOrder.LITTLE_ENDIAN;
     private static final VectorSpecies<Float> F = FloatVector.SPECIES_PREFERRED;
     private static final VectorSpecies<Integer> I = IntVector.SPECIES_PREFERRED;
+    /** Vectors of 256 bits at most. */
+    static final VectorSpecies<Integer> INTS_256 = I.length() < 8 ? I : IntVector.SPECIES_256;
+
     private static final MethodHandles.Lookup LOOKUP = MethodHandles.publicLookup();
 
     /** Whether memory segments are what vectors are read from. */
@@ -34,6 +37,7 @@ final class VectorMemory {
     private static final @Nullable MethodHandle OF_BUFFER = SEGMENTS ? ofBuffer() : null;
     private static final @Nullable MethodHandle FLOATS = SEGMENTS ? load(FloatVector.class, F) : null;
     private static final @Nullable MethodHandle INTS = SEGMENTS ? load(IntVector.class, I) : null;
+    private static final @Nullable MethodHandle INTS256 = SEGMENTS ? load(IntVector.class, INTS_256) : null;
     /** {@code (vector, segment, at)}. */
     static final @Nullable MethodHandle PUT_INTS = SEGMENTS ? store(IntVector.class) : null;
 
@@ -109,6 +113,17 @@ final class VectorMemory {
         }
         try {
             return (IntVector) INTS.invokeExact(segment, at);
+        } catch (Throwable e) {
+            throw failure(e);
+        }
+    }
+
+    static IntVector ints256(ByteBuffer buffer, @Nullable Object segment, int at) {
+        if (!SEGMENTS) {
+            return IntVector.fromByteBuffer(INTS_256, buffer, at, LE);
+        }
+        try {
+            return (IntVector) INTS256.invokeExact(segment, at);
         } catch (Throwable e) {
             throw failure(e);
         }

@@ -2,6 +2,7 @@ package io.nightmill.kernels;
 
 import static jdk.incubator.vector.VectorOperators.AND;
 import static jdk.incubator.vector.VectorOperators.ASHR;
+import static jdk.incubator.vector.VectorOperators.I2F;
 import static jdk.incubator.vector.VectorOperators.LSHL;
 import static jdk.incubator.vector.VectorOperators.LSHR;
 
@@ -22,6 +23,9 @@ import org.jspecify.annotations.Nullable;
 final class VectorPanels {
     private static final VectorSpecies<Float> F = FloatVector.SPECIES_PREFERRED;
     private static final int L = F.length();
+    /** For {@link #tilePairs}, as {@link VectorIntegers} says of its unit. */
+    private static final FloatVector ONE = FloatVector.broadcast(F, 1f);
+
     /** Sign, exponent and fraction of a binary16 where those of a binary32 are, and what makes up for the exponent. */
     private static final int HALF_BITS = 0x8fffe000;
 
@@ -35,6 +39,10 @@ final class VectorPanels {
 
     /** {@code out[j] = sum_k x[k] w[j, k]} for the panel's 64 outputs. */
     static void dots(float[] x, int xo, Panel panel, float[] out, int oo) {
+        if (panel.layout() == Layout.INTEGERS) {
+            VectorIntegers.dots(x, xo, panel, out, oo);
+            return;
+        }
         ByteBuffer w = panel.bytes();
         Object s = panel.segment();
         int k = panel.in();
@@ -48,7 +56,7 @@ final class VectorPanels {
                 case FLOATS -> floats(x, xo, w, s, w0, w1, w2, w3, k, out, to);
                 case PAIRS -> pairs(x, xo, w, s, w0, w1, w2, w3, k, out, to);
                 case HALVES -> halves(x, xo, w, s, w0, w1, w2, w3, k, out, to);
-                case INTEGERS -> integers(x, xo, w, s, w0, w1, w2, w3, k, out, to);
+                case INTEGERS -> throw new IllegalStateException();
                 case EIGHTHS, BYTES, NIBBLES -> {
                     grouped(x, xo, panel, column, out, to);
                     grouped(x, xo, panel, column + 2 * L, out, to + 2 * L);
@@ -90,7 +98,7 @@ final class VectorPanels {
                     .get(out, oo, 16 * words);
             case PAIRS -> widenPairs(w, s, from, words, out, oo);
             case HALVES -> widenHalves(w, s, from, words, out, oo);
-            case INTEGERS -> widenIntegers(w, s, from, words, out, oo);
+            case INTEGERS -> VectorIntegers.widen(panel, block, out, oo);
             case EIGHTHS, BYTES, NIBBLES -> {
                 for (int column = 16 * block; column < 16 * block + 16; column += L) {
                     widenGroups(panel, column, out, oo + column % 16);
@@ -241,68 +249,6 @@ final class VectorPanels {
             a3 = p.fma(h3.mul(HALF), a3);
             h3 = v3.lanewise(ASHR, 3).lanewise(AND, HALF_BITS).reinterpretAsFloats();
             a3 = q.fma(h3.mul(HALF), a3);
-        }
-        a0.intoArray(out, oo);
-        a1.intoArray(out, oo + L);
-        a2.intoArray(out, oo + 2 * L);
-        a3.intoArray(out, oo + 3 * L);
-    }
-
-    private static void integers(
-            float[] x,
-            int xo,
-            ByteBuffer w,
-            @Nullable Object s,
-            int w0,
-            int w1,
-            int w2,
-            int w3,
-            int k,
-            float[] out,
-            int oo) {
-        FloatVector z = FloatVector.zero(F);
-        FloatVector a0 = z, a1 = z, a2 = z, a3 = z;
-        for (int d = 0; d < k; d += 4) {
-            IntVector v0 = VectorMemory.ints(w, s, w0 + 16 * d);
-            IntVector v1 = VectorMemory.ints(w, s, w1 + 16 * d);
-            IntVector v2 = VectorMemory.ints(w, s, w2 + 16 * d);
-            IntVector v3 = VectorMemory.ints(w, s, w3 + 16 * d);
-            FloatVector q = FloatVector.broadcast(F, x[xo + d]);
-            IntVector c = v0.lanewise(LSHL, 24).lanewise(ASHR, 24);
-            a0 = q.fma((FloatVector) c.castShape(F, 0), a0);
-            c = v1.lanewise(LSHL, 24).lanewise(ASHR, 24);
-            a1 = q.fma((FloatVector) c.castShape(F, 0), a1);
-            c = v2.lanewise(LSHL, 24).lanewise(ASHR, 24);
-            a2 = q.fma((FloatVector) c.castShape(F, 0), a2);
-            c = v3.lanewise(LSHL, 24).lanewise(ASHR, 24);
-            a3 = q.fma((FloatVector) c.castShape(F, 0), a3);
-            q = FloatVector.broadcast(F, x[xo + d + 1]);
-            c = v0.lanewise(LSHL, 16).lanewise(ASHR, 24);
-            a0 = q.fma((FloatVector) c.castShape(F, 0), a0);
-            c = v1.lanewise(LSHL, 16).lanewise(ASHR, 24);
-            a1 = q.fma((FloatVector) c.castShape(F, 0), a1);
-            c = v2.lanewise(LSHL, 16).lanewise(ASHR, 24);
-            a2 = q.fma((FloatVector) c.castShape(F, 0), a2);
-            c = v3.lanewise(LSHL, 16).lanewise(ASHR, 24);
-            a3 = q.fma((FloatVector) c.castShape(F, 0), a3);
-            q = FloatVector.broadcast(F, x[xo + d + 2]);
-            c = v0.lanewise(LSHL, 8).lanewise(ASHR, 24);
-            a0 = q.fma((FloatVector) c.castShape(F, 0), a0);
-            c = v1.lanewise(LSHL, 8).lanewise(ASHR, 24);
-            a1 = q.fma((FloatVector) c.castShape(F, 0), a1);
-            c = v2.lanewise(LSHL, 8).lanewise(ASHR, 24);
-            a2 = q.fma((FloatVector) c.castShape(F, 0), a2);
-            c = v3.lanewise(LSHL, 8).lanewise(ASHR, 24);
-            a3 = q.fma((FloatVector) c.castShape(F, 0), a3);
-            q = FloatVector.broadcast(F, x[xo + d + 3]);
-            c = v0.lanewise(ASHR, 24);
-            a0 = q.fma((FloatVector) c.castShape(F, 0), a0);
-            c = v1.lanewise(ASHR, 24);
-            a1 = q.fma((FloatVector) c.castShape(F, 0), a1);
-            c = v2.lanewise(ASHR, 24);
-            a2 = q.fma((FloatVector) c.castShape(F, 0), a2);
-            c = v3.lanewise(ASHR, 24);
-            a3 = q.fma((FloatVector) c.castShape(F, 0), a3);
         }
         a0.intoArray(out, oo);
         a1.intoArray(out, oo + L);
@@ -465,6 +411,72 @@ final class VectorPanels {
         a1.intoArray(out, oo + L);
     }
 
+    /** Four rows, {@code [in, 4]}; with two vectors to a block. */
+    static void tile(float[] x, int xo, Panel panel, float[] out, int oo, int os) {
+        switch (panel.layout()) {
+            case INTEGERS -> VectorIntegers.tile(x, xo, panel, out, oo, os);
+            case PAIRS -> {
+                for (int column = 0; column < Panel.COLUMNS; column += 2 * L) {
+                    int from = panel.column(column);
+                    tilePairs(x, xo, panel.bytes(), panel.segment(), from, panel.in() / 2, out, oo + column, os);
+                }
+            }
+            default -> throw new IllegalStateException(panel.layout() + " is widened first");
+        }
+    }
+
+    /** As in {@link VectorIntegers}. */
+    private static void tilePairs(
+            float[] x, int xo, ByteBuffer w, @Nullable Object s, int from, int pairs, float[] out, int oo, int os) {
+        FloatVector z = FloatVector.zero(F);
+        FloatVector a0 = z, a1 = z, b0 = z, b1 = z, c0 = z, c1 = z, d0 = z, d1 = z;
+        for (int i = 0; i < pairs; i++) {
+            IntVector w0 = VectorMemory.ints(w, s, from + 64 * i);
+            IntVector w1 = VectorMemory.ints(w, s, from + 64 * i + 4 * L);
+            int at = xo + 8 * i;
+            FloatVector v0 = even(w0);
+            FloatVector v1 = even(w1);
+            FloatVector q = FloatVector.broadcast(F, x[at]);
+            a0 = q.fma(v0, a0);
+            a1 = q.fma(v1, a1);
+            q = FloatVector.broadcast(F, x[at + 1]);
+            b0 = q.fma(v0, b0);
+            b1 = q.fma(v1, b1);
+            q = FloatVector.broadcast(F, x[at + 2]);
+            c0 = q.fma(v0, c0);
+            c1 = q.fma(v1, c1);
+            q = FloatVector.broadcast(F, x[at + 3]);
+            d0 = q.fma(v0, d0);
+            d1 = q.fma(v1, d1);
+            d0.intoArray(out, oo + 3 * os);
+            d1.intoArray(out, oo + 3 * os + L);
+            v0 = odd(w0);
+            v1 = odd(w1);
+            q = FloatVector.broadcast(F, x[at + 4]);
+            a0 = q.fma(v0, a0);
+            a1 = q.fma(v1, a1);
+            q = FloatVector.broadcast(F, x[at + 5]);
+            b0 = q.fma(v0, b0);
+            b1 = q.fma(v1, b1);
+            q = FloatVector.broadcast(F, x[at + 6]);
+            c0 = q.fma(v0, c0);
+            c1 = q.fma(v1, c1);
+            q = FloatVector.broadcast(F, x[at + 7]);
+            d0 = q.fma(v0, d0);
+            d1 = q.fma(v1, d1);
+            d0.intoArray(out, oo + 3 * os);
+            d1.intoArray(out, oo + 3 * os + L);
+        }
+        ONE.mul(a0).intoArray(out, oo);
+        ONE.mul(a1).intoArray(out, oo + L);
+        ONE.mul(b0).intoArray(out, oo + os);
+        ONE.mul(b1).intoArray(out, oo + os + L);
+        ONE.mul(c0).intoArray(out, oo + 2 * os);
+        ONE.mul(c1).intoArray(out, oo + 2 * os + L);
+        ONE.mul(d0).intoArray(out, oo + 3 * os);
+        ONE.mul(d1).intoArray(out, oo + 3 * os + L);
+    }
+
     private static void widenPairs(ByteBuffer w, @Nullable Object s, int from, int rows, float[] out, int oo) {
         for (int row = 0; row < rows; row++) {
             for (int c = 0; c < 16; c += 2 * L) {
@@ -489,19 +501,6 @@ final class VectorPanels {
                 even.reinterpretAsFloats().mul(HALF).intoArray(out, oo + 32 * row + c);
                 IntVector odd = v.lanewise(ASHR, 3).lanewise(AND, HALF_BITS);
                 odd.reinterpretAsFloats().mul(HALF).intoArray(out, oo + 32 * row + 16 + c);
-            }
-        }
-    }
-
-    private static void widenIntegers(ByteBuffer w, @Nullable Object s, int from, int words, float[] out, int oo) {
-        for (int i = 0; i < words; i++) {
-            for (int c = 0; c < 16; c += L) {
-                IntVector v = VectorMemory.ints(w, s, from + 64 * i + 4 * c);
-                int to = oo + 64 * i + c;
-                ((FloatVector) v.lanewise(LSHL, 24).lanewise(ASHR, 24).castShape(F, 0)).intoArray(out, to);
-                ((FloatVector) v.lanewise(LSHL, 16).lanewise(ASHR, 24).castShape(F, 0)).intoArray(out, to + 16);
-                ((FloatVector) v.lanewise(LSHL, 8).lanewise(ASHR, 24).castShape(F, 0)).intoArray(out, to + 32);
-                ((FloatVector) v.lanewise(ASHR, 24).castShape(F, 0)).intoArray(out, to + 48);
             }
         }
     }
@@ -566,17 +565,33 @@ final class VectorPanels {
                     VectorMemory.floats(w, s, offset + 256 * (i >> shift)).mul(times);
             int to = oo + 128 * i;
             IntVector v = VectorMemory.ints(w, s, from + 64 * i);
-            ((FloatVector) v.lanewise(AND, 15).castShape(F, 0)).fma(f, b).intoArray(out, to);
-            ((FloatVector) v.lanewise(AND, 240).castShape(F, 0)).fma(h, b).intoArray(out, to + 16);
+            ((FloatVector) v.lanewise(AND, 15).convertShape(I2F, F, 0))
+                    .fma(f, b)
+                    .intoArray(out, to);
+            ((FloatVector) v.lanewise(AND, 240).convertShape(I2F, F, 0))
+                    .fma(h, b)
+                    .intoArray(out, to + 16);
             v = v.lanewise(LSHR, 8);
-            ((FloatVector) v.lanewise(AND, 15).castShape(F, 0)).fma(f, b).intoArray(out, to + 32);
-            ((FloatVector) v.lanewise(AND, 240).castShape(F, 0)).fma(h, b).intoArray(out, to + 48);
+            ((FloatVector) v.lanewise(AND, 15).convertShape(I2F, F, 0))
+                    .fma(f, b)
+                    .intoArray(out, to + 32);
+            ((FloatVector) v.lanewise(AND, 240).convertShape(I2F, F, 0))
+                    .fma(h, b)
+                    .intoArray(out, to + 48);
             v = v.lanewise(LSHR, 8);
-            ((FloatVector) v.lanewise(AND, 15).castShape(F, 0)).fma(f, b).intoArray(out, to + 64);
-            ((FloatVector) v.lanewise(AND, 240).castShape(F, 0)).fma(h, b).intoArray(out, to + 80);
+            ((FloatVector) v.lanewise(AND, 15).convertShape(I2F, F, 0))
+                    .fma(f, b)
+                    .intoArray(out, to + 64);
+            ((FloatVector) v.lanewise(AND, 240).convertShape(I2F, F, 0))
+                    .fma(h, b)
+                    .intoArray(out, to + 80);
             v = v.lanewise(LSHR, 8);
-            ((FloatVector) v.lanewise(AND, 15).castShape(F, 0)).fma(f, b).intoArray(out, to + 96);
-            ((FloatVector) v.lanewise(AND, 240).castShape(F, 0)).fma(h, b).intoArray(out, to + 112);
+            ((FloatVector) v.lanewise(AND, 15).convertShape(I2F, F, 0))
+                    .fma(f, b)
+                    .intoArray(out, to + 96);
+            ((FloatVector) v.lanewise(AND, 240).convertShape(I2F, F, 0))
+                    .fma(h, b)
+                    .intoArray(out, to + 112);
         }
     }
 }

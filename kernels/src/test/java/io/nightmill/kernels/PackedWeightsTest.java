@@ -2,6 +2,7 @@ package io.nightmill.kernels;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.data.Offset.offset;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import io.nightmill.tensor.Format;
 import io.nightmill.tensor.Matrix;
@@ -272,6 +273,22 @@ class PackedWeightsTest {
         new ScalarLanes().tileDots(x, 5, 3, w, k, expected, 1, 20);
         VectorLanes.ifWide().orElseThrow().tileDots(x, 5, 3, w, k, actual, 1, 20);
         assertThat(actual).containsExactly(expected, offset(1e-4f));
+    }
+
+    @ParameterizedTest
+    @EnumSource(names = {"BF16", "INT8"})
+    void aTileByAPanelAddsLikeItsDefinition(Products products) {
+        Lanes lanes = VectorLanes.ifWide().orElseThrow();
+        PackedWeights weights = new PackedWeights(products, lanes);
+        Panel panel = pack(weights, gaussian(128, IN))[1];
+        assumeTrue(lanes.panelTiles(panel.layout()), lanes.name() + " has none");
+        float[] x = input(RowTiles.ROWS + 1);
+        float[] expected = new float[4 * 70];
+        float[] actual = new float[4 * 70];
+        new ScalarLanes().panelTile(x, 5, panel, expected, 3, 70);
+        lanes.panelTile(x, 5, panel, actual, 3, 70);
+        assertThat(actual).containsExactly(expected, offset(products == Products.INT8 ? 2e-2f : 2e-4f));
+        Reference.reachabilityFence(weights);
     }
 
     @Test
