@@ -20,6 +20,13 @@ import org.jspecify.annotations.Nullable;
 public record ExpertWeights(
         List<List<Matrix>> projections, List<Tensor> biases, List<Matrix> down, @Nullable Tensor downBias, Glu glu) {
 
+    /** The projections and down. */
+    List<List<Matrix>> all() {
+        List<List<Matrix>> all = new ArrayList<>(projections);
+        all.add(down);
+        return all;
+    }
+
     public int inner() {
         return down.get(0).in();
     }

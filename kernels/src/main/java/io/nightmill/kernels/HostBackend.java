@@ -43,6 +43,7 @@ public final class HostBackend implements Backend {
     private final ThreadLocal<float[][]> scratch = ThreadLocal.withInitial(() -> new float[2][0]);
     private final PackedWeights packed;
     private final PanelProducts panelProducts;
+    private final PanelExperts panelExperts;
     private final RowTiles tiles = new RowTiles();
     private final String name;
 
@@ -63,6 +64,7 @@ public final class HostBackend implements Backend {
         Products rounding = products == null || arithmetic == Products.INT4 ? arithmetic : Products.EXACT;
         this.packed = new PackedWeights(rounding, lanes);
         this.panelProducts = new PanelProducts(lanes);
+        this.panelExperts = new PanelExperts(panelProducts, packed, lanes);
         this.name = "host-" + lanes.name() + (products != null ? "+" + products.name() : suffix(arithmetic));
         this.workers = new Workers(threads);
         this.recurrences = new HostRecurrences(lanes, workers);
@@ -769,7 +771,11 @@ public final class HostBackend implements Backend {
 
     @Override
     public boolean experts(Tensor out, Tensor x, Routes routes, ExpertWeights experts) {
-        return fused != null && fused.apply(out, x, (HostRoutes) routes, experts, workers);
+        HostRoutes chosen = (HostRoutes) routes;
+        if (fused != null && experts.all().stream().anyMatch(list -> NativeMatmul.serves(list.get(0)))) {
+            return fused.apply(out, x, chosen, experts, workers);
+        }
+        return panelExperts.apply(out, x, chosen, experts, workers);
     }
 
     @Override

@@ -58,8 +58,7 @@ final class NativeExperts {
 
     /** {@link Backend#experts}. Declines where a round has too few tasks for all threads, and weights that oneDNN does not serve. */
     boolean apply(Tensor out, Tensor x, HostRoutes routes, ExpertWeights experts, Workers workers) {
-        List<List<Matrix>> all = new ArrayList<>(experts.projections());
-        all.add(experts.down());
+        List<List<Matrix>> all = experts.all();
         if (!all.stream().allMatch(list -> NativeMatmul.serves(list.get(0)))) {
             return false;
         }

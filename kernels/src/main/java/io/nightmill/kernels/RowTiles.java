@@ -55,11 +55,8 @@ final class RowTiles {
 
     private void lay(float[] x, int xo, int xs, int count, int to) {
         if (count < ROWS) {
-            Arrays.fill(values, to, to + ROWS * in, 0);
             for (int i = 0; i < count; i++) {
-                for (int d = 0; d < in; d++) {
-                    values[to + ROWS * d + i] = x[xo + i * xs + d];
-                }
+                put(x, xo + i * xs, in, i, count, values, to);
             }
             return;
         }
@@ -69,6 +66,19 @@ final class RowTiles {
             values[at + 1] = x[xo + xs + d];
             values[at + 2] = x[xo + 2 * xs + d];
             values[at + 3] = x[xo + 3 * xs + d];
+        }
+    }
+
+    /** Puts row {@code i} of {@code count} into the tiles that begin at {@code at}; the last one fills up its tile. */
+    static void put(float[] x, int xo, int width, int i, int count, float[] tiles, int at) {
+        int to = at + i / ROWS * ROWS * width + i % ROWS;
+        for (int d = 0; d < width; d++) {
+            tiles[to + ROWS * d] = x[xo + d];
+        }
+        for (int none = i % ROWS + 1; i == count - 1 && none < ROWS; none++) {
+            for (int d = 0; d < width; d++) {
+                tiles[to - i % ROWS + none + ROWS * d] = 0;
+            }
         }
     }
 }

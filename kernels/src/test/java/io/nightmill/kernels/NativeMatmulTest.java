@@ -5,14 +5,12 @@ import static org.assertj.core.api.Assertions.within;
 
 import io.nightmill.kernels.Backend.Glu;
 import io.nightmill.kernels.Backend.Product;
-import io.nightmill.kernels.Backend.Router;
 import io.nightmill.kernels.Backend.Routes;
 import io.nightmill.tensor.Format;
 import io.nightmill.tensor.Matrix;
 import io.nightmill.tensor.Tensor;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
-import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Random;
@@ -253,76 +251,12 @@ class NativeMatmulTest {
         return BackendSuite.tensor(on, rows, width, values);
     }
 
-    private List<Matrix> experts(int out, int in) {
-        List<Matrix> experts = new ArrayList<>();
-        for (int e = 0; e < 6; e++) {
-            float[] values = new float[out * in];
-            for (int i = 0; i < values.length; i++) {
-                values[i] = (float) random.nextGaussian() / 20;
-            }
-            experts.add(Matrix.of(out, in, values));
-        }
-        return experts;
-    }
-
-    /**
-     * Experts in one operation give the bits of the single ones: a gate beside up, both in one weight, none at all; few tokens, so many
-     * that threads share columns, and so many that their activations are made in two parts.
-     */
     @ParameterizedTest
     @EnumSource(names = {"BF16", "INT8", "INT4"})
     void expertsAtOnceGiveTheBitsOfSingleOperations(Products products) {
-        HostBackend backend = backend(products, 2);
         int hidden = products == Products.INT4 ? 576 : 560;
         int inner = products == Products.INT4 ? 256 : 250;
-        Glu silu = Glu.of(Activation.SILU);
-        List<ExpertWeights> forms = List.of(
-                new ExpertWeights(
-                        List.of(experts(inner, hidden), experts(inner, hidden)),
-                        List.of(),
-                        experts(hidden, inner),
-                        null,
-                        silu),
-                new ExpertWeights(
-                        List.of(experts(2 * inner, hidden)),
-                        List.of(tensor(backend, 6, 2 * inner)),
-                        experts(hidden, inner),
-                        tensor(backend, 6, hidden),
-                        new Glu(Activation.SILU, true, 7, 1.702f)),
-                new ExpertWeights(List.of(experts(inner, hidden)), List.of(), experts(hidden, inner), null, silu));
-        for (int tokens : new int[] {20, 600, 4500}) {
-            float[] logits = new float[6 * tokens];
-            for (int i = 0; i < logits.length; i++) {
-                logits[i] = (i % 6 == 1 ? 2 : 0) + (float) random.nextGaussian();
-            }
-            Routes routes = backend.route(
-                    BackendSuite.tensor(backend, tokens, 6, logits),
-                    null,
-                    Router.plain(6, 2, Router.Scoring.SOFTMAX, true));
-            Tensor x = tensor(backend, tokens, hidden);
-            for (ExpertWeights form : forms) {
-                Tensor sorted = tensor(backend, 2 * tokens, hidden);
-                backend.dispatch(sorted, x, routes);
-                Tensor both = tensor(backend, 2 * tokens, form.width());
-                backend.matmul(sorted, routes, form.into(both));
-                Tensor h = tensor(backend, 2 * tokens, inner);
-                if (form.hasGate()) {
-                    backend.glu(h, both, form.glu());
-                } else {
-                    backend.activate(h, both, form.glu().activation());
-                }
-                Tensor results = tensor(backend, 2 * tokens, hidden);
-                backend.matmul(h, routes, List.of(new Product(results, 0, form.down(), form.downBias())));
-                Tensor expected = tensor(backend, tokens, hidden);
-                backend.combine(expected, results, routes);
-                Tensor actual = tensor(backend, tokens, hidden);
-                assertThat(backend.experts(actual, x, routes, form)).isTrue();
-                assertThat(Arrays.mismatch(
-                                BackendSuite.download(backend, actual), BackendSuite.download(backend, expected)))
-                        .as("first value that differs, of %d tokens, %s", tokens, forms.indexOf(form))
-                        .isEqualTo(-1);
-            }
-        }
+        ExpertCases.haveTheBitsOfSingleOperations(backend(products, 2), hidden, inner, random);
     }
 
     @ParameterizedTest
@@ -330,9 +264,24 @@ class NativeMatmulTest {
     void fewTasksOrSmallWeightsAreLeftToSingleOperations(Products products) {
         HostBackend backend = backend(products, 2);
         Glu silu = Glu.of(Activation.SILU);
-        ExpertWeights large = new ExpertWeights(List.of(experts(250, 560)), List.of(), experts(560, 250), null, silu);
-        ExpertWeights narrow = new ExpertWeights(List.of(experts(250, 272)), List.of(), experts(272, 250), null, silu);
-        ExpertWeights small = new ExpertWeights(List.of(experts(16, 560)), List.of(), experts(560, 16), null, silu);
+        ExpertWeights large = new ExpertWeights(
+                List.of(ExpertCases.experts(250, 560, random)),
+                List.of(),
+                ExpertCases.experts(560, 250, random),
+                null,
+                silu);
+        ExpertWeights narrow = new ExpertWeights(
+                List.of(ExpertCases.experts(250, 272, random)),
+                List.of(),
+                ExpertCases.experts(272, 250, random),
+                null,
+                silu);
+        ExpertWeights small = new ExpertWeights(
+                List.of(ExpertCases.experts(16, 560, random)),
+                List.of(),
+                ExpertCases.experts(560, 16, random),
+                null,
+                silu);
         Routes many = BackendSuite.routes(backend, 6, 0, 1, 2, 3, 4, 5);
         Routes few = BackendSuite.routes(backend, 6, 0, 0, 0, 1, 2, 2);
         Tensor x = tensor(backend, 6, 560);
