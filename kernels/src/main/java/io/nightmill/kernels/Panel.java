@@ -52,7 +52,7 @@ record Panel(Layout layout, int in, int group, boolean offsets, ByteBuffer bytes
         return new Panel(layout, in, group, offsets, bytes.order(ByteOrder.LITTLE_ENDIAN), lanes.segment(bytes));
     }
 
-    /** Byte at which the words of a column begin, of {@link Layout#INTEGERS} those of its block; the next word is 64 bytes on. */
+    /** Byte at which the words of a column begin, for {@link Layout#INTEGERS} a block's first; the next word is 64 bytes on. */
     int column(int column) {
         return (column / 16 * (in / layout.perWord) * 16 + column % 16) * 4;
     }
@@ -91,16 +91,13 @@ record Panel(Layout layout, int in, int group, boolean offsets, ByteBuffer bytes
 
     /** A weight, or the integer that it is a multiple of, by shifts and tables: what the vectors must agree with. */
     float term(int column, int input) {
-        if (layout == Layout.INTEGERS) {
-            return bytes.get(integer(column, input));
-        }
         int word = bytes.getInt(column(column) + input / layout.perWord * 64);
         int place = input % layout.perWord;
         return switch (layout) {
             case FLOATS -> Float.intBitsToFloat(word);
             case PAIRS -> Unpack.bf16((short) (word >> 16 * place));
             case HALVES -> Unpack.f16((short) (word >> 16 * place));
-            case INTEGERS -> throw new IllegalStateException();
+            case INTEGERS -> bytes.get(integer(column, input));
             case EIGHTHS -> Unpack.e4m3((byte) (word >> 8 * place))
                     * bytes.getFloat(factors() + 4 * (input / group * COLUMNS + column));
             case BYTES, NIBBLES -> {

@@ -90,14 +90,14 @@ final class PanelExperts {
             Share last = shares.get(end - 1);
             inner = atLeast(inner, call.place(last) + values(last.count(), experts.inner()));
             workers.run(end - first, s -> project(call.shares.get(s), call));
-            workers.run(tasks, t -> add(columns(t, tasks, panels), columns(t + 1, tasks, panels), call));
+            workers.run(tasks, t -> add(firstColumn(t, tasks, panels), firstColumn(t + 1, tasks, panels), call));
             first = end;
         }
         return true;
     }
 
-    /** The first column of a task's panels. */
-    private static int columns(int task, int tasks, int panels) {
+    /** Of a task's panels. */
+    private static int firstColumn(int task, int tasks, int panels) {
         return task * panels / tasks * Panel.COLUMNS;
     }
 

@@ -12,7 +12,8 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * {@link Panel.Layout#INTEGERS} in vectors of 256 bits at most: a vector of words is two neighbouring inputs of two vectors of outputs, which lie
- * eight outputs apart. What is said of C2 in {@link VectorPanels} goes for this as well.
+ * eight outputs apart. What is said of C2 in {@link VectorPanels} goes for this as well. Only machines that oneDNN does not multiply bytes on have
+ * such panels, so that its vectors are of one shape with all others but for AVX-512 without the library.
  */
 final class VectorIntegers {
     private static final VectorSpecies<Float> F =
@@ -32,9 +33,9 @@ final class VectorIntegers {
 
     private VectorIntegers() {}
 
-    /** As {@link VectorPanels#dots}. */
-    static void dots(float[] x, int xo, Panel panel, float[] out, int oo) {
-        for (int n = 0; n < Panel.COLUMNS / (2 * L); n += 2) {
+    /** As {@link VectorPanels#dots}, of some of the outputs. */
+    static void dots(float[] x, int xo, Panel panel, int column, int columns, float[] out, int oo) {
+        for (int n = column / (2 * L); n < (column + columns) / (2 * L); n += 2) {
             int from = from(panel, n);
             int next = from(panel, n + 1);
             dots(x, xo, panel.bytes(), panel.segment(), from, next, panel.in(), out, oo + to(n), oo + to(n + 1));

@@ -39,10 +39,6 @@ final class VectorPanels {
 
     /** {@code out[j] = sum_k x[k] w[j, k]} for the panel's 64 outputs. */
     static void dots(float[] x, int xo, Panel panel, float[] out, int oo) {
-        if (panel.layout() == Layout.INTEGERS) {
-            VectorIntegers.dots(x, xo, panel, out, oo);
-            return;
-        }
         ByteBuffer w = panel.bytes();
         Object s = panel.segment();
         int k = panel.in();
@@ -56,7 +52,7 @@ final class VectorPanels {
                 case FLOATS -> floats(x, xo, w, s, w0, w1, w2, w3, k, out, to);
                 case PAIRS -> pairs(x, xo, w, s, w0, w1, w2, w3, k, out, to);
                 case HALVES -> halves(x, xo, w, s, w0, w1, w2, w3, k, out, to);
-                case INTEGERS -> throw new IllegalStateException();
+                case INTEGERS -> VectorIntegers.dots(x, xo, panel, column, 4 * L, out, oo);
                 case EIGHTHS, BYTES, NIBBLES -> {
                     grouped(x, xo, panel, column, out, to);
                     grouped(x, xo, panel, column + 2 * L, out, to + 2 * L);
