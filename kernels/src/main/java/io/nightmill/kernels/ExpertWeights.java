@@ -40,12 +40,27 @@ public record ExpertWeights(
         return width() > inner();
     }
 
+    /** The biases of a projection. */
+    @Nullable
+    Tensor bias(int projection) {
+        return biases.isEmpty() ? null : biases.get(projection);
+    }
+
+    /** From the projections of a row, on the host, to what meets {@link #down}. */
+    void activate(float[] both, int from, float[] h, int to, Lanes lanes) {
+        if (hasGate()) {
+            HostBackend.glu(glu, both, from, h, to, inner(), lanes);
+        } else {
+            lanes.activate(glu.activation(), both, from, h, to, inner());
+        }
+    }
+
     /** The projections side by side, {@code [rows, width]}. */
     public List<Product> into(Tensor out) {
         List<Product> products = new ArrayList<>();
         int column = 0;
         for (int i = 0; i < projections.size(); i++) {
-            products.add(new Product(out, column, projections.get(i), biases.isEmpty() ? null : biases.get(i)));
+            products.add(new Product(out, column, projections.get(i), bias(i)));
             column += projections.get(i).get(0).out();
         }
         return products;

@@ -45,18 +45,14 @@ final class HostAttention {
 
         /** @param m rows of one key head */
         void reset(int m, int kvHeads, Attention a) {
-            queries = atLeast(queries, kvHeads * m * a.keyDim());
-            sums = atLeast(sums, kvHeads * m * a.valueDim());
-            scores = atLeast(scores, m * TILE);
-            max = atLeast(max, kvHeads * m);
-            total = atLeast(total, kvHeads * m);
+            queries = HostBuffer.atLeast(queries, kvHeads * m * a.keyDim());
+            sums = HostBuffer.atLeast(sums, kvHeads * m * a.valueDim());
+            scores = HostBuffer.atLeast(scores, m * TILE);
+            max = HostBuffer.atLeast(max, kvHeads * m);
+            total = HostBuffer.atLeast(total, kvHeads * m);
             Arrays.fill(sums, 0, kvHeads * m * a.valueDim(), 0);
             Arrays.fill(max, 0, kvHeads * m, Float.NEGATIVE_INFINITY);
             Arrays.fill(total, 0, kvHeads * m, 0);
-        }
-
-        private static float[] atLeast(float[] array, int size) {
-            return array.length < size ? new float[size] : array;
         }
     }
 

@@ -325,7 +325,7 @@ public final class HostBackend implements Backend {
     private int rowsPerTask(int rows, int tasks) {
         int parts = Math.max(1, Math.min(rows / LEAST_ROWS, 4 * workers.threads() / tasks));
         int each = (rows + parts - 1) / parts;
-        return (each + RowTiles.ROWS - 1) / RowTiles.ROWS * RowTiles.ROWS;
+        return RowTiles.whole(each);
     }
 
     private static void requireProduct(Tensor out, int column, Tensor x, Matrix w) {
@@ -772,10 +772,12 @@ public final class HostBackend implements Backend {
     @Override
     public boolean experts(Tensor out, Tensor x, Routes routes, ExpertWeights experts) {
         HostRoutes chosen = (HostRoutes) routes;
-        if (fused != null && experts.all().stream().anyMatch(list -> NativeMatmul.serves(list.get(0)))) {
-            return fused.apply(out, x, chosen, experts, workers);
+        if (fused != null && fused.apply(out, x, chosen, experts, workers)) {
+            return true;
         }
-        return panelExperts.apply(out, x, chosen, experts, workers);
+        // What the library serves is not packed as well.
+        boolean served = fused != null && experts.all().stream().anyMatch(list -> NativeMatmul.serves(list.get(0)));
+        return !served && panelExperts.apply(out, x, chosen, experts, workers);
     }
 
     @Override

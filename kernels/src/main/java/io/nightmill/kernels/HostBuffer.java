@@ -17,4 +17,9 @@ record HostBuffer(float[] values) implements Buffer {
     static int offset(Tensor tensor) {
         return (int) tensor.offset();
     }
+
+    /** Scratch of {@code size} values or more: what is there, if it suffices. */
+    static float[] atLeast(float[] values, int size) {
+        return values.length < size ? new float[size] : values;
+    }
 }

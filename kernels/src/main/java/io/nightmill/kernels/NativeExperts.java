@@ -44,12 +44,8 @@ final class NativeExperts {
 
         void reserve(int in, int width, int inside) {
             tokens.reserve(NativeShape.ROWS, in);
-            both = atLeast(both, NativeShape.ROWS * width);
-            h = atLeast(h, NativeShape.ROWS * inside);
-        }
-
-        private static float[] atLeast(float[] values, int size) {
-            return values.length < size ? new float[size] : values;
+            both = HostBuffer.atLeast(both, NativeShape.ROWS * width);
+            h = HostBuffer.atLeast(h, NativeShape.ROWS * inside);
         }
     }
 
@@ -113,7 +109,6 @@ final class NativeExperts {
         int count = share.to - share.from;
         int inside = experts.inner();
         int width = experts.width();
-        boolean hasGate = experts.hasGate();
         Work mine = work.get();
         mine.reserve(call.in, width, inside);
         for (int i = 0; i < count; i++) {
@@ -122,16 +117,11 @@ final class NativeExperts {
         int column = 0;
         for (int p = 0; p < experts.projections().size(); p++) {
             Matrix w = experts.projections().get(p).get(expert);
-            Tensor bias = experts.biases().isEmpty() ? null : experts.biases().get(p);
-            products.multiply(mine.tokens, count, w, bias, expert, mine.both, column, width);
+            products.multiply(mine.tokens, count, w, experts.bias(p), expert, mine.both, column, width);
             column += w.out();
         }
         for (int i = 0; i < count; i++) {
-            if (hasGate) {
-                HostBackend.glu(experts.glu(), mine.both, i * width, mine.h, i * inside, inside, lanes);
-            } else {
-                lanes.activate(experts.glu().activation(), mine.both, i * width, mine.h, i * inside, inside);
-            }
+            experts.activate(mine.both, i * width, mine.h, i * inside, lanes);
             products.bring(inner, share.from - first + i, mine.h, i * inside, inside);
         }
     }
@@ -150,7 +140,7 @@ final class NativeExperts {
             Weight weight = products.prepared(experts.down().get(share.expert));
             Chunk columns = weight.chunks().get(chunk);
             int n = columns.end() - columns.first();
-            mine.results = Work.atLeast(mine.results, NativeShape.ROWS * n);
+            mine.results = HostBuffer.atLeast(mine.results, NativeShape.ROWS * n);
             products.multiply(
                     inner,
                     from - first,

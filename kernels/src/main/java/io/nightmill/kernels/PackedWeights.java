@@ -155,10 +155,7 @@ final class PackedWeights {
             Codes codes = new Codes(w.in(), group);
             if (layout == Layout.INTEGERS) {
                 roundToBytes(rows, n, codes);
-                putIntegers(panel, n, codes);
-                continue;
-            }
-            if (rounds) {
+            } else if (rounds) {
                 round(rows, n, codes);
             } else if (layout == Layout.EIGHTHS) {
                 rows.panel(n).get(rows.rowOffset(n), codes.codes());
@@ -182,15 +179,12 @@ final class PackedWeights {
     }
 
     private static void put(Panel panel, int column, Codes row) {
-        int perWord = panel.layout().perWord;
-        int bits = 32 / perWord;
-        int to = panel.column(column);
-        for (int i = 0; i < panel.in(); i += perWord) {
-            int word = 0;
-            for (int j = 0; j < perWord; j++) {
-                word |= (row.codes()[i + j] & (1 << bits) - 1) << bits * j;
+        if (panel.layout() == Layout.INTEGERS) {
+            for (int i = 0; i < panel.in(); i++) {
+                panel.bytes().put(panel.integer(column, i), row.codes()[i]);
             }
-            panel.bytes().putInt(to + 64 * (i / perWord), word);
+        } else {
+            putWords(panel, column, row.codes());
         }
         for (int g = 0; g < row.factors().length; g++) {
             int at = 4 * (g * Panel.COLUMNS + column);
@@ -201,11 +195,17 @@ final class PackedWeights {
         }
     }
 
-    private static void putIntegers(Panel panel, int column, Codes row) {
-        for (int i = 0; i < panel.in(); i++) {
-            panel.bytes().put(panel.integer(column, i), row.codes()[i]);
+    private static void putWords(Panel panel, int column, byte[] codes) {
+        int perWord = panel.layout().perWord;
+        int bits = 32 / perWord;
+        int to = panel.column(column);
+        for (int i = 0; i < panel.in(); i += perWord) {
+            int word = 0;
+            for (int j = 0; j < perWord; j++) {
+                word |= (codes[i + j] & (1 << bits) - 1) << bits * j;
+            }
+            panel.bytes().putInt(to + 64 * (i / perWord), word);
         }
-        panel.bytes().putFloat(panel.factors() + 4 * column, row.factors()[0]);
     }
 
     /** A row as bytes, the largest of which is 127 or -127. */

@@ -52,10 +52,6 @@ final class PanelExperts {
         private float[] results = new float[0];
     }
 
-    private static float[] atLeast(float[] values, int size) {
-        return values.length < size ? new float[size] : values;
-    }
-
     /** One round. */
     private record Call(Tensor out, Tensor x, HostRoutes routes, ExpertWeights experts, List<Share> shares) {
         /** Where a share's activations begin. */
@@ -72,8 +68,9 @@ final class PanelExperts {
         if (shares.size() < 2 * threads || panels < threads) {
             return false;
         }
+        List<List<Matrix>> all = experts.all();
         for (Share share : shares) {
-            for (List<Matrix> list : experts.all()) {
+            for (List<Matrix> list : all) {
                 Matrix w = list.get(share.expert);
                 packed.pack(w, workers);
                 if (packed.of(w) == null) {
@@ -88,7 +85,7 @@ final class PanelExperts {
             int end = end(shares, first, LEAST_SHARES * threads);
             Call call = new Call(out, x, routes, experts, shares.subList(first, end));
             Share last = shares.get(end - 1);
-            inner = atLeast(inner, call.place(last) + values(last.count(), experts.inner()));
+            inner = HostBuffer.atLeast(inner, call.place(last) + values(last.count(), experts.inner()));
             workers.run(end - first, s -> project(call.shares.get(s), call));
             workers.run(tasks, t -> add(firstColumn(t, tasks, panels), firstColumn(t + 1, tasks, panels), call));
             first = end;
@@ -116,7 +113,7 @@ final class PanelExperts {
 
     /** Of rows in whole tiles. */
     private static int values(int rows, int width) {
-        return (rows + RowTiles.ROWS - 1) / RowTiles.ROWS * RowTiles.ROWS * width;
+        return RowTiles.whole(rows) * width;
     }
 
     /** The end of the round that begins with a share. */
@@ -136,9 +133,9 @@ final class PanelExperts {
         int inside = experts.inner();
         int count = share.count();
         Work mine = work.get();
-        mine.tokens = atLeast(mine.tokens, values(count, in));
-        mine.both = atLeast(mine.both, count * width);
-        mine.h = atLeast(mine.h, count * inside);
+        mine.tokens = HostBuffer.atLeast(mine.tokens, values(count, in));
+        mine.both = HostBuffer.atLeast(mine.both, count * width);
+        mine.h = HostBuffer.atLeast(mine.h, count * inside);
         for (int i = 0; i < count; i++) {
             int row = HostBuffer.offset(call.x) + call.routes.token(share.from + i) * in;
             put(HostBuffer.values(call.x), row, in, i, count, mine.tokens, 0);
@@ -147,16 +144,11 @@ final class PanelExperts {
         int column = 0;
         for (int p = 0; p < experts.projections().size(); p++) {
             Matrix w = experts.projections().get(p).get(share.expert);
-            Tensor bias = experts.biases().isEmpty() ? null : experts.biases().get(p);
-            multiply(tokens, w, 0, w.out(), bias, share.expert, mine.both, column, width);
+            multiply(tokens, w, 0, w.out(), experts.bias(p), share.expert, mine.both, column, width);
             column += w.out();
         }
         for (int i = 0; i < count; i++) {
-            if (experts.hasGate()) {
-                HostBackend.glu(experts.glu(), mine.both, i * width, mine.h, i * inside, inside, lanes);
-            } else {
-                lanes.activate(experts.glu().activation(), mine.both, i * width, mine.h, i * inside, inside);
-            }
+            experts.activate(mine.both, i * width, mine.h, i * inside, lanes);
             put(mine.h, i * inside, inside, i, count, inner, call.place(share));
         }
     }
@@ -167,7 +159,7 @@ final class PanelExperts {
         int last = Math.min(end, call.out.width());
         int n = last - first;
         Work mine = work.get();
-        mine.results = atLeast(mine.results, ROWS * n);
+        mine.results = HostBuffer.atLeast(mine.results, ROWS * n);
         for (Share share : call.shares) {
             Rows rows = rows(inner, call.place(share), experts.inner(), share.count());
             Matrix down = experts.down().get(share.expert);

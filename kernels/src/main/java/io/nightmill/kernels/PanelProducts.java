@@ -36,16 +36,6 @@ final class PanelProducts {
 
         private final float[][] blocks = new float[BLOCKS][];
         private final int[] places = new int[BLOCKS];
-
-        float[] wide(int size) {
-            wide = wide.length < size ? new float[size] : wide;
-            return wide;
-        }
-
-        float[] results(int size) {
-            results = results.length < size ? new float[size] : results;
-            return results;
-        }
     }
 
     private final Lanes lanes;
@@ -70,7 +60,8 @@ final class PanelProducts {
             Ahead.read(panel.bytes(), 0, Math.min(panel.bytes().capacity(), Ahead.SECOND_CACHE));
         }
         boolean whole = n == Panel.COLUMNS;
-        float[] all = whole ? out : mine.results(x.count * Panel.COLUMNS);
+        mine.results = HostBuffer.atLeast(mine.results, whole ? 0 : x.count * Panel.COLUMNS);
+        float[] all = whole ? out : mine.results;
         int to = whole ? oo : 0;
         int stride = whole ? os : Panel.COLUMNS;
         if (x.tiles != null && x.count >= TILED) {
@@ -88,14 +79,15 @@ final class PanelProducts {
                 lanes.multiply(all, to + i * stride, mine.factors, 0, Panel.COLUMNS);
             }
         }
-        for (int i = 0; !whole && i < x.count; i++) {
-            System.arraycopy(all, i * Panel.COLUMNS, out, oo + i * os, n);
+        if (!whole) {
+            copy(all, Panel.COLUMNS, x.count, n, out, oo, os);
         }
     }
 
     private void blocks(Rows x, Panel panel, Scratch mine, float[] out, int oo, int os) {
         int size = 16 * panel.in();
-        float[] wide = mine.wide(BLOCKS * size);
+        mine.wide = HostBuffer.atLeast(mine.wide, BLOCKS * size);
+        float[] wide = mine.wide;
         for (int block = 0; block < BLOCKS; block++) {
             lanes.widenBlock(panel, block, wide, block * size);
             mine.blocks[block] = wide;
@@ -108,31 +100,35 @@ final class PanelProducts {
         int in = panel.in();
         int full = x.count / RowTiles.ROWS;
         int left = x.count % RowTiles.ROWS;
+        int lastTile = x.tilesAt + full * RowTiles.ROWS * in;
+        int lastRow = full * RowTiles.ROWS * os;
         if (x.count <= FEW_TILES * RowTiles.ROWS && lanes.panelTiles(panel.layout())) {
             for (int t = 0; t < full; t++) {
                 lanes.panelTile(tiles, x.tilesAt + t * RowTiles.ROWS * in, panel, out, oo + t * RowTiles.ROWS * os, os);
             }
             if (left > 0) {
-                lanes.panelTile(tiles, x.tilesAt + full * RowTiles.ROWS * in, panel, mine.last, 0, Panel.COLUMNS);
-                for (int i = 0; i < left; i++) {
-                    int to = oo + (full * RowTiles.ROWS + i) * os;
-                    System.arraycopy(mine.last, Panel.COLUMNS * i, out, to, Panel.COLUMNS);
-                }
+                lanes.panelTile(tiles, lastTile, panel, mine.last, 0, Panel.COLUMNS);
+                copy(mine.last, Panel.COLUMNS, left, Panel.COLUMNS, out, oo + lastRow, os);
             }
             return;
         }
-        float[] wide = mine.wide(16 * in);
+        mine.wide = HostBuffer.atLeast(mine.wide, 16 * in);
+        float[] wide = mine.wide;
         for (int block = 0; block < BLOCKS; block++) {
             int to = oo + 16 * block;
             lanes.widenBlock(panel, block, wide, 0);
             lanes.tileDots(tiles, x.tilesAt, full, wide, in, out, to, os);
             if (left > 0) {
-                float[] last = mine.last;
-                lanes.tileDots(tiles, x.tilesAt + full * RowTiles.ROWS * in, 1, wide, in, last, 0, 16);
-                for (int i = 0; i < left; i++) {
-                    System.arraycopy(last, 16 * i, out, to + (full * RowTiles.ROWS + i) * os, 16);
-                }
+                lanes.tileDots(tiles, lastTile, 1, wide, in, mine.last, 0, 16);
+                copy(mine.last, 16, left, 16, out, to + lastRow, os);
             }
+        }
+    }
+
+    /** Copies {@code n} columns of some rows that lie {@code stride} apart. */
+    private static void copy(float[] from, int stride, int rows, int n, float[] out, int oo, int os) {
+        for (int i = 0; i < rows; i++) {
+            System.arraycopy(from, i * stride, out, oo + i * os, n);
         }
     }
 }

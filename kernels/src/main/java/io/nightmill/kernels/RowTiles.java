@@ -20,6 +20,11 @@ final class RowTiles {
         return values;
     }
 
+    /** So many rows in whole tiles. */
+    static int whole(int rows) {
+        return (rows + ROWS - 1) / ROWS * ROWS;
+    }
+
     /** Where a group's tile begins that has its row {@code row}, a multiple of {@value #ROWS}. */
     int place(int group, int row) {
         return (firstTiles[group] + row / ROWS) * ROWS * in;
@@ -31,7 +36,7 @@ final class RowTiles {
         int groups = starts.length - 1;
         firstTiles = new int[groups + 1];
         for (int g = 0; g < groups; g++) {
-            firstTiles[g + 1] = firstTiles[g] + (starts[g + 1] - starts[g] + ROWS - 1) / ROWS;
+            firstTiles[g + 1] = firstTiles[g] + whole(starts[g + 1] - starts[g]) / ROWS;
         }
         int tiles = firstTiles[groups];
         int size = Math.multiplyExact(tiles, ROWS * in);

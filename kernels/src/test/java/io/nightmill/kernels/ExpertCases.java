@@ -29,7 +29,17 @@ final class ExpertCases {
         return experts;
     }
 
-    private static Tensor tensor(Backend on, int rows, int width, Random random) {
+    /** Without a gate and without biases. */
+    static ExpertWeights ungated(int hidden, int inner, Random random) {
+        return new ExpertWeights(
+                List.of(experts(inner, hidden, random)),
+                List.of(),
+                experts(hidden, inner, random),
+                null,
+                Glu.of(Activation.SILU));
+    }
+
+    static Tensor tensor(Backend on, int rows, int width, Random random) {
         float[] values = new float[rows * width];
         for (int i = 0; i < values.length; i++) {
             values[i] = (float) random.nextGaussian();
@@ -56,12 +66,7 @@ final class ExpertCases {
                         experts(hidden, inner, random),
                         tensor(backend, 6, hidden, random),
                         new Glu(Activation.SILU, true, 7, 1.702f)),
-                new ExpertWeights(
-                        List.of(experts(inner, hidden, random)),
-                        List.of(),
-                        experts(hidden, inner, random),
-                        null,
-                        silu));
+                ungated(hidden, inner, random));
         for (int tokens : new int[] {20, 600, 4500}) {
             float[] logits = new float[6 * tokens];
             for (int i = 0; i < logits.length; i++) {

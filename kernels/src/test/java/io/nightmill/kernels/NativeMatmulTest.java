@@ -3,7 +3,6 @@ package io.nightmill.kernels;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.within;
 
-import io.nightmill.kernels.Backend.Glu;
 import io.nightmill.kernels.Backend.Product;
 import io.nightmill.kernels.Backend.Routes;
 import io.nightmill.tensor.Format;
@@ -243,14 +242,6 @@ class NativeMatmulTest {
         }
     }
 
-    private Tensor tensor(Backend on, int rows, int width) {
-        float[] values = new float[rows * width];
-        for (int i = 0; i < values.length; i++) {
-            values[i] = (float) random.nextGaussian();
-        }
-        return BackendSuite.tensor(on, rows, width, values);
-    }
-
     @ParameterizedTest
     @EnumSource(names = {"BF16", "INT8", "INT4"})
     void expertsAtOnceGiveTheBitsOfSingleOperations(Products products) {
@@ -263,33 +254,18 @@ class NativeMatmulTest {
     @EnumSource(names = {"BF16", "INT8", "INT4"})
     void fewTasksOrSmallWeightsAreLeftToSingleOperations(Products products) {
         HostBackend backend = backend(products, 2);
-        Glu silu = Glu.of(Activation.SILU);
-        ExpertWeights large = new ExpertWeights(
-                List.of(ExpertCases.experts(250, 560, random)),
-                List.of(),
-                ExpertCases.experts(560, 250, random),
-                null,
-                silu);
-        ExpertWeights narrow = new ExpertWeights(
-                List.of(ExpertCases.experts(250, 272, random)),
-                List.of(),
-                ExpertCases.experts(272, 250, random),
-                null,
-                silu);
-        ExpertWeights small = new ExpertWeights(
-                List.of(ExpertCases.experts(16, 560, random)),
-                List.of(),
-                ExpertCases.experts(560, 16, random),
-                null,
-                silu);
+        ExpertWeights large = ExpertCases.ungated(560, 250, random);
+        ExpertWeights narrow = ExpertCases.ungated(272, 250, random);
+        ExpertWeights small = ExpertCases.ungated(560, 16, random);
         Routes many = BackendSuite.routes(backend, 6, 0, 1, 2, 3, 4, 5);
         Routes few = BackendSuite.routes(backend, 6, 0, 0, 0, 1, 2, 2);
-        Tensor x = tensor(backend, 6, 560);
-        Tensor out = tensor(backend, 6, 560);
+        Tensor x = ExpertCases.tensor(backend, 6, 560, random);
+        Tensor out = ExpertCases.tensor(backend, 6, 560, random);
         assertThat(backend.experts(out, x, few, large)).isFalse();
         assertThat(backend.experts(out, x, many, large)).isTrue();
         assertThat(backend.experts(out, x, many, small)).isFalse();
-        Tensor some = tensor(backend, 6, 272);
-        assertThat(backend.experts(tensor(backend, 6, 272), some, many, narrow)).isFalse();
+        Tensor some = ExpertCases.tensor(backend, 6, 272, random);
+        assertThat(backend.experts(ExpertCases.tensor(backend, 6, 272, random), some, many, narrow))
+                .isFalse();
     }
 }

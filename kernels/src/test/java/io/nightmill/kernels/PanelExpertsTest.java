@@ -2,10 +2,8 @@ package io.nightmill.kernels;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
-import io.nightmill.kernels.Backend.Glu;
 import io.nightmill.kernels.Backend.Routes;
 import io.nightmill.tensor.Tensor;
-import java.util.List;
 import java.util.Random;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -34,23 +32,14 @@ class PanelExpertsTest {
     @Test
     void fewTasksAreLeftToSingleOperations() {
         try (HostBackend backend = new HostBackend(2, Lanes.best(), Products.EXACT)) {
-            ExpertWeights weights = weights(128);
-            ExpertWeights narrow = weights(64);
+            ExpertWeights weights = ExpertCases.ungated(128, 24, random);
+            ExpertWeights narrow = ExpertCases.ungated(64, 24, random);
             Routes many = BackendSuite.routes(backend, 6, 0, 1, 2, 3, 4, 5);
             Routes few = BackendSuite.routes(backend, 6, 0, 0, 0, 1, 2, 2);
             assertThat(experts(backend, many, weights, 128)).isTrue();
             assertThat(experts(backend, few, weights, 128)).isFalse();
             assertThat(experts(backend, many, narrow, 64)).isFalse();
         }
-    }
-
-    private ExpertWeights weights(int hidden) {
-        return new ExpertWeights(
-                List.of(ExpertCases.experts(24, hidden, random)),
-                List.of(),
-                ExpertCases.experts(hidden, 24, random),
-                null,
-                Glu.of(Activation.SILU));
     }
 
     private static boolean experts(HostBackend backend, Routes routes, ExpertWeights weights, int hidden) {
