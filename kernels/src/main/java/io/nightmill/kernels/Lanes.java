@@ -170,9 +170,12 @@ interface Lanes {
         return false;
     }
 
-    /** A tile of rows, {@code [in, 4]}, by a panel as it is stored: {@link #panelDots} of each. Uses its part of {@code out} meanwhile. */
-    default void panelTile(float[] x, int xo, Panel panel, float[] out, int oo, int os) {
-        for (int row = 0; row < RowTiles.ROWS; row++) {
+    /**
+     * A tile of rows, {@code [in, 4]}, of which the first {@code rows} are asked for, by a panel as it is stored: {@link #panelDots} of each. May
+     * write the others' results, and uses their part of {@code out} meanwhile.
+     */
+    default void panelTile(float[] x, int xo, int rows, Panel panel, float[] factors, float[] out, int oo, int os) {
+        for (int row = 0; row < rows; row++) {
             for (int column = 0; column < Panel.COLUMNS; column++) {
                 float sum = 0;
                 for (int d = 0; d < panel.in(); d++) {
@@ -184,7 +187,7 @@ interface Lanes {
     }
 
     /** Sixteen outputs of a panel, or the integers that they are multiples of, as a block {@code [k, 16]} for {@link #blockDots}. */
-    default void widenBlock(Panel panel, int block, float[] out, int oo) {
+    default void widenBlock(Panel panel, int block, float[] factors, float[] out, int oo) {
         for (int j = 0; j < 16; j++) {
             for (int k = 0; k < panel.in(); k++) {
                 out[oo + 16 * k + j] = panel.term(16 * block + j, k);
@@ -195,8 +198,10 @@ interface Lanes {
     /**
      * {@code out[j] = sum_k x[k] w[j, k]} for the panel's 64 outputs, or sums of integers that are to be multiplied by the outputs'
      * factors; the additions are those of {@link #blockDots}.
+     *
+     * @param factors the panel's, where they are {@link Layout#factorsApart()}
      */
-    default void panelDots(float[] x, int xo, Panel panel, float[] out, int oo) {
+    default void panelDots(float[] x, int xo, Panel panel, float[] factors, float[] out, int oo) {
         for (int column = 0; column < Panel.COLUMNS; column++) {
             float sum = 0;
             for (int k = 0; k < panel.in(); k++) {

@@ -44,10 +44,15 @@ final class PackedWeights {
                         case F32, BF16, F16 -> Layout.INTEGERS;
                         default -> null;
                     };
-                    case INT4 -> Layout.NIBBLES;
+                    case INT4 -> nibbles();
                 };
-        boolean fits = layout != null && w.in() % (layout == Layout.NIBBLES ? GROUP : layout.perWord) == 0;
+        boolean fits = layout != null && w.in() % (rounding == Products.INT4 ? GROUP : layout.perWord) == 0;
         return fits && Products.rounds(w) ? layout : null;
+    }
+
+    /** Codes of four bits without offsets of their own. */
+    private Layout nibbles() {
+        return lanes.tiles() ? Layout.SIGNED_NIBBLES : Layout.NIBBLES;
     }
 
     /** Packs a weight that can be, unless it has been. Called by one thread at a time, and by none of the workers. */
@@ -85,7 +90,8 @@ final class PackedWeights {
                     case BF16 -> Layout.PAIRS;
                     case F16 -> has(w, 2, 0x7c00) ? null : Layout.HALVES;
                     case F8_E4M3 -> has(w, 1, 0x7f) ? null : Layout.EIGHTHS;
-                    case Q4_0, Q4_1, Q2_K, Q4_K -> Layout.NIBBLES;
+                    case Q4_0 -> nibbles();
+                    case Q4_1, Q2_K, Q4_K -> Layout.NIBBLES;
                     default -> Layout.BYTES;
                 };
         return layout == null || w.in() % layout.perWord != 0 || layout.grouped() && !hasGroups(w, layout)
@@ -179,19 +185,31 @@ final class PackedWeights {
     }
 
     private static void put(Panel panel, int column, Codes row) {
-        if (panel.layout() == Layout.INTEGERS) {
-            for (int i = 0; i < panel.in(); i++) {
-                panel.bytes().put(panel.integer(column, i), row.codes()[i]);
-            }
-        } else {
-            putWords(panel, column, row.codes());
+        switch (panel.layout()) {
+            case INTEGERS -> putIntegers(panel, column, row.codes());
+            case SIGNED_NIBBLES -> putNibbles(panel, column, row.codes());
+            default -> putWords(panel, column, row.codes());
         }
+        float unit = panel.layout() == Layout.SIGNED_NIBBLES ? 0x1p-28f : 1;
         for (int g = 0; g < row.factors().length; g++) {
             int at = 4 * (g * Panel.COLUMNS + column);
-            panel.bytes().putFloat(panel.factors() + at, row.factors()[g]);
+            panel.bytes().putFloat(panel.factors() + at, unit * row.factors()[g]);
             if (panel.offsets()) {
                 panel.bytes().putFloat(panel.offsetsAt() + at, row.offsets()[g]);
             }
+        }
+    }
+
+    private static void putIntegers(Panel panel, int column, byte[] codes) {
+        for (int i = 0; i < panel.in(); i++) {
+            panel.bytes().put(panel.integer(column, i), codes[i]);
+        }
+    }
+
+    /** Codes of 0 to 15, of which 8 stands for nothing. */
+    private static void putNibbles(Panel panel, int column, byte[] codes) {
+        for (int i = 0; i < panel.in(); i += 2) {
+            panel.bytes().put(panel.nibble(column, i), (byte) ((codes[i] | codes[i + 1] << 4) ^ 0x88));
         }
     }
 

@@ -31,6 +31,11 @@ record Panel(Layout layout, int in, int group, boolean offsets, ByteBuffer bytes
          * inputs of an output in their low half and of the output eight further on in their high half.
          */
         INTEGERS(4),
+        /**
+         * Codes of -8 to 7 without offsets, in two blocks {@code [in / 2, 8]} of words of 32 outputs, whose four bytes have two neighbouring inputs
+         * each, of outputs that lie eight apart. A code counts as the number that it is in a word's highest bits: factors are 2^-28 of its step.
+         */
+        SIGNED_NIBBLES(8),
         /** Codes of 0 to 15; without offsets of their own, 8 stands for nothing. */
         NIBBLES(8);
 
@@ -40,9 +45,14 @@ record Panel(Layout layout, int in, int group, boolean offsets, ByteBuffer bytes
             this.perWord = perWord;
         }
 
+        /** Whether vectors take factors from an array, {@link Panel#factors(float[])}; else from the panel's memory. */
+        boolean factorsApart() {
+            return this == INTEGERS || this == SIGNED_NIBBLES;
+        }
+
         /** Whether values are multiplied by the factor of their group. */
         boolean grouped() {
-            return this == EIGHTHS || this == BYTES || this == NIBBLES;
+            return this == EIGHTHS || this == BYTES || this == NIBBLES || this == SIGNED_NIBBLES;
         }
     }
 
@@ -62,6 +72,11 @@ record Panel(Layout layout, int in, int group, boolean offsets, ByteBuffer bytes
         return column(column / 16 * 16) + 32 * (input / 2) + 4 * (column % 8) + 2 * (column / 8 % 2) + input % 2;
     }
 
+    /** Byte of a code of {@link Layout#SIGNED_NIBBLES}: the low half is the even input's. */
+    int nibble(int column, int input) {
+        return column(column / 32 * 32) + 32 * (input / 2) + 4 * (column % 8) + column / 8 % 4;
+    }
+
     int factors() {
         return in / layout.perWord * COLUMNS * 4;
     }
@@ -75,12 +90,15 @@ record Panel(Layout layout, int in, int group, boolean offsets, ByteBuffer bytes
         return offsets ? 1 : layout == Layout.NIBBLES ? -8 : 0;
     }
 
-    /** Of {@link Layout#INTEGERS}. */
-    void outputFactors(float[] into) {
-        bytes.slice(factors(), 4 * COLUMNS)
+    /** A copy of the factors, {@code [in / group, 64]}, in {@code into} if that is large enough. */
+    float[] factors(float[] into) {
+        int count = in / group * COLUMNS;
+        float[] values = HostBuffer.atLeast(into, count);
+        bytes.slice(factors(), 4 * count)
                 .order(ByteOrder.LITTLE_ENDIAN)
                 .asFloatBuffer()
-                .get(into, 0, COLUMNS);
+                .get(values, 0, count);
+        return values;
     }
 
     /** A weight. */
@@ -98,6 +116,8 @@ record Panel(Layout layout, int in, int group, boolean offsets, ByteBuffer bytes
             case PAIRS -> Unpack.bf16((short) (word >> 16 * place));
             case HALVES -> Unpack.f16((short) (word >> 16 * place));
             case INTEGERS -> bytes.get(integer(column, input));
+            case SIGNED_NIBBLES -> (bytes.get(nibble(column, input)) << 28 - 4 * (input % 2) & 0xf0000000)
+                    * bytes.getFloat(factors() + 4 * (input / group * COLUMNS + column));
             case EIGHTHS -> Unpack.e4m3((byte) (word >> 8 * place))
                     * bytes.getFloat(factors() + 4 * (input / group * COLUMNS + column));
             case BYTES, NIBBLES -> {

@@ -30,7 +30,7 @@ final class PanelProducts {
     private static final class Scratch {
         private float[] wide = new float[0];
         private float[] results = new float[0];
-        private final float[] factors = new float[Panel.COLUMNS];
+        private float[] factors = new float[0];
         /** Results of a tile that is not full. */
         private final float[] last = new float[RowTiles.ROWS * Panel.COLUMNS];
 
@@ -59,6 +59,9 @@ final class PanelProducts {
             // With vectors of 256 bits, whose kernels have more operations between lines, memory keeps up by itself.
             Ahead.read(panel.bytes(), 0, Math.min(panel.bytes().capacity(), Ahead.SECOND_CACHE));
         }
+        if (panel.layout().factorsApart()) {
+            mine.factors = panel.factors(mine.factors);
+        }
         boolean whole = n == Panel.COLUMNS;
         mine.results = HostBuffer.atLeast(mine.results, whole ? 0 : x.count * Panel.COLUMNS);
         float[] all = whole ? out : mine.results;
@@ -68,13 +71,12 @@ final class PanelProducts {
             tiles(x, x.tiles, panel, mine, all, to, stride);
         } else if (x.count < (panel.layout().grouped() ? MANY_GROUPED : MANY)) {
             for (int i = 0; i < x.count; i++) {
-                lanes.panelDots(x.values, x.offset + i * x.stride, panel, all, to + i * stride);
+                lanes.panelDots(x.values, x.offset + i * x.stride, panel, mine.factors, all, to + i * stride);
             }
         } else {
             blocks(x, panel, mine, all, to, stride);
         }
         if (panel.layout() == Layout.INTEGERS) {
-            panel.outputFactors(mine.factors);
             for (int i = 0; i < x.count; i++) {
                 lanes.multiply(all, to + i * stride, mine.factors, 0, Panel.COLUMNS);
             }
@@ -89,7 +91,7 @@ final class PanelProducts {
         mine.wide = HostBuffer.atLeast(mine.wide, BLOCKS * size);
         float[] wide = mine.wide;
         for (int block = 0; block < BLOCKS; block++) {
-            lanes.widenBlock(panel, block, wide, block * size);
+            lanes.widenBlock(panel, block, mine.factors, wide, block * size);
             mine.blocks[block] = wide;
             mine.places[block] = block * size;
         }
@@ -104,10 +106,12 @@ final class PanelProducts {
         int lastRow = full * RowTiles.ROWS * os;
         if (x.count <= FEW_TILES * RowTiles.ROWS && lanes.panelTiles(panel.layout())) {
             for (int t = 0; t < full; t++) {
-                lanes.panelTile(tiles, x.tilesAt + t * RowTiles.ROWS * in, panel, out, oo + t * RowTiles.ROWS * os, os);
+                int row = t * RowTiles.ROWS;
+                lanes.panelTile(
+                        tiles, x.tilesAt + row * in, RowTiles.ROWS, panel, mine.factors, out, oo + row * os, os);
             }
             if (left > 0) {
-                lanes.panelTile(tiles, lastTile, panel, mine.last, 0, Panel.COLUMNS);
+                lanes.panelTile(tiles, lastTile, left, panel, mine.factors, mine.last, 0, Panel.COLUMNS);
                 copy(mine.last, Panel.COLUMNS, left, Panel.COLUMNS, out, oo + lastRow, os);
             }
             return;
@@ -116,7 +120,7 @@ final class PanelProducts {
         float[] wide = mine.wide;
         for (int block = 0; block < BLOCKS; block++) {
             int to = oo + 16 * block;
-            lanes.widenBlock(panel, block, wide, 0);
+            lanes.widenBlock(panel, block, mine.factors, wide, 0);
             lanes.tileDots(tiles, x.tilesAt, full, wide, in, out, to, os);
             if (left > 0) {
                 lanes.tileDots(tiles, lastTile, 1, wide, in, mine.last, 0, 16);

@@ -95,9 +95,20 @@ final class VectorIntegers {
     }
 
     /** As {@link VectorPanels#tile}. */
-    static void tile(float[] x, int xo, Panel panel, float[] out, int oo, int os) {
-        for (int n = 0; n < Panel.COLUMNS / (2 * L); n++) {
-            tile(x, xo, panel.bytes(), panel.segment(), from(panel, n), panel.in() / 2, out, oo + to(n), os);
+    static void tile(float[] x, int xo, int rows, Panel panel, float[] out, int oo, int os) {
+        ByteBuffer w = panel.bytes();
+        int pairs = panel.in() / 2;
+        for (int n = 0; n < Panel.COLUMNS / (2 * L); n += 2) {
+            int w0 = from(panel, n);
+            int w1 = from(panel, n + 1);
+            int o0 = oo + to(n);
+            int o1 = oo + to(n + 1);
+            if (rows <= 2) {
+                tile2(x, xo, w, panel.segment(), w0, w1, pairs, out, o0, o1, os);
+            } else {
+                tile4(x, xo, w, panel.segment(), w0, pairs, out, o0, os);
+                tile4(x, xo, w, panel.segment(), w1, pairs, out, o1, os);
+            }
         }
     }
 
@@ -105,7 +116,7 @@ final class VectorIntegers {
      * Four rows. What has been added up is stored on the way as well: C2 would load the values of both inputs before the first is multiplied, and
      * not keep eight sums in registers beside them, but it moves no load across a store.
      */
-    private static void tile(
+    private static void tile4(
             float[] x, int xo, ByteBuffer w, @Nullable Object s, int from, int pairs, float[] out, int oo, int os) {
         FloatVector z = FloatVector.zero(F);
         FloatVector a0 = z, a1 = z, b0 = z, b1 = z, c0 = z, c1 = z, d0 = z, d1 = z;
@@ -151,5 +162,64 @@ final class VectorIntegers {
         UNIT.mul(c1).intoArray(out, oo + 2 * os + 8);
         UNIT.mul(d0).intoArray(out, oo + 3 * os);
         UNIT.mul(d1).intoArray(out, oo + 3 * os + 8);
+    }
+
+    /** Two rows by two vectors of words, as {@link #tile4}. */
+    private static void tile2(
+            float[] x,
+            int xo,
+            ByteBuffer w,
+            @Nullable Object s,
+            int w0,
+            int w1,
+            int pairs,
+            float[] out,
+            int o0,
+            int o1,
+            int os) {
+        FloatVector z = FloatVector.zero(F);
+        FloatVector a0 = z, a1 = z, a2 = z, a3 = z, b0 = z, b1 = z, b2 = z, b3 = z;
+        for (int i = 0; i < pairs; i++) {
+            IntVector v = VectorMemory.ints256(w, s, w0 + 32 * i);
+            IntVector u = VectorMemory.ints256(w, s, w1 + 32 * i);
+            int at = xo + 8 * i;
+            FloatVector p = FloatVector.broadcast(F, x[at]);
+            FloatVector q = FloatVector.broadcast(F, x[at + 1]);
+            FloatVector f = (FloatVector) v.lanewise(LSHL, 24).convertShape(I2F, F, 0);
+            a0 = p.fma(f, a0);
+            b0 = q.fma(f, b0);
+            f = (FloatVector) v.lanewise(LSHL, 8).and(TOP).convertShape(I2F, F, 0);
+            a1 = p.fma(f, a1);
+            b1 = q.fma(f, b1);
+            f = (FloatVector) u.lanewise(LSHL, 24).convertShape(I2F, F, 0);
+            a2 = p.fma(f, a2);
+            b2 = q.fma(f, b2);
+            f = (FloatVector) u.lanewise(LSHL, 8).and(TOP).convertShape(I2F, F, 0);
+            a3 = p.fma(f, a3);
+            b3 = q.fma(f, b3);
+            b3.intoArray(out, o1 + os + 8);
+            p = FloatVector.broadcast(F, x[at + 4]);
+            q = FloatVector.broadcast(F, x[at + 5]);
+            f = (FloatVector) v.lanewise(LSHL, 16).and(TOP).convertShape(I2F, F, 0);
+            a0 = p.fma(f, a0);
+            b0 = q.fma(f, b0);
+            f = (FloatVector) v.and(TOP).convertShape(I2F, F, 0);
+            a1 = p.fma(f, a1);
+            b1 = q.fma(f, b1);
+            f = (FloatVector) u.lanewise(LSHL, 16).and(TOP).convertShape(I2F, F, 0);
+            a2 = p.fma(f, a2);
+            b2 = q.fma(f, b2);
+            f = (FloatVector) u.and(TOP).convertShape(I2F, F, 0);
+            a3 = p.fma(f, a3);
+            b3 = q.fma(f, b3);
+        }
+        UNIT.mul(a0).intoArray(out, o0);
+        UNIT.mul(a1).intoArray(out, o0 + 8);
+        UNIT.mul(a2).intoArray(out, o1);
+        UNIT.mul(a3).intoArray(out, o1 + 8);
+        UNIT.mul(b0).intoArray(out, o0 + os);
+        UNIT.mul(b1).intoArray(out, o0 + os + 8);
+        UNIT.mul(b2).intoArray(out, o1 + os);
+        UNIT.mul(b3).intoArray(out, o1 + os + 8);
     }
 }

@@ -395,23 +395,23 @@ final class VectorLanes extends VectorPages {
     }
 
     @Override
-    public void panelDots(float[] x, int xo, Panel panel, float[] out, int oo) {
-        VectorPanels.dots(x, xo, panel, out, oo);
+    public void panelDots(float[] x, int xo, Panel panel, float[] factors, float[] out, int oo) {
+        VectorPanels.dots(x, xo, panel, factors, out, oo);
     }
 
     @Override
-    public void widenBlock(Panel panel, int block, float[] out, int oo) {
-        VectorPanels.widen(panel, block, out, oo);
+    public void widenBlock(Panel panel, int block, float[] factors, float[] out, int oo) {
+        VectorPanels.widen(panel, block, factors, out, oo);
     }
 
     @Override
     public boolean panelTiles(Layout layout) {
-        return tiles() && (layout == Layout.INTEGERS || layout == Layout.PAIRS);
+        return tiles() && (layout == Layout.INTEGERS || layout == Layout.PAIRS || layout == Layout.SIGNED_NIBBLES);
     }
 
     @Override
-    public void panelTile(float[] x, int xo, Panel panel, float[] out, int oo, int os) {
-        VectorPanels.tile(x, xo, panel, out, oo, os);
+    public void panelTile(float[] x, int xo, int rows, Panel panel, float[] factors, float[] out, int oo, int os) {
+        VectorPanels.tile(x, xo, rows, panel, factors, out, oo, os);
     }
 
     /** Two vectors are a block; with fewer registers than AVX-512 has, four by four accumulators do not fit. */

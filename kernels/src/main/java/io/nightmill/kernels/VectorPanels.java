@@ -38,10 +38,14 @@ final class VectorPanels {
     private VectorPanels() {}
 
     /** {@code out[j] = sum_k x[k] w[j, k]} for the panel's 64 outputs. */
-    static void dots(float[] x, int xo, Panel panel, float[] out, int oo) {
+    static void dots(float[] x, int xo, Panel panel, float[] factors, float[] out, int oo) {
         ByteBuffer w = panel.bytes();
         Object s = panel.segment();
         int k = panel.in();
+        if (panel.layout() == Layout.SIGNED_NIBBLES) {
+            VectorNibbles.dots(x, xo, panel, factors, out, oo);
+            return;
+        }
         for (int column = 0; column < Panel.COLUMNS; column += 4 * L) {
             int w0 = panel.column(column);
             int w1 = panel.column(column + L);
@@ -57,6 +61,7 @@ final class VectorPanels {
                     grouped(x, xo, panel, column, out, to);
                     grouped(x, xo, panel, column + 2 * L, out, to + 2 * L);
                 }
+                case SIGNED_NIBBLES -> throw new IllegalStateException();
             }
         }
     }
@@ -81,7 +86,7 @@ final class VectorPanels {
     }
 
     /** A block {@code [k, 16]}. */
-    static void widen(Panel panel, int block, float[] out, int oo) {
+    static void widen(Panel panel, int block, float[] factors, float[] out, int oo) {
         ByteBuffer w = panel.bytes();
         Object s = panel.segment();
         int words = panel.in() / panel.layout().perWord;
@@ -95,6 +100,7 @@ final class VectorPanels {
             case PAIRS -> widenPairs(w, s, from, words, out, oo);
             case HALVES -> widenHalves(w, s, from, words, out, oo);
             case INTEGERS -> VectorIntegers.widen(panel, block, out, oo);
+            case SIGNED_NIBBLES -> VectorNibbles.widen(panel, block, factors, out, oo);
             case EIGHTHS, BYTES, NIBBLES -> {
                 for (int column = 16 * block; column < 16 * block + 16; column += L) {
                     widenGroups(panel, column, out, oo + column % 16);
@@ -408,9 +414,10 @@ final class VectorPanels {
     }
 
     /** Four rows, {@code [in, 4]}; with two vectors to a block. */
-    static void tile(float[] x, int xo, Panel panel, float[] out, int oo, int os) {
+    static void tile(float[] x, int xo, int rows, Panel panel, float[] factors, float[] out, int oo, int os) {
         switch (panel.layout()) {
-            case INTEGERS -> VectorIntegers.tile(x, xo, panel, out, oo, os);
+            case SIGNED_NIBBLES -> VectorNibbles.tile(x, xo, rows, panel, factors, out, oo, os);
+            case INTEGERS -> VectorIntegers.tile(x, xo, rows, panel, out, oo, os);
             case PAIRS -> {
                 for (int column = 0; column < Panel.COLUMNS; column += 2 * L) {
                     int from = panel.column(column);

@@ -65,9 +65,11 @@ class PackedWeightsTest {
         float[] scalar = new float[Panel.COLUMNS * IN];
         float[] vectors = new float[Panel.COLUMNS * IN];
         for (int p = 0; p < 2; p++) {
+            float[] factors = factors(panels[p]);
             for (int block = 0; block < 4; block++) {
-                new ScalarLanes().widenBlock(panels[p], block, scalar, 16 * IN * block);
-                VectorLanes.ifWide().orElseThrow().widenBlock(panels[p], block, vectors, 16 * IN * block);
+                int at = 16 * IN * block;
+                new ScalarLanes().widenBlock(panels[p], block, factors, scalar, at);
+                VectorLanes.ifWide().orElseThrow().widenBlock(panels[p], block, factors, vectors, at);
             }
             for (int column = 0; column < Math.min(Panel.COLUMNS, 70 - p * Panel.COLUMNS); column++) {
                 Unpack.row(w, p * Panel.COLUMNS + column, expected, 0);
@@ -82,6 +84,10 @@ class PackedWeightsTest {
         }
         // Panels do not hold their memory.
         Reference.reachabilityFence(weights);
+    }
+
+    private static float[] factors(Panel panel) {
+        return panel.layout().factorsApart() ? panel.factors(new float[0]) : new float[0];
     }
 
     /** A row alone and among others is one chain of multiply-adds over the same weights. */
@@ -276,18 +282,26 @@ class PackedWeightsTest {
     }
 
     @ParameterizedTest
-    @EnumSource(names = {"BF16", "INT8"})
+    @EnumSource(names = {"BF16", "INT8", "INT4"})
     void aTileByAPanelAddsLikeItsDefinition(Products products) {
         Lanes lanes = VectorLanes.ifWide().orElseThrow();
         PackedWeights weights = new PackedWeights(products, lanes);
         Panel panel = pack(weights, gaussian(128, IN))[1];
         assumeTrue(lanes.panelTiles(panel.layout()), lanes.name() + " has none");
         float[] x = input(RowTiles.ROWS + 1);
-        float[] expected = new float[4 * 70];
-        float[] actual = new float[4 * 70];
-        new ScalarLanes().panelTile(x, 5, panel, expected, 3, 70);
-        lanes.panelTile(x, 5, panel, actual, 3, 70);
-        assertThat(actual).containsExactly(expected, offset(products == Products.INT8 ? 2e-2f : 2e-4f));
+        for (int rows = 1; rows <= RowTiles.ROWS; rows++) {
+            float[] expected = new float[rows * 70];
+            float[] actual = new float[RowTiles.ROWS * 70];
+            new ScalarLanes().panelTile(x, 5, rows, panel, factors(panel), expected, 3, 70);
+            lanes.panelTile(x, 5, rows, panel, factors(panel), actual, 3, 70);
+            for (int i = 0; i < rows * 70; i++) {
+                if (i % 70 >= 3 && i % 70 < 67) {
+                    assertThat(actual[i])
+                            .as("%d rows, value %d", rows, i)
+                            .isCloseTo(expected[i], offset(products == Products.INT8 ? 2e-2f : 2e-4f));
+                }
+            }
+        }
         Reference.reachabilityFence(weights);
     }
 
