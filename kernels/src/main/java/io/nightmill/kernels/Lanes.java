@@ -152,13 +152,13 @@ interface Lanes {
      * {@link #blockDots} of rows in {@link RowTiles} against one block: {@code out[4 t + i, j] = sum_k x[t, k, i] w[k, j]} for
      * {@code t < tiles, i < 4, j < 16}. The additions are the same.
      */
-    default void tileDots(float[] x, int xo, int tiles, float[] w, int k, float[] out, int oo, int os) {
+    default void tileDots(float[] x, int xo, int tiles, float[] w, int wo, int k, float[] out, int oo, int os) {
         for (int row = 0; row < tiles * RowTiles.ROWS; row++) {
             int from = xo + row / RowTiles.ROWS * RowTiles.ROWS * k + row % RowTiles.ROWS;
             for (int j = 0; j < 16; j++) {
                 float sum = 0;
                 for (int d = 0; d < k; d++) {
-                    sum += x[from + RowTiles.ROWS * d] * w[16 * d + j];
+                    sum += x[from + RowTiles.ROWS * d] * w[wo + 16 * d + j];
                 }
                 out[oo + row * os + j] = sum;
             }
@@ -186,11 +186,16 @@ interface Lanes {
         }
     }
 
-    /** Sixteen outputs of a panel, or the integers that they are multiples of, as a block {@code [k, 16]} for {@link #blockDots}. */
-    default void widenBlock(Panel panel, int block, float[] factors, float[] out, int oo) {
-        for (int j = 0; j < 16; j++) {
+    /**
+     * Outputs of a panel, or the integers that they are multiples of, as blocks {@code [k, 16]} for {@link #blockDots}: as many from {@code first} on
+     * as {@link Layout#blocks} says.
+     *
+     * @param factors the panel's, where they are {@link Layout#factorsApart()}
+     */
+    default void widenBlocks(Panel panel, int first, float[] factors, float[] out, int oo) {
+        for (int j = 0; j < 16 * panel.layout().blocks(); j++) {
             for (int k = 0; k < panel.in(); k++) {
-                out[oo + 16 * k + j] = panel.term(16 * block + j, k);
+                out[oo + j / 16 * 16 * panel.in() + 16 * k + j % 16] = panel.term(16 * first + j, k);
             }
         }
     }

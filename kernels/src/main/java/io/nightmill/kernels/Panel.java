@@ -45,6 +45,11 @@ record Panel(Layout layout, int in, int group, boolean offsets, ByteBuffer bytes
             this.perWord = perWord;
         }
 
+        /** Blocks of sixteen outputs that lie in the same words. */
+        int blocks() {
+            return this == SIGNED_NIBBLES ? 2 : 1;
+        }
+
         /** Whether vectors take factors from an array, {@link Panel#factors(float[])}; else from the panel's memory. */
         boolean factorsApart() {
             return this == INTEGERS || this == SIGNED_NIBBLES;

@@ -91,7 +91,9 @@ final class PanelProducts {
         mine.wide = HostBuffer.atLeast(mine.wide, BLOCKS * size);
         float[] wide = mine.wide;
         for (int block = 0; block < BLOCKS; block++) {
-            lanes.widenBlock(panel, block, mine.factors, wide, block * size);
+            if (block % panel.layout().blocks() == 0) {
+                lanes.widenBlocks(panel, block, mine.factors, wide, block * size);
+            }
             mine.blocks[block] = wide;
             mine.places[block] = block * size;
         }
@@ -116,14 +118,18 @@ final class PanelProducts {
             }
             return;
         }
-        mine.wide = HostBuffer.atLeast(mine.wide, 16 * in);
+        int together = panel.layout().blocks();
+        mine.wide = HostBuffer.atLeast(mine.wide, together * 16 * in);
         float[] wide = mine.wide;
         for (int block = 0; block < BLOCKS; block++) {
             int to = oo + 16 * block;
-            lanes.widenBlock(panel, block, mine.factors, wide, 0);
-            lanes.tileDots(tiles, x.tilesAt, full, wide, in, out, to, os);
+            int at = block % together * 16 * in;
+            if (at == 0) {
+                lanes.widenBlocks(panel, block, mine.factors, wide, 0);
+            }
+            lanes.tileDots(tiles, x.tilesAt, full, wide, at, in, out, to, os);
             if (left > 0) {
-                lanes.tileDots(tiles, lastTile, 1, wide, in, mine.last, 0, 16);
+                lanes.tileDots(tiles, lastTile, 1, wide, at, in, mine.last, 0, 16);
                 copy(mine.last, 16, left, 16, out, to + lastRow, os);
             }
         }

@@ -400,8 +400,8 @@ final class VectorLanes extends VectorPages {
     }
 
     @Override
-    public void widenBlock(Panel panel, int block, float[] factors, float[] out, int oo) {
-        VectorPanels.widen(panel, block, factors, out, oo);
+    public void widenBlocks(Panel panel, int first, float[] factors, float[] out, int oo) {
+        VectorPanels.widen(panel, first, factors, out, oo);
     }
 
     @Override
@@ -421,13 +421,13 @@ final class VectorLanes extends VectorPages {
     }
 
     @Override
-    public void tileDots(float[] x, int xo, int tiles, float[] w, int k, float[] out, int oo, int os) {
+    public void tileDots(float[] x, int xo, int tiles, float[] w, int wo, int k, float[] out, int oo, int os) {
         if (!tiles()) {
-            super.tileDots(x, xo, tiles, w, k, out, oo, os);
+            super.tileDots(x, xo, tiles, w, wo, k, out, oo, os);
             return;
         }
         for (int t = 0; t < tiles; t++) {
-            tile4x2(x, xo + 4 * t * k, w, k, out, oo + 4 * t * os, os);
+            tile4x2(x, xo + 4 * t * k, w, wo, k, out, oo + 4 * t * os, os);
         }
     }
 
@@ -435,12 +435,12 @@ final class VectorLanes extends VectorPages {
      * Eight chains and the fourteen registers that they take: C2 loads all that a round needs before it begins. It counts by what addresses
      * {@code x}, which leaves 22 instructions for the eight multiply-adds, not 31.
      */
-    private static void tile4x2(float[] x, int xo, float[] w, int k, float[] out, int oo, int os) {
+    private static void tile4x2(float[] x, int xo, float[] w, int wo, int k, float[] out, int oo, int os) {
         FloatVector z = FloatVector.zero(F);
         FloatVector a0 = z, a1 = z, b0 = z, b1 = z, c0 = z, c1 = z, d0 = z, d1 = z;
         for (int i = xo; i < xo + 4 * k; i += 4) {
-            FloatVector v0 = FloatVector.fromArray(F, w, 4 * (i - xo));
-            FloatVector v1 = FloatVector.fromArray(F, w, 4 * (i - xo) + L);
+            FloatVector v0 = FloatVector.fromArray(F, w, wo + 4 * (i - xo));
+            FloatVector v1 = FloatVector.fromArray(F, w, wo + 4 * (i - xo) + L);
             FloatVector q = FloatVector.broadcast(F, x[i]);
             a0 = q.fma(v0, a0);
             a1 = q.fma(v1, a1);

@@ -127,39 +127,50 @@ final class VectorNibbles {
     }
 
     /** As {@link VectorPanels#widen}. */
-    static void widen(Panel panel, int block, float[] factors, float[] out, int oo) {
-        int from = panel.column(block / 2 * OUTPUTS);
-        widen(panel.bytes(), panel.segment(), from, block % 2, factors, 16 * block, panel.in() / 2, out, oo);
+    static void widen(Panel panel, int first, float[] factors, float[] out, int oo) {
+        int from = panel.column(16 * first);
+        widen(panel.bytes(), panel.segment(), from, factors, 16 * first, panel.in() / 2, out, oo, oo + 16 * panel.in());
     }
 
-    /** The outputs of the low or the high half of words. */
     private static void widen(
             ByteBuffer w,
             @Nullable Object s,
             int from,
-            int half,
             float[] factors,
             int fo,
             int pairs,
             float[] out,
-            int oo) {
-        int up = 16 - 16 * half;
+            int o0,
+            int o1) {
         for (int i = 0; i < pairs; i++) {
-            IntVector v = VectorMemory.ints256(w, s, from + 32 * i).lanewise(LSHL, up);
+            IntVector v = VectorMemory.ints256(w, s, from + 32 * i);
             int f = fo + factors(i);
-            int to = oo + 32 * i;
+            int to = o0 + 32 * i;
+            int next = o1 + 32 * i;
             FloatVector f0 = FloatVector.fromArray(F, factors, f);
             FloatVector f1 = FloatVector.fromArray(F, factors, f + 8);
-            ((FloatVector) v.lanewise(LSHL, 12).and(TOP).convertShape(I2F, F, 0))
-                    .mul(f0)
-                    .intoArray(out, to);
-            ((FloatVector) v.lanewise(LSHL, 4).and(TOP).convertShape(I2F, F, 0))
+            FloatVector f2 = FloatVector.fromArray(F, factors, f + 16);
+            FloatVector f3 = FloatVector.fromArray(F, factors, f + 24);
+            ((FloatVector) v.lanewise(LSHL, 28).convertShape(I2F, F, 0)).mul(f0).intoArray(out, to);
+            ((FloatVector) v.lanewise(LSHL, 20).and(TOP).convertShape(I2F, F, 0))
                     .mul(f1)
                     .intoArray(out, to + 8);
-            ((FloatVector) v.lanewise(LSHL, 8).and(TOP).convertShape(I2F, F, 0))
+            ((FloatVector) v.lanewise(LSHL, 24).and(TOP).convertShape(I2F, F, 0))
                     .mul(f0)
                     .intoArray(out, to + 16);
-            ((FloatVector) v.and(TOP).convertShape(I2F, F, 0)).mul(f1).intoArray(out, to + 24);
+            ((FloatVector) v.lanewise(LSHL, 16).and(TOP).convertShape(I2F, F, 0))
+                    .mul(f1)
+                    .intoArray(out, to + 24);
+            ((FloatVector) v.lanewise(LSHL, 12).and(TOP).convertShape(I2F, F, 0))
+                    .mul(f2)
+                    .intoArray(out, next);
+            ((FloatVector) v.lanewise(LSHL, 4).and(TOP).convertShape(I2F, F, 0))
+                    .mul(f3)
+                    .intoArray(out, next + 8);
+            ((FloatVector) v.lanewise(LSHL, 8).and(TOP).convertShape(I2F, F, 0))
+                    .mul(f2)
+                    .intoArray(out, next + 16);
+            ((FloatVector) v.and(TOP).convertShape(I2F, F, 0)).mul(f3).intoArray(out, next + 24);
         }
     }
 

@@ -85,7 +85,7 @@ final class VectorPanels {
         }
     }
 
-    /** A block {@code [k, 16]}. */
+    /** As {@link Lanes#widenBlocks}. */
     static void widen(Panel panel, int block, float[] factors, float[] out, int oo) {
         ByteBuffer w = panel.bytes();
         Object s = panel.segment();

@@ -66,10 +66,10 @@ class PackedWeightsTest {
         float[] vectors = new float[Panel.COLUMNS * IN];
         for (int p = 0; p < 2; p++) {
             float[] factors = factors(panels[p]);
-            for (int block = 0; block < 4; block++) {
+            for (int block = 0; block < 4; block += panels[p].layout().blocks()) {
                 int at = 16 * IN * block;
-                new ScalarLanes().widenBlock(panels[p], block, factors, scalar, at);
-                VectorLanes.ifWide().orElseThrow().widenBlock(panels[p], block, factors, vectors, at);
+                new ScalarLanes().widenBlocks(panels[p], block, factors, scalar, at);
+                VectorLanes.ifWide().orElseThrow().widenBlocks(panels[p], block, factors, vectors, at);
             }
             for (int column = 0; column < Math.min(Panel.COLUMNS, 70 - p * Panel.COLUMNS); column++) {
                 Unpack.row(w, p * Panel.COLUMNS + column, expected, 0);
@@ -268,7 +268,7 @@ class PackedWeightsTest {
     void rowsInTilesAddLikeTheirDefinition() {
         int k = 77;
         float[] x = new float[3 * RowTiles.ROWS * k + 5];
-        float[] w = new float[16 * k];
+        float[] w = new float[16 * k + 2];
         for (float[] values : new float[][] {x, w}) {
             for (int i = 0; i < values.length; i++) {
                 values[i] = (float) random.nextGaussian();
@@ -276,8 +276,8 @@ class PackedWeightsTest {
         }
         float[] expected = new float[12 * 20];
         float[] actual = new float[12 * 20];
-        new ScalarLanes().tileDots(x, 5, 3, w, k, expected, 1, 20);
-        VectorLanes.ifWide().orElseThrow().tileDots(x, 5, 3, w, k, actual, 1, 20);
+        new ScalarLanes().tileDots(x, 5, 3, w, 2, k, expected, 1, 20);
+        VectorLanes.ifWide().orElseThrow().tileDots(x, 5, 3, w, 2, k, actual, 1, 20);
         assertThat(actual).containsExactly(expected, offset(1e-4f));
     }
 
