@@ -33,9 +33,9 @@ final class VectorIntegers {
 
     private VectorIntegers() {}
 
-    /** As {@link VectorPanels#dots}, of some of the outputs. */
-    static void dots(float[] x, int xo, Panel panel, int column, int columns, float[] out, int oo) {
-        for (int n = column / (2 * L); n < (column + columns) / (2 * L); n += 2) {
+    /** As {@link VectorPanels#dots}. */
+    static void dots(float[] x, int xo, Panel panel, float[] out, int oo) {
+        for (int n = 0; n < Panel.COLUMNS / (2 * L); n += 2) {
             int from = from(panel, n);
             int next = from(panel, n + 1);
             dots(x, xo, panel.bytes(), panel.segment(), from, next, panel.in(), out, oo + to(n), oo + to(n + 1));

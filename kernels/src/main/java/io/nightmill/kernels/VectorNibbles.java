@@ -7,7 +7,6 @@ import java.nio.ByteBuffer;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.IntVector;
 import jdk.incubator.vector.VectorSpecies;
-import org.jspecify.annotations.Nullable;
 
 /**
  * {@link Panel.Layout#SIGNED_NIBBLES} in vectors of 256 bits: a vector of words is two neighbouring inputs of four vectors of outputs. A code is read
@@ -25,20 +24,10 @@ final class VectorNibbles {
 
     /** As {@link VectorPanels#dots}. */
     static void dots(float[] x, int xo, Panel panel, float[] factors, float[] out, int oo) {
+        ByteBuffer w = panel.bytes();
+        Object s = panel.segment();
         int next = panel.column(OUTPUTS);
-        dots(x, xo, panel.bytes(), panel.segment(), next, factors, panel.in() / 2, out, oo);
-    }
-
-    private static void dots(
-            float[] x,
-            int xo,
-            ByteBuffer w,
-            @Nullable Object s,
-            int next,
-            float[] factors,
-            int pairs,
-            float[] out,
-            int oo) {
+        int pairs = panel.in() / 2;
         FloatVector z = FloatVector.zero(F);
         FloatVector a0 = z, a1 = z, a2 = z, a3 = z, b0 = z, b1 = z, b2 = z, b3 = z;
         for (int i = 0; i < pairs; i++) {
@@ -111,7 +100,7 @@ final class VectorNibbles {
                     ((FloatVector) u.and(TOP).convertShape(I2F, F, 0)).mul(FloatVector.fromArray(F, factors, f + 56)),
                     b3);
         }
-        ONE.mul(a0).intoArray(out, oo + 0);
+        ONE.mul(a0).intoArray(out, oo);
         ONE.mul(a1).intoArray(out, oo + 8);
         ONE.mul(a2).intoArray(out, oo + 16);
         ONE.mul(a3).intoArray(out, oo + 24);
@@ -128,25 +117,16 @@ final class VectorNibbles {
 
     /** As {@link VectorPanels#widen}. */
     static void widen(Panel panel, int first, float[] factors, float[] out, int oo) {
+        ByteBuffer w = panel.bytes();
+        Object s = panel.segment();
         int from = panel.column(16 * first);
-        widen(panel.bytes(), panel.segment(), from, factors, 16 * first, panel.in() / 2, out, oo, oo + 16 * panel.in());
-    }
-
-    private static void widen(
-            ByteBuffer w,
-            @Nullable Object s,
-            int from,
-            float[] factors,
-            int fo,
-            int pairs,
-            float[] out,
-            int o0,
-            int o1) {
+        int second = oo + 16 * panel.in();
+        int pairs = panel.in() / 2;
         for (int i = 0; i < pairs; i++) {
             IntVector v = VectorMemory.ints256(w, s, from + 32 * i);
-            int f = fo + factors(i);
-            int to = o0 + 32 * i;
-            int next = o1 + 32 * i;
+            int f = 16 * first + factors(i);
+            int to = oo + 32 * i;
+            int next = second + 32 * i;
             FloatVector f0 = FloatVector.fromArray(F, factors, f);
             FloatVector f1 = FloatVector.fromArray(F, factors, f + 8);
             FloatVector f2 = FloatVector.fromArray(F, factors, f + 16);
@@ -174,72 +154,31 @@ final class VectorNibbles {
         }
     }
 
-    /** As {@link VectorPanels#tile}: two rows at a time. */
+    /** As {@link VectorPanels#tile}. */
     static void tile(float[] x, int xo, int rows, Panel panel, float[] factors, float[] out, int oo, int os) {
         for (int column = 0; column < Panel.COLUMNS; column += OUTPUTS) {
-            int from = panel.column(column);
             if (rows <= 2) {
-                tile2(
-                        x,
-                        xo,
-                        panel.bytes(),
-                        panel.segment(),
-                        from,
-                        factors,
-                        column,
-                        panel.in() / 2,
-                        out,
-                        oo + column,
-                        os);
+                tile2(x, xo, panel, column, factors, out, oo + column, os);
             } else {
-                tile4(
-                        x,
-                        xo,
-                        panel.bytes(),
-                        panel.segment(),
-                        from,
-                        16,
-                        factors,
-                        column,
-                        panel.in() / 2,
-                        out,
-                        oo + column,
-                        os);
-                tile4(
-                        x,
-                        xo,
-                        panel.bytes(),
-                        panel.segment(),
-                        from,
-                        0,
-                        factors,
-                        column + 16,
-                        panel.in() / 2,
-                        out,
-                        oo + column + 16,
-                        os);
+                tile4(x, xo, panel, column, factors, out, oo + column, os);
+                tile4(x, xo, panel, column + 16, factors, out, oo + column + 16, os);
             }
         }
     }
 
+    /** Two rows by 32 outputs. */
     private static void tile2(
-            float[] x,
-            int xo,
-            ByteBuffer bytes,
-            @Nullable Object s,
-            int from,
-            float[] factors,
-            int fo,
-            int pairs,
-            float[] out,
-            int oo,
-            int os) {
+            float[] x, int xo, Panel panel, int column, float[] factors, float[] out, int oo, int os) {
+        ByteBuffer bytes = panel.bytes();
+        Object s = panel.segment();
+        int from = panel.column(column);
+        int pairs = panel.in() / 2;
         FloatVector z = FloatVector.zero(F);
         FloatVector a0 = z, a1 = z, a2 = z, a3 = z, b0 = z, b1 = z, b2 = z, b3 = z;
         for (int i = 0; i < pairs; i++) {
             IntVector v = VectorMemory.ints256(bytes, s, from + 32 * i);
             int at = xo + 8 * i;
-            int f = fo + factors(i);
+            int f = column + factors(i);
             FloatVector p = FloatVector.broadcast(F, x[at]);
             FloatVector q = FloatVector.broadcast(F, x[at + 1]);
             FloatVector w = ((FloatVector) v.lanewise(LSHL, 28).convertShape(I2F, F, 0))
@@ -287,26 +226,20 @@ final class VectorNibbles {
         ONE.mul(b3).intoArray(out, oo + os + 24);
     }
 
-    /** Four rows by the outputs of the low or the high half of words. */
+    /** Four rows by 16 outputs, the low or the high half of words. */
     private static void tile4(
-            float[] x,
-            int xo,
-            ByteBuffer bytes,
-            @Nullable Object s,
-            int from,
-            int up,
-            float[] factors,
-            int fo,
-            int pairs,
-            float[] out,
-            int oo,
-            int os) {
+            float[] x, int xo, Panel panel, int column, float[] factors, float[] out, int oo, int os) {
+        ByteBuffer bytes = panel.bytes();
+        Object s = panel.segment();
+        int from = panel.column(column / OUTPUTS * OUTPUTS);
+        int up = 16 - column % OUTPUTS;
+        int pairs = panel.in() / 2;
         FloatVector z = FloatVector.zero(F);
         FloatVector a0 = z, a1 = z, b0 = z, b1 = z, c0 = z, c1 = z, d0 = z, d1 = z;
         for (int i = 0; i < pairs; i++) {
             IntVector v = VectorMemory.ints256(bytes, s, from + 32 * i).lanewise(LSHL, up);
             int at = xo + 8 * i;
-            int f = fo + factors(i);
+            int f = column + factors(i);
             FloatVector w0 = ((FloatVector) v.lanewise(LSHL, 12).and(TOP).convertShape(I2F, F, 0))
                     .mul(FloatVector.fromArray(F, factors, f));
             FloatVector w1 = ((FloatVector) v.lanewise(LSHL, 4).and(TOP).convertShape(I2F, F, 0))

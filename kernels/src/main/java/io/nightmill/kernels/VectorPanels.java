@@ -39,29 +39,33 @@ final class VectorPanels {
 
     /** {@code out[j] = sum_k x[k] w[j, k]} for the panel's 64 outputs. */
     static void dots(float[] x, int xo, Panel panel, float[] factors, float[] out, int oo) {
+        switch (panel.layout()) {
+            case INTEGERS -> VectorIntegers.dots(x, xo, panel, out, oo);
+            case SIGNED_NIBBLES -> VectorNibbles.dots(x, xo, panel, factors, out, oo);
+            default -> {
+                for (int column = 0; column < Panel.COLUMNS; column += 4 * L) {
+                    dots(x, xo, panel, column, out, oo + column);
+                }
+            }
+        }
+    }
+
+    /** Four vectors of outputs. */
+    private static void dots(float[] x, int xo, Panel panel, int column, float[] out, int oo) {
         ByteBuffer w = panel.bytes();
         Object s = panel.segment();
         int k = panel.in();
-        if (panel.layout() == Layout.SIGNED_NIBBLES) {
-            VectorNibbles.dots(x, xo, panel, factors, out, oo);
-            return;
-        }
-        for (int column = 0; column < Panel.COLUMNS; column += 4 * L) {
-            int w0 = panel.column(column);
-            int w1 = panel.column(column + L);
-            int w2 = panel.column(column + 2 * L);
-            int w3 = panel.column(column + 3 * L);
-            int to = oo + column;
-            switch (panel.layout()) {
-                case FLOATS -> floats(x, xo, w, s, w0, w1, w2, w3, k, out, to);
-                case PAIRS -> pairs(x, xo, w, s, w0, w1, w2, w3, k, out, to);
-                case HALVES -> halves(x, xo, w, s, w0, w1, w2, w3, k, out, to);
-                case INTEGERS -> VectorIntegers.dots(x, xo, panel, column, 4 * L, out, oo);
-                case EIGHTHS, BYTES, NIBBLES -> {
-                    grouped(x, xo, panel, column, out, to);
-                    grouped(x, xo, panel, column + 2 * L, out, to + 2 * L);
-                }
-                case SIGNED_NIBBLES -> throw new IllegalStateException();
+        int w0 = panel.column(column);
+        int w1 = panel.column(column + L);
+        int w2 = panel.column(column + 2 * L);
+        int w3 = panel.column(column + 3 * L);
+        switch (panel.layout()) {
+            case FLOATS -> floats(x, xo, w, s, w0, w1, w2, w3, k, out, oo);
+            case PAIRS -> pairs(x, xo, w, s, w0, w1, w2, w3, k, out, oo);
+            case HALVES -> halves(x, xo, w, s, w0, w1, w2, w3, k, out, oo);
+            default -> {
+                grouped(x, xo, panel, column, out, oo);
+                grouped(x, xo, panel, column + 2 * L, out, oo + 2 * L);
             }
         }
     }
@@ -86,11 +90,11 @@ final class VectorPanels {
     }
 
     /** As {@link Lanes#widenBlocks}. */
-    static void widen(Panel panel, int block, float[] factors, float[] out, int oo) {
+    static void widen(Panel panel, int first, float[] factors, float[] out, int oo) {
         ByteBuffer w = panel.bytes();
         Object s = panel.segment();
         int words = panel.in() / panel.layout().perWord;
-        int from = panel.column(16 * block);
+        int from = panel.column(16 * first);
         switch (panel.layout()) {
             case FLOATS -> panel.bytes()
                     .slice(from, 64 * words)
@@ -99,10 +103,10 @@ final class VectorPanels {
                     .get(out, oo, 16 * words);
             case PAIRS -> widenPairs(w, s, from, words, out, oo);
             case HALVES -> widenHalves(w, s, from, words, out, oo);
-            case INTEGERS -> VectorIntegers.widen(panel, block, out, oo);
-            case SIGNED_NIBBLES -> VectorNibbles.widen(panel, block, factors, out, oo);
+            case INTEGERS -> VectorIntegers.widen(panel, first, out, oo);
+            case SIGNED_NIBBLES -> VectorNibbles.widen(panel, first, factors, out, oo);
             case EIGHTHS, BYTES, NIBBLES -> {
-                for (int column = 16 * block; column < 16 * block + 16; column += L) {
+                for (int column = 16 * first; column < 16 * first + 16; column += L) {
                     widenGroups(panel, column, out, oo + column % 16);
                 }
             }
