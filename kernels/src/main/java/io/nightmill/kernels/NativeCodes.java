@@ -198,7 +198,7 @@ final class NativeCodes implements NativeMatmul.Values {
 
         Tile(NativeShape shape) {
             this.bytes = NativeMatmul.direct(shape.bytes());
-            this.values = new memory(shape.weights(), NativeMatmul.CPU, new BytePointer(bytes));
+            this.values = new memory(shape.weights(), NativeShape.CPU, new BytePointer(bytes));
             this.handle = values.get();
         }
     }

@@ -30,7 +30,6 @@ import org.bytedeco.dnnl.dnnl_exec_arg_t;
 import org.bytedeco.dnnl.dnnl_memory;
 import org.bytedeco.dnnl.dnnl_primitive;
 import org.bytedeco.dnnl.dnnl_stream;
-import org.bytedeco.dnnl.engine;
 import org.bytedeco.dnnl.memory;
 import org.bytedeco.dnnl.reorder;
 import org.bytedeco.dnnl.stream;
@@ -52,11 +51,6 @@ final class NativeMatmul {
     /** Rows of a weight that are copied at once. */
     private static final int STORED_ROWS = 64;
 
-    static {
-        NativeMemory.prepare();
-    }
-
-    static final engine CPU = new engine(engine.kind.cpu, 0);
     private static final Map<Long, NativeShape> SHAPES = new ConcurrentHashMap<>();
     private static final ThreadLocal<Context> CONTEXTS = ThreadLocal.withInitial(Context::new);
 
@@ -131,7 +125,7 @@ final class NativeMatmul {
 
     /** What one call of the library works on: a thread's own memory. */
     static final class Context {
-        private final stream stream = new stream(CPU);
+        private final stream stream = new stream(NativeShape.CPU);
         private final dnnl_stream handle = stream.get();
         private final Map<NativeShape.Primitive, Call> calls = new IdentityHashMap<>();
         private final Map<NativeShape, NativeCodes.Tile> tiles = new IdentityHashMap<>();
@@ -158,9 +152,9 @@ final class NativeMatmul {
             results = atLeast(results, 2 * 4 * p.rows() * shape.columns);
             ByteBuffer values = results;
             BytePointer pointer = new BytePointer(values);
-            memory from = new memory(p.source(), CPU, pointer);
-            memory to = new memory(p.result(), CPU, pointer);
-            memory scratchpad = new memory(p.scratchpad(), CPU);
+            memory from = new memory(p.source(), NativeShape.CPU, pointer);
+            memory to = new memory(p.result(), NativeShape.CPU, pointer);
+            memory scratchpad = new memory(p.scratchpad(), NativeShape.CPU);
             dnnl_exec_arg_t arguments = new dnnl_exec_arg_t(4);
             arguments.position(0).arg(DNNL_ARG_SRC).memory(from.get());
             arguments.position(1).arg(DNNL_ARG_DST).memory(to.get());
@@ -432,7 +426,7 @@ final class NativeMatmul {
     }
 
     private Values stored(Matrix w, int first, NativeShape shape, float[] scales) {
-        memory values = new memory(shape.weights(), CPU, new BytePointer(packed.allocate(shape.bytes())));
+        memory values = new memory(shape.weights(), NativeShape.CPU, new BytePointer(packed.allocate(shape.bytes())));
         shape.reorder(rounded(w, first, shape.columns, scales), values);
         return new Stored(values, values.get());
     }

@@ -5,6 +5,7 @@ import java.util.Arrays;
 import java.util.Random;
 import java.util.concurrent.atomic.AtomicReferenceArray;
 import java.util.function.IntBinaryOperator;
+import org.bytedeco.dnnl.engine;
 import org.bytedeco.dnnl.global.dnnl.scratchpad_mode;
 import org.bytedeco.dnnl.matmul;
 import org.bytedeco.dnnl.memory;
@@ -24,6 +25,12 @@ final class NativeShape {
     static final int LANES = 16;
 
     private static final int LINE = 4 * LANES;
+
+    static {
+        NativeMemory.prepare();
+    }
+
+    static final engine CPU = new engine(engine.kind.cpu, 0);
 
     /** A primitive and what it is for; immutable, run by many threads with memory of their own. */
     record Primitive(int rows, matmul code, memory.desc source, memory.desc result, memory.desc scratchpad) {}
@@ -61,10 +68,7 @@ final class NativeShape {
     void reorder(ByteBuffer plain, memory into) {
         try (BytePointer pointer = new BytePointer(plain)) {
             NativeMatmul.reorder(
-                    new memory(
-                            new memory.desc(new long[] {in, columns}, type(), new long[] {1, in}),
-                            NativeMatmul.CPU,
-                            pointer),
+                    new memory(new memory.desc(new long[] {in, columns}, type(), new long[] {1, in}), CPU, pointer),
                     into);
         }
     }
@@ -116,7 +120,7 @@ final class NativeShape {
         }
         ByteBuffer into = NativeMatmul.direct(bytes());
         try (BytePointer pointer = new BytePointer(into)) {
-            reorder(plain, new memory(weights, NativeMatmul.CPU, pointer));
+            reorder(plain, new memory(weights, CPU, pointer));
         }
         byte[] found = new byte[valueBytes()];
         into.get(0, found);
@@ -142,7 +146,7 @@ final class NativeShape {
         attributes.set_scratchpad_mode(scratchpad_mode.user);
         memory.data_type sums = bytes ? memory.data_type.s32 : memory.data_type.f32;
         return new matmul.primitive_desc(
-                NativeMatmul.CPU,
+                CPU,
                 new memory.desc(new long[] {rows, in}, type(), memory.format_tag.ab),
                 w,
                 new memory.desc(new long[] {rows, columns}, sums, memory.format_tag.ab),
@@ -181,7 +185,7 @@ final class NativeShape {
     private boolean addsLikeFull(Primitive tried) {
         // Freed here, since there are many numbers of rows, and the collector may not come for long.
         try (BytePointer memory = new BytePointer(2L * in * Math.max(ROWS, columns));
-                memory w = new memory(weights, NativeMatmul.CPU)) {
+                memory w = new memory(weights, CPU)) {
             Random random = new Random(17);
             ByteBuffer values = memory.asByteBuffer();
             for (int i = 0; i < values.capacity() / 2; i++) {
