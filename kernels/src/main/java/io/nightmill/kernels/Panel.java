@@ -32,7 +32,7 @@ record Panel(Layout layout, int in, int group, boolean offsets, ByteBuffer bytes
          */
         INTEGERS(4),
         /**
-         * Codes of -8 to 7 without offsets, in two blocks {@code [in / 2, 8]} of words of 32 outputs, whose four bytes have two neighbouring inputs
+         * Codes of -8 to 7 in groups of 32 without offsets, in two blocks {@code [in / 2, 8]} of words of 32 outputs, whose four bytes have two neighbouring inputs
          * each, of outputs that lie eight apart. A code counts as the number that it is in a word's highest bits: factors are 2^-28 of its step.
          */
         SIGNED_NIBBLES(8),
@@ -67,7 +67,10 @@ record Panel(Layout layout, int in, int group, boolean offsets, ByteBuffer bytes
         return new Panel(layout, in, group, offsets, bytes.order(ByteOrder.LITTLE_ENDIAN), lanes.segment(bytes));
     }
 
-    /** Byte at which the words of a column begin, for {@link Layout#INTEGERS} a block's first; the next word is 64 bytes on. */
+    /**
+     * Byte at which the words of a column begin, the next word being 64 bytes on; of {@link Layout#INTEGERS} and {@link Layout#SIGNED_NIBBLES}, of a
+     * block's first column only.
+     */
     int column(int column) {
         return (column / 16 * (in / layout.perWord) * 16 + column % 16) * 4;
     }
