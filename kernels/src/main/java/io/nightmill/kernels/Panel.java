@@ -32,8 +32,9 @@ record Panel(Layout layout, int in, int group, boolean offsets, ByteBuffer bytes
          */
         INTEGERS(4),
         /**
-         * Codes of -8 to 7 in groups of 32 without offsets, in two blocks {@code [in / 2, 8]} of words of 32 outputs, whose four bytes have two neighbouring inputs
-         * each, of outputs that lie eight apart. A code counts as the number that it is in a word's highest bits: factors are 2^-28 of its step.
+         * Codes of -8 to 7 in groups of 32 without offsets, in two blocks {@code [in / 2, 8]} of words of 32 outputs, whose four bytes have two
+         * neighbouring inputs each, of outputs that lie eight apart. A code counts as the number that it is in a word's highest bits: factors are
+         * 2^-28 of its step.
          */
         SIGNED_NIBBLES(8),
         /** Codes of 0 to 15; without offsets of their own, 8 stands for nothing. */
