@@ -99,8 +99,14 @@ record Panel(Layout layout, int in, int group, boolean offsets, ByteBuffer bytes
         return offsets ? 1 : layout == Layout.NIBBLES ? -8 : 0;
     }
 
-    /** A copy of the factors, {@code [in / group, 64]}, in {@code into} if that is large enough. */
+    /**
+     * A copy of the factors, {@code [in / group, 64]}, in {@code into} if that is large enough; {@code into} as it is where vectors do not take them
+     * from an array.
+     */
     float[] factors(float[] into) {
+        if (!layout.factorsApart()) {
+            return into;
+        }
         int count = in / group * COLUMNS;
         float[] values = HostBuffer.atLeast(into, count);
         bytes.slice(factors(), 4 * count)

@@ -59,9 +59,7 @@ final class PanelProducts {
             // With vectors of 256 bits, whose kernels have more operations between lines, memory keeps up by itself.
             Ahead.read(panel.bytes(), 0, Math.min(panel.bytes().capacity(), Ahead.SECOND_CACHE));
         }
-        if (panel.layout().factorsApart()) {
-            mine.factors = panel.factors(mine.factors);
-        }
+        mine.factors = panel.factors(mine.factors);
         boolean whole = n == Panel.COLUMNS;
         mine.results = HostBuffer.atLeast(mine.results, whole ? 0 : x.count * Panel.COLUMNS);
         float[] all = whole ? out : mine.results;
