@@ -111,12 +111,12 @@ class ClusterIT {
             throws IOException, InterruptedException {
         Path model = Jobs.ROOT.resolve("conf/demo/stories-hybrid-moe");
         List<String> more =
-                List.of("--max-tokens", "200", "--ignore-eos", "--temperature", "0.7", "--shard-tokens", "5500");
+                List.of("--max-tokens", "150", "--ignore-eos", "--temperature", "0.7", "--shard-tokens", "3000");
         Path input = temp.resolve("stories.jsonl");
         Path calm = temp.resolve("undisturbed");
         if (!Files.exists(calm)) {
             List<ObjectNode> rows = new ArrayList<>();
-            for (int i = 0; i < 240; i++) {
+            for (int i = 0; i < 160; i++) {
                 rows.add(Jobs.row().put("id", "story-" + i).put("prompt", "Once upon a time there were " + i));
             }
             Jobs.jsonl(input, rows);
@@ -134,8 +134,8 @@ class ClusterIT {
         assertThat(job.isAlive()).isTrue();
         strike.at(on);
         on.await(name, job);
-        assertThat(Jobs.withoutTiming(output)).hasSize(240).isEqualTo(Jobs.withoutTiming(calm));
-        assertThat(Jobs.report(output).at("/rows/ok").asInt()).isEqualTo(240);
+        assertThat(Jobs.withoutTiming(output)).hasSize(160).isEqualTo(Jobs.withoutTiming(calm));
+        assertThat(Jobs.report(output).at("/rows/ok").asInt()).isEqualTo(160);
         return temp.resolve(name + ".log");
     }
 
@@ -251,7 +251,7 @@ class ClusterIT {
     @Test
     void killedDriverCostsAnInterval() throws IOException, InterruptedException {
         Path model = Jobs.SHARED.resolve("golden/granitemoehybrid");
-        int kills = Integer.getInteger("nightmill.kills", 3);
+        int kills = Integer.getInteger("nightmill.kills", 2);
         int count = 60 * kills;
         Path input = input("nightly.jsonl", count, 256);
         Path calm = temp.resolve("calm");
@@ -279,7 +279,7 @@ class ClusterIT {
             assertThat(after).isGreaterThanOrEqualTo(before);
             before = after;
         }
-        assertThat(struck).as("runs killed in their middle").isGreaterThan(kills / 2);
+        assertThat(struck).as("runs killed in their middle").isGreaterThanOrEqualTo((kills + 1) / 2);
         cluster.await("nightly-last", cluster.submit("nightly-last", cluster.master(), List.of(), resumed));
         assertThat(Jobs.withoutTiming(killed)).hasSize(count).isEqualTo(Jobs.withoutTiming(calm));
     }
