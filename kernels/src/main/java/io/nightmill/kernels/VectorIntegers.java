@@ -164,7 +164,7 @@ final class VectorIntegers {
         UNIT.mul(d1).intoArray(out, oo + 3 * os + 8);
     }
 
-    /** Two rows by two vectors of words, as {@link #tile4}. */
+    /** Two rows by two vectors of words, as {@link #tile4}: one vector and then the other, whose second inputs are loaded after a store too. */
     private static void tile2(
             float[] x,
             int xo,
@@ -181,7 +181,6 @@ final class VectorIntegers {
         FloatVector a0 = z, a1 = z, a2 = z, a3 = z, b0 = z, b1 = z, b2 = z, b3 = z;
         for (int i = 0; i < pairs; i++) {
             IntVector v = VectorMemory.ints256(w, s, w0 + 32 * i);
-            IntVector u = VectorMemory.ints256(w, s, w1 + 32 * i);
             int at = xo + 8 * i;
             FloatVector p = FloatVector.broadcast(F, x[at]);
             FloatVector q = FloatVector.broadcast(F, x[at + 1]);
@@ -200,6 +199,7 @@ final class VectorIntegers {
             a1 = p.fma(f, a1);
             b1 = q.fma(f, b1);
             b1.intoArray(out, o0 + os + 8);
+            IntVector u = VectorMemory.ints256(w, s, w1 + 32 * i);
             p = FloatVector.broadcast(F, x[at]);
             q = FloatVector.broadcast(F, x[at + 1]);
             f = (FloatVector) u.lanewise(LSHL, 24).convertShape(I2F, F, 0);
@@ -208,6 +208,7 @@ final class VectorIntegers {
             f = (FloatVector) u.lanewise(LSHL, 8).and(TOP).convertShape(I2F, F, 0);
             a3 = p.fma(f, a3);
             b3 = q.fma(f, b3);
+            b3.intoArray(out, o1 + os + 8);
             p = FloatVector.broadcast(F, x[at + 4]);
             q = FloatVector.broadcast(F, x[at + 5]);
             f = (FloatVector) u.lanewise(LSHL, 16).and(TOP).convertShape(I2F, F, 0);
