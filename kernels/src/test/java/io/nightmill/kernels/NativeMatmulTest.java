@@ -250,20 +250,25 @@ class NativeMatmulTest {
         ExpertCases.haveTheBitsOfSingleOperations(backend(products, 2), hidden, inner, random);
     }
 
+    /** Weights that are too small to be rounded are not the library's. */
     @ParameterizedTest
     @EnumSource(names = {"BF16", "INT8", "INT4"})
-    void fewTasksOrSmallWeightsAreLeftToSingleOperations(Products products) {
+    void smallExpertsMeetPanels(Products products) {
+        ExpertCases.haveTheBitsOfSingleOperations(backend(products, 2), 144, 32, random);
+    }
+
+    @ParameterizedTest
+    @EnumSource(names = {"BF16", "INT8", "INT4"})
+    void fewTasksAreLeftToSingleOperations(Products products) {
         HostBackend backend = backend(products, 2);
         ExpertWeights large = ExpertCases.ungated(560, 250, random);
         ExpertWeights narrow = ExpertCases.ungated(272, 250, random);
-        ExpertWeights small = ExpertCases.ungated(560, 16, random);
         Routes many = BackendSuite.routes(backend, 6, 0, 1, 2, 3, 4, 5);
         Routes few = BackendSuite.routes(backend, 6, 0, 0, 0, 1, 2, 2);
         Tensor x = ExpertCases.tensor(backend, 6, 560, random);
         Tensor out = ExpertCases.tensor(backend, 6, 560, random);
         assertThat(backend.experts(out, x, few, large)).isFalse();
         assertThat(backend.experts(out, x, many, large)).isTrue();
-        assertThat(backend.experts(out, x, many, small)).isFalse();
         Tensor some = ExpertCases.tensor(backend, 6, 272, random);
         assertThat(backend.experts(ExpertCases.tensor(backend, 6, 272, random), some, many, narrow))
                 .isFalse();
