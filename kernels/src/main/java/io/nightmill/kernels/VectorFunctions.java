@@ -14,7 +14,7 @@ import jdk.incubator.vector.VectorSpecies;
  * interpreter and compiler may differ in them.
  */
 final class VectorFunctions {
-    private static final VectorSpecies<Float> F = FloatVector.SPECIES_PREFERRED;
+    private static final VectorSpecies<Float> F = Species.FLOATS;
     private static final int L = F.length();
     /** Values that stay in the nearest cache from one loop to the next. */
     private static final int CHUNK = 1024;

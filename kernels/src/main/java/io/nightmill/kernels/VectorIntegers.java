@@ -17,7 +17,7 @@ import org.jspecify.annotations.Nullable;
  */
 final class VectorIntegers {
     private static final VectorSpecies<Float> F =
-            FloatVector.SPECIES_PREFERRED.length() < 8 ? FloatVector.SPECIES_PREFERRED : FloatVector.SPECIES_256;
+            Species.FLOATS.length() < 8 ? Species.FLOATS : FloatVector.SPECIES_256;
     private static final int L = F.length();
     /** Of the words of a block. */
     private static final int PARTS = 8 / L;

@@ -13,7 +13,7 @@ import org.jspecify.annotations.Nullable;
  * interpreter and compiler, so sums fold lanes in a fixed order.
  */
 final class VectorLanes extends VectorPages {
-    private static final VectorSpecies<Float> F = FloatVector.SPECIES_PREFERRED;
+    private static final VectorSpecies<Float> F = Species.FLOATS;
     private static final int L = F.length();
     /** Whether sixteen accumulators fit in registers: not in AVX2's. */
     private static final boolean FOUR_BY_FOUR = L != 8;

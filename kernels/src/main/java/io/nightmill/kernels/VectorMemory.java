@@ -23,8 +23,8 @@ import org.jspecify.annotations.Nullable;
  */
 final class VectorMemory {
     private static final ByteOrder LE = ByteOrder.LITTLE_ENDIAN;
-    private static final VectorSpecies<Float> F = FloatVector.SPECIES_PREFERRED;
-    private static final VectorSpecies<Integer> I = IntVector.SPECIES_PREFERRED;
+    private static final VectorSpecies<Float> F = Species.FLOATS;
+    private static final VectorSpecies<Integer> I = Species.INTS;
     /** Vectors of 256 bits at most. */
     static final VectorSpecies<Integer> INTS_256 = I.length() < 8 ? I : IntVector.SPECIES_256;
 

@@ -9,8 +9,8 @@ import jdk.incubator.vector.VectorSpecies;
 
 /** The loops of {@link VectorLanes} over pages of bfloat16 and of bytes, which are widened in registers; written out for C2. */
 abstract class VectorPages implements Lanes {
-    private static final VectorSpecies<Float> F = FloatVector.SPECIES_PREFERRED;
-    private static final VectorSpecies<Integer> I = IntVector.SPECIES_PREFERRED;
+    private static final VectorSpecies<Float> F = Species.FLOATS;
+    private static final VectorSpecies<Integer> I = Species.INTS;
     private static final int L = F.length();
     /** Rows from which on it pays to widen pages of values. */
     private static final int MANY = 6;

@@ -21,7 +21,7 @@ import org.jspecify.annotations.Nullable;
  * larger than the largest here.
  */
 final class VectorPanels {
-    private static final VectorSpecies<Float> F = FloatVector.SPECIES_PREFERRED;
+    private static final VectorSpecies<Float> F = Species.FLOATS;
     private static final int L = F.length();
     /** For {@link #tilePairs}, as {@link VectorIntegers} says of its unit. */
     private static final FloatVector ONE = FloatVector.broadcast(F, 1f);

@@ -12,7 +12,7 @@ import org.jspecify.annotations.Nullable;
 
 /** {@link VectorLanes}' loops between float32 and what oneDNN multiplies, which lies in {@link VectorMemory}; of whole vectors. */
 final class VectorRounding {
-    private static final VectorSpecies<Float> F = FloatVector.SPECIES_PREFERRED;
+    private static final VectorSpecies<Float> F = Species.FLOATS;
     private static final int L = F.length();
     /** As many bytes and shorts as there are float lanes; unused where a vector has four. */
     private static final VectorSpecies<Byte> QUARTER_BYTES = L == 16 ? ByteVector.SPECIES_128 : ByteVector.SPECIES_64;
