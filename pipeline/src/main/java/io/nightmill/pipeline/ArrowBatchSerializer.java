@@ -18,28 +18,20 @@ import org.apache.arrow.vector.ipc.message.ArrowFieldNode;
 import org.apache.arrow.vector.ipc.message.ArrowRecordBatch;
 
 /**
- * Writes a batch's buffers as they are: the schema is fixed, so nodes and bytes are all there is. A checksum of the bytes goes with
- * them, since disks and networks are not always true.
+ * Writes a batch's buffers as they are: the schema is fixed, so nodes and bytes are all there is. Checksums go with them; that of the
+ * buffers' lengths is looked at before there is room made for so much.
  */
 final class ArrowBatchSerializer extends Serializer<ArrowBatch> {
     private static final int CHUNK = 1 << 16;
-    private static final long LONGEST_BUFFER = 1L << 31;
 
     @Override
     public void write(Kryo kryo, Output output, ArrowBatch batch) {
         try (ArrowRecordBatch record = new VectorUnloader(batch.root()).getRecordBatch()) {
-            output.writeInt(record.getLength());
-            output.writeInt(record.getNodes().size());
-            for (ArrowFieldNode node : record.getNodes()) {
-                output.writeInt(node.getLength());
-                output.writeInt(node.getNullCount());
-            }
-            output.writeInt(record.getBuffers().size());
+            CheckedBytes.write(output, head(record));
             byte[] chunk = new byte[CHUNK];
-            CRC32C sum = head(record.getLength(), record.getNodes());
+            CRC32C sum = new CRC32C();
             for (ArrowBuf buffer : record.getBuffers()) {
                 long length = buffer.readableBytes();
-                output.writeLong(length);
                 for (long at = 0; at < length; at += CHUNK) {
                     int count = (int) Math.min(CHUNK, length - at);
                     buffer.getBytes(at, chunk, 0, count);
@@ -51,50 +43,46 @@ final class ArrowBatchSerializer extends Serializer<ArrowBatch> {
         }
     }
 
+    /** Numbers of rows and nulls, and the buffers' lengths. */
+    private static byte[] head(ArrowRecordBatch record) {
+        List<ArrowFieldNode> nodes = record.getNodes();
+        List<ArrowBuf> buffers = record.getBuffers();
+        ByteBuffer head = ByteBuffer.allocate(Integer.BYTES * (3 + 2 * nodes.size()) + Long.BYTES * buffers.size());
+        head.putInt(record.getLength()).putInt(nodes.size());
+        nodes.forEach(node -> head.putInt(node.getLength()).putInt(node.getNullCount()));
+        head.putInt(buffers.size());
+        buffers.forEach(buffer -> head.putLong(buffer.readableBytes()));
+        return head.array();
+    }
+
     @Override
     public ArrowBatch read(Kryo kryo, Input input, Class<ArrowBatch> type) {
+        return read(input, TaskAllocator.get());
+    }
+
+    /** @throws CorruptRowsException if it is not what was written */
+    static ArrowBatch read(Input input, BufferAllocator allocator) {
         List<ArrowBuf> buffers = new ArrayList<>();
         try {
-            return read(input, TaskAllocator.get(), buffers);
+            return read(input, allocator, buffers);
         } catch (KryoException e) {
-            // Spark takes an underflow for the end of the stream, and rows would be missing.
-            throw new CorruptBatchException("it ends early");
+            throw CorruptRowsException.endsEarly();
         } finally {
             buffers.forEach(ArrowBuf::close);
         }
     }
 
     private static ArrowBatch read(Input input, BufferAllocator allocator, List<ArrowBuf> buffers) {
-        int rows = input.readInt();
+        ByteBuffer head = ByteBuffer.wrap(CheckedBytes.read(input));
+        int rows = head.getInt();
         List<ArrowFieldNode> nodes = new ArrayList<>();
-        for (int i = input.readInt(); i > 0; i--) {
-            nodes.add(new ArrowFieldNode(input.readInt(), input.readInt()));
+        for (int i = head.getInt(); i > 0; i--) {
+            nodes.add(new ArrowFieldNode(head.getInt(), head.getInt()));
         }
-        readBuffers(input, allocator, buffers, head(rows, nodes));
-        VectorSchemaRoot root = VectorSchemaRoot.create(ArrowBatch.SCHEMA, allocator);
-        try (ArrowRecordBatch record = new ArrowRecordBatch(rows, nodes, buffers)) {
-            new VectorLoader(root).load(record);
-        }
-        return new ArrowBatch(root);
-    }
-
-    /** Of numbers of rows and nulls. */
-    private static CRC32C head(int rows, List<ArrowFieldNode> nodes) {
-        ByteBuffer numbers =
-                ByteBuffer.allocate(Integer.BYTES * (1 + 2 * nodes.size())).putInt(rows);
-        nodes.forEach(node -> numbers.putInt(node.getLength()).putInt(node.getNullCount()));
-        CRC32C sum = new CRC32C();
-        sum.update(numbers.flip());
-        return sum;
-    }
-
-    private static void readBuffers(Input input, BufferAllocator allocator, List<ArrowBuf> buffers, CRC32C sum) {
         byte[] chunk = new byte[CHUNK];
-        for (int i = input.readInt(); i > 0; i--) {
-            long length = input.readLong();
-            if (length < 0 || length > LONGEST_BUFFER) {
-                throw new CorruptBatchException("a buffer of %d bytes".formatted(length));
-            }
+        CRC32C sum = new CRC32C();
+        for (int i = head.getInt(); i > 0; i--) {
+            long length = head.getLong();
             ArrowBuf buffer = allocator.buffer(length);
             buffers.add(buffer);
             for (long at = 0; at < length; at += CHUNK) {
@@ -105,18 +93,11 @@ final class ArrowBatchSerializer extends Serializer<ArrowBatch> {
             }
             buffer.writerIndex(length);
         }
-        long expected = input.readLong();
-        if (sum.getValue() != expected) {
-            throw new CorruptBatchException("checksum %08x, expected %08x".formatted(sum.getValue(), expected));
+        CorruptRowsException.unlessEqual(sum.getValue(), input.readLong());
+        VectorSchemaRoot root = VectorSchemaRoot.create(ArrowBatch.SCHEMA, allocator);
+        try (ArrowRecordBatch record = new ArrowRecordBatch(rows, nodes, buffers)) {
+            new VectorLoader(root).load(record);
         }
-    }
-
-    /** Bytes that are not those which were written. */
-    static final class CorruptBatchException extends RuntimeException {
-        private static final long serialVersionUID = 1;
-
-        CorruptBatchException(String found) {
-            super("Cannot read a batch of rows: " + found);
-        }
+        return new ArrowBatch(root);
     }
 }

@@ -121,7 +121,7 @@ public final class Inference {
             NightmillPlugin.jobIsChecked();
         }
 
-        Kept<ArrowBatch> kept = new Kept<>(prompts.toJavaRDD().mapPartitions(new TokenizeTask(plan)));
+        Kept<ArrowBatch> kept = new Kept<>(prompts.toJavaRDD().mapPartitions(new TokenizeTask(plan)), ArrowBatch.class);
         JavaRDD<ArrowBatch> tokenized = kept.rdd();
         StructType schema = Results.schema(plan);
         String mode = Tables.mode(config);

@@ -1,27 +1,30 @@
 package io.nightmill.pipeline;
 
 import java.util.Iterator;
+import java.util.NoSuchElementException;
 import org.apache.spark.SparkEnv;
 import org.apache.spark.api.java.JavaRDD;
 import org.apache.spark.api.java.function.Function2;
 import org.apache.spark.storage.RDDBlockId;
 import org.apache.spark.storage.StorageLevel;
+import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
  * Partitions that several stages read, kept on executors' disks. A block that cannot be read is thrown away before its task fails, so that
- * the next attempt makes it anew; Spark alone would read it again.
+ * the next attempt makes it anew; Spark alone would read it again. Nor is one read that a full disk cut short: Spark may take it for whole,
+ * so each ends with the number of its elements.
  */
 final class Kept<T> {
     private static final Logger LOG = LoggerFactory.getLogger(Kept.class);
 
-    private final JavaRDD<T> stored;
+    private final JavaRDD<Object> stored;
     private final JavaRDD<T> read;
 
-    Kept(JavaRDD<T> made) {
-        this.stored = made.persist(StorageLevel.DISK_ONLY());
-        this.read = stored.mapPartitionsWithIndex(new Guard<T>(stored.id()), true);
+    Kept(JavaRDD<T> made, Class<T> type) {
+        this.stored = made.mapPartitions(Kept::ended, true).persist(StorageLevel.DISK_ONLY());
+        this.read = stored.mapPartitionsWithIndex(new Guard<>(stored.id(), type), true);
     }
 
     JavaRDD<T> rdd() {
@@ -32,14 +35,80 @@ final class Kept<T> {
         stored.unpersist(false);
     }
 
-    private record Guard<T>(int rdd) implements Function2<Integer, Iterator<T>, Iterator<T>> {
+    /** The last of a block. */
+    record End(long count) {}
+
+    private static <T> Iterator<Object> ended(Iterator<T> elements) {
+        return new Iterator<>() {
+            private long count;
+            private boolean over;
+
+            @Override
+            public boolean hasNext() {
+                return !over;
+            }
+
+            @Override
+            public Object next() {
+                if (elements.hasNext()) {
+                    count++;
+                    return elements.next();
+                }
+                over = true;
+                return new End(count);
+            }
+        };
+    }
+
+    /** The elements of a block up to its end, which must be there. */
+    static <T> Iterator<T> elements(Iterator<Object> stored, Class<T> type) {
+        return new Iterator<>() {
+            private long count;
+            private boolean over;
+            private @Nullable T next;
+
+            @Override
+            public boolean hasNext() {
+                if (next == null && !over) {
+                    if (!stored.hasNext()) {
+                        throw CorruptRowsException.endsEarly();
+                    }
+                    Object read = stored.next();
+                    if (read instanceof End end) {
+                        if (end.count != count) {
+                            throw new CorruptRowsException("%d elements, expected %d".formatted(count, end.count));
+                        }
+                        over = true;
+                    } else {
+                        // A changed byte may name another class.
+                        next = type.cast(read);
+                        count++;
+                    }
+                }
+                return !over;
+            }
+
+            @Override
+            public T next() {
+                if (!hasNext()) {
+                    throw new NoSuchElementException();
+                }
+                T element = next;
+                next = null;
+                return element;
+            }
+        };
+    }
+
+    private record Guard<T>(int rdd, Class<T> type) implements Function2<Integer, Iterator<Object>, Iterator<T>> {
         @Override
-        public Iterator<T> call(Integer partition, Iterator<T> stored) {
+        public Iterator<T> call(Integer partition, Iterator<Object> stored) {
+            Iterator<T> elements = elements(stored, type);
             return new Iterator<>() {
                 @Override
                 public boolean hasNext() {
                     try {
-                        return stored.hasNext();
+                        return elements.hasNext();
                     } catch (RuntimeException e) {
                         throw thrownAway(partition, e);
                     }
@@ -48,7 +117,7 @@ final class Kept<T> {
                 @Override
                 public T next() {
                     try {
-                        return stored.next();
+                        return elements.next();
                     } catch (RuntimeException e) {
                         throw thrownAway(partition, e);
                     }

@@ -20,12 +20,10 @@ import java.util.HexFormat;
 import java.util.List;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
-import org.apache.hadoop.conf.Configuration;
 import org.apache.hadoop.fs.FSDataInputStream;
 import org.apache.hadoop.fs.FileStatus;
 import org.apache.hadoop.fs.FileSystem;
 import org.apache.spark.SparkEnv;
-import org.apache.spark.deploy.SparkHadoopUtil;
 import org.apache.spark.util.Utils;
 
 /**
@@ -67,8 +65,7 @@ public final class ModelFiles {
         }
         Path folder = Path.of(Utils.getLocalDir(SparkEnv.get().conf()))
                 .resolve("nightmill-" + HexFormat.of().toHexDigits(uri.hashCode()));
-        return copyAll(
-                uri, SparkHadoopUtil.get().newConfiguration(SparkEnv.get().conf()), folder, ModelFiles::copy);
+        return copyAll(uri, folder, ModelFiles::copy);
     }
 
     /**
@@ -82,7 +79,7 @@ public final class ModelFiles {
         try {
             Path folder = Files.createTempDirectory("nightmill-sketch");
             folder.toFile().deleteOnExit();
-            return copyAll(uri, Tables.hadoop(), folder, ModelFiles::copyHead);
+            return copyAll(uri, folder, ModelFiles::copyHead);
         } catch (IOException e) {
             throw new UncheckedIOException(e);
         }
@@ -134,10 +131,10 @@ public final class ModelFiles {
         return Path.of(new org.apache.hadoop.fs.Path(uri).toUri().getPath());
     }
 
-    private static Path copyAll(String uri, Configuration conf, Path folder, Copy copy) {
+    private static Path copyAll(String uri, Path folder, Copy copy) {
         org.apache.hadoop.fs.Path remote = new org.apache.hadoop.fs.Path(uri);
         try {
-            FileSystem files = remote.getFileSystem(conf);
+            FileSystem files = remote.getFileSystem(Tables.hadoop());
             if (!files.exists(remote)) {
                 throw new IllegalArgumentException(
                         "Cannot open model %s: there is no such file or folder".formatted(uri));

@@ -60,6 +60,8 @@ public final class NightmillKryo implements KryoRegistrator {
     public void registerClasses(Kryo kryo) {
         kryo.register(ArrowBatch.class, new ArrowBatchSerializer());
         kryo.register(ArrowBatch[].class);
+        kryo.register(Place.class, new Place.Serializer());
+        kryo.register(Kept.End.class, new RecordSerializer<>(Kept.End.class));
         kryo.register(ShardCost.class, new RecordSerializer<>(ShardCost.class));
         kryo.register(ShardCost[].class);
         kryo.register(Rejections.Found.class, new RecordSerializer<>(Rejections.Found.class));

@@ -42,18 +42,25 @@ final class Shards {
             .add("position", DataTypes.IntegerType, false);
 
     private final int partitions;
-    private final Kept<Row> kept;
-    private final JavaRDD<Row> sorted;
+    private final Kept<Place> kept;
+    private final JavaRDD<Place> sorted;
     private final ShardCost[] costs;
 
     /** Looks at all rows once. */
     Shards(SparkSession spark, Plan plan, JavaRDD<ArrowBatch> rows) {
         this.partitions = rows.getNumPartitions();
-        this.kept = new Kept<>(spark.createDataFrame(rows.mapPartitionsWithIndex(new Places(plan), true), PLACE)
-                .orderBy("key", "content", "partition", "position")
-                .toJavaRDD()
-                // Without its schema a row is a few bytes.
-                .map(row -> RowFactory.create(row.get(0), row.get(1), row.get(2), row.get(3), row.get(4), row.get(5))));
+        this.kept = new Kept<>(
+                spark.createDataFrame(rows.mapPartitionsWithIndex(new Places(plan), true), PLACE)
+                        .orderBy("key", "content", "partition", "position")
+                        .toJavaRDD()
+                        .map(row -> new Place(
+                                row.getAs(0),
+                                row.getString(1),
+                                row.getInt(2),
+                                row.getLong(3),
+                                row.getInt(4),
+                                row.getInt(5))),
+                Place.class);
         this.sorted = kept.rdd();
         this.costs =
                 sorted.mapPartitionsWithIndex(new Measure(), true).collect().toArray(new ShardCost[0]);
@@ -157,26 +164,25 @@ final class Shards {
         private String content = "";
 
         /** What a row costs after the one before it. */
-        ShardCost cost(Row row) {
-            byte[] mine = row.getAs(0);
-            int length = row.getInt(2);
-            boolean twin = content.equals(row.getString(1));
-            int shared = twin ? length : shared(key, mine, length);
-            long cost = twin ? 1 : Math.max(1, length - shared + row.getLong(3));
-            key = mine;
-            content = row.getString(1);
-            return new ShardCost(0, 1, cost, length, shared, twin ? 0 : row.getLong(3), twin ? 1 : 0);
+        ShardCost cost(Place place) {
+            int length = place.length();
+            boolean twin = content.equals(place.content());
+            int shared = twin ? length : shared(key, place.key(), length);
+            long cost = twin ? 1 : Math.max(1, length - shared + place.output());
+            key = place.key();
+            content = place.content();
+            return new ShardCost(0, 1, cost, length, shared, twin ? 0 : place.output(), twin ? 1 : 0);
         }
     }
 
     /** Sums of a partition of the order. */
-    private record Measure() implements Function2<Integer, Iterator<Row>, Iterator<ShardCost>> {
+    private record Measure() implements Function2<Integer, Iterator<Place>, Iterator<ShardCost>> {
         @Override
-        public Iterator<ShardCost> call(Integer partition, Iterator<Row> rows) {
+        public Iterator<ShardCost> call(Integer partition, Iterator<Place> places) {
             Neighbour before = new Neighbour();
             ShardCost sum = new ShardCost(partition, 0, 0, 0, 0, 0, 0);
-            while (rows.hasNext()) {
-                sum = sum.plus(before.cost(rows.next()));
+            while (places.hasNext()) {
+                sum = sum.plus(before.cost(places.next()));
             }
             return List.of(sum).iterator();
         }
@@ -184,24 +190,24 @@ final class Shards {
 
     /** Each row's partition, and its position and shard. */
     private record Assign(long[] before, long total, int shards)
-            implements Function2<Integer, Iterator<Row>, Iterator<Tuple2<Integer, int[]>>> {
+            implements Function2<Integer, Iterator<Place>, Iterator<Tuple2<Integer, int[]>>> {
         @Override
-        public Iterator<Tuple2<Integer, int[]>> call(Integer partition, Iterator<Row> rows) {
+        public Iterator<Tuple2<Integer, int[]>> call(Integer partition, Iterator<Place> places) {
             Neighbour neighbour = new Neighbour();
             return new Iterator<>() {
                 private long running = before[partition];
 
                 @Override
                 public boolean hasNext() {
-                    return rows.hasNext();
+                    return places.hasNext();
                 }
 
                 @Override
                 public Tuple2<Integer, int[]> next() {
-                    Row row = rows.next();
+                    Place place = places.next();
                     int shard = shard(running, total, shards);
-                    running += neighbour.cost(row).cost();
-                    return new Tuple2<>(row.getInt(4), new int[] {row.getInt(5), shard});
+                    running += neighbour.cost(place).cost();
+                    return new Tuple2<>(place.partition(), new int[] {place.position(), shard});
                 }
             };
         }

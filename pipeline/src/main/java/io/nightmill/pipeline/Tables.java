@@ -12,6 +12,7 @@ import org.apache.hadoop.fs.FileStatus;
 import org.apache.hadoop.fs.FileSystem;
 import org.apache.hadoop.fs.Path;
 import org.apache.spark.SparkConf;
+import org.apache.spark.SparkEnv;
 import org.apache.spark.deploy.SparkHadoopUtil;
 import org.apache.spark.sql.Dataset;
 import org.apache.spark.sql.Row;
@@ -27,6 +28,8 @@ public final class Tables {
     private static final Set<String> CHAT = Set.of("messages", "tools", "chat_template_kwargs");
     private static final Set<String> FILE_FORMATS =
             Set.of("jsonl", "json", "ndjson", "csv", "parquet", "orc", "arrow", "text", "avro");
+
+    private static volatile @Nullable Hadoop hadoop;
 
     private Tables() {}
 
@@ -174,9 +177,22 @@ public final class Tables {
         }
     }
 
+    /** Hadoop's settings, with the user's {@code spark.hadoop.*}: the session's where there is one, on its executors too. */
     static Configuration hadoop() {
-        return SparkHadoopUtil.get().newConfiguration(new SparkConf());
+        SparkEnv env = SparkEnv.get();
+        if (env == null) {
+            return SparkHadoopUtil.get().newConfiguration(new SparkConf());
+        }
+        Hadoop known = hadoop;
+        if (known == null || known.env != env) {
+            // Read from files, which takes longer than most of what they are asked for.
+            known = new Hadoop(env, SparkHadoopUtil.get().newConfiguration(env.conf()));
+            hadoop = known;
+        }
+        return known.settings;
     }
+
+    private record Hadoop(SparkEnv env, Configuration settings) {}
 
     /** Writes a small file beside the table's own; its folder's name keeps Spark from reading it as data. */
     static void writeReport(String output, String name, String content) {

@@ -14,9 +14,11 @@ import java.util.Map;
 import java.util.concurrent.TimeUnit;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import java.util.stream.Stream;
 
 /** A real standalone master and workers, each a JVM of its own on loopback, from the assembled Spark home. */
 final class Cluster implements AutoCloseable {
+    private static final Pattern EXECUTOR = Pattern.compile("/work\\d+/app-[^/]+/\\d+$");
     private static final Pattern MASTER = Pattern.compile("Starting Spark master at (spark://\\S+)");
 
     private final Path logs;
@@ -170,7 +172,16 @@ final class Cluster implements AutoCloseable {
                 "--conf",
                 "spark.executor.memory=1g",
                 "--conf",
-                "spark.ui.enabled=false"));
+                "spark.ui.enabled=false",
+                // A job of seconds would be compiled for longer than it runs.
+                "--conf",
+                "spark.sql.codegen.wholeStage=false",
+                "--conf",
+                "spark.sql.codegen.factoryMode=NO_CODEGEN",
+                "--conf",
+                "spark.driver.defaultJavaOptions=-XX:+UseSerialGC",
+                "--conf",
+                "spark.executor.defaultJavaOptions=-XX:+UseSerialGC"));
         command.addAll(sparkArgs);
         command.add("--class");
         command.add("io.nightmill.jobs.Nightmill");
@@ -195,6 +206,17 @@ final class Cluster implements AutoCloseable {
                 .flatMap(process -> process.toHandle().descendants())
                 .filter(process -> process.info().commandLine().orElse("").contains("ExecutorBackend"))
                 .toList();
+    }
+
+    /** How many executors the workers have made folders for, over all jobs. */
+    long executorsSoFar() throws IOException {
+        try (Stream<Path> folders = Files.find(
+                logs,
+                3,
+                (path, it) ->
+                        it.isDirectory() && EXECUTOR.matcher(path.toString()).find())) {
+            return folders.count();
+        }
     }
 
     /** A machine that is gone: a worker and what it started. */

@@ -192,10 +192,12 @@ class ClusterIT {
                 .isZero();
     }
 
-    /** Bytes of what the planner keeps and of what went through the shuffle turn on disk. */
+    /** Bytes of what the planner keeps and of what went through the shuffle turn on disk; the executors are as good as before. */
     @Test
     void corruptBlocksAreMadeAnew() throws IOException, InterruptedException {
+        long[] executors = new long[1];
         Path log = outlives("corrupt", cluster, MANY_PARTITIONS, on -> {
+            executors[0] = on.executorsSoFar();
             int corrupted = 0;
             for (int worker = 0; worker < 2; worker++) {
                 try (Stream<Path> files = Files.walk(on.local(worker))) {
@@ -211,7 +213,8 @@ class ClusterIT {
             }
             assertThat(corrupted).isGreaterThan(2);
         });
-        assertThat(Files.readString(log)).containsAnyOf("FetchFailed", "Cannot read a batch of rows");
+        assertThat(Files.readString(log)).containsAnyOf("FetchFailed", "Cannot read rows");
+        assertThat(cluster.executorsSoFar()).isEqualTo(executors[0]);
     }
 
     private static boolean isBlock(Path file) {
