@@ -19,6 +19,11 @@ import java.util.stream.Stream;
 /** A real standalone master and workers, each a JVM of its own on loopback, from the assembled Spark home. */
 final class Cluster implements AutoCloseable {
     private static final Pattern EXECUTOR = Pattern.compile("/work\\d+/app-[^/]+/\\d+$");
+    /** Spark's classes as the first job on one core found and checked them; later JVMs map them, which spares each of them seconds. */
+    private static final Path CLASSES = Jobs.ROOT.resolve("tests/target/spark.jsa");
+    /** Such classes are taken only by JVMs of the same class path, and with no files in its folders. */
+    private static final Path NO_SETTINGS = Jobs.ROOT.resolve("tests/target/no-settings");
+
     private static final Pattern MASTER = Pattern.compile("Starting Spark master at (spark://\\S+)");
 
     private final Path logs;
@@ -132,9 +137,21 @@ final class Cluster implements AutoCloseable {
         processes.add(builder.start());
     }
 
-    private ProcessBuilder builder(List<String> command) {
+    private static String options(String master) {
+        String options = "-XX:+UseSerialGC -Dlog4j2.configurationFile=" + Jobs.ROOT.resolve("conf/log4j2.properties");
+        if (Files.exists(CLASSES)) {
+            options += " -XX:SharedArchiveFile=" + CLASSES;
+        } else if (master.startsWith("local")) {
+            options += " -Xlog:disable -XX:ArchiveClassesAtExit=" + CLASSES;
+        }
+        return options;
+    }
+
+    private ProcessBuilder builder(List<String> command) throws IOException {
         ProcessBuilder builder = new ProcessBuilder(command);
         builder.environment().put("SPARK_HOME", home);
+        builder.environment()
+                .put("SPARK_CONF_DIR", Files.createDirectories(NO_SETTINGS).toString());
         builder.environment().put("SPARK_SCALA_VERSION", "2.13");
         builder.environment().put("SPARK_LOCAL_IP", "127.0.0.1");
         return builder;
@@ -179,9 +196,9 @@ final class Cluster implements AutoCloseable {
                 "--conf",
                 "spark.sql.codegen.factoryMode=NO_CODEGEN",
                 "--conf",
-                "spark.driver.defaultJavaOptions=-XX:+UseSerialGC",
+                "spark.driver.defaultJavaOptions=" + options(master),
                 "--conf",
-                "spark.executor.defaultJavaOptions=-XX:+UseSerialGC"));
+                "spark.executor.defaultJavaOptions=" + options(master)));
         command.addAll(sparkArgs);
         command.add("--class");
         command.add("io.nightmill.jobs.Nightmill");
