@@ -2,6 +2,7 @@ package io.nightmill.pipeline;
 
 import java.util.Iterator;
 import java.util.NoSuchElementException;
+import java.util.function.UnaryOperator;
 import org.apache.spark.SparkEnv;
 import org.apache.spark.api.java.JavaRDD;
 import org.apache.spark.api.java.function.Function2;
@@ -60,8 +61,12 @@ final class Kept<T> {
         };
     }
 
-    /** The elements of a block up to its end, which must be there. */
-    static <T> Iterator<T> elements(Iterator<Object> stored, Class<T> type) {
+    /**
+     * The elements of a block up to its end, which must be there.
+     *
+     * @param failed sees why the block cannot be read, and says what to throw
+     */
+    static <T> Iterator<T> elements(Iterator<Object> stored, Class<T> type, UnaryOperator<RuntimeException> failed) {
         return new Iterator<>() {
             private long count;
             private boolean over;
@@ -70,22 +75,29 @@ final class Kept<T> {
             @Override
             public boolean hasNext() {
                 if (next == null && !over) {
-                    if (!stored.hasNext()) {
-                        throw CorruptRowsException.endsEarly();
-                    }
-                    Object read = stored.next();
-                    if (read instanceof End end) {
-                        if (end.count != count) {
-                            throw new CorruptRowsException("%d elements, expected %d".formatted(count, end.count));
-                        }
-                        over = true;
-                    } else {
-                        // A changed byte may name another class.
-                        next = type.cast(read);
-                        count++;
+                    try {
+                        advance();
+                    } catch (RuntimeException e) {
+                        throw failed.apply(e);
                     }
                 }
                 return !over;
+            }
+
+            private void advance() {
+                if (!stored.hasNext()) {
+                    throw CorruptRowsException.endsEarly();
+                }
+                Object read = stored.next();
+                if (!(read instanceof End end)) {
+                    // A changed byte may name another class.
+                    next = type.cast(read);
+                    count++;
+                } else if (end.count == count) {
+                    over = true;
+                } else {
+                    throw new CorruptRowsException("%d elements, expected %d".formatted(count, end.count));
+                }
             }
 
             @Override
@@ -103,26 +115,7 @@ final class Kept<T> {
     private record Guard<T>(int rdd, Class<T> type) implements Function2<Integer, Iterator<Object>, Iterator<T>> {
         @Override
         public Iterator<T> call(Integer partition, Iterator<Object> stored) {
-            Iterator<T> elements = elements(stored, type);
-            return new Iterator<>() {
-                @Override
-                public boolean hasNext() {
-                    try {
-                        return elements.hasNext();
-                    } catch (RuntimeException e) {
-                        throw thrownAway(partition, e);
-                    }
-                }
-
-                @Override
-                public T next() {
-                    try {
-                        return elements.next();
-                    } catch (RuntimeException e) {
-                        throw thrownAway(partition, e);
-                    }
-                }
-            };
+            return elements(stored, type, reason -> thrownAway(partition, reason));
         }
 
         private RuntimeException thrownAway(int partition, RuntimeException reason) {

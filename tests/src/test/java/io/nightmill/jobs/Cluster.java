@@ -21,7 +21,10 @@ final class Cluster implements AutoCloseable {
     private static final Pattern EXECUTOR = Pattern.compile("/work\\d+/app-[^/]+/\\d+$");
     /** Spark's classes as the first job on one core found and checked them; later JVMs map them, which spares each of them seconds. */
     private static final Path CLASSES = Jobs.ROOT.resolve("tests/target/spark.jsa");
-    /** Such classes are taken only by JVMs of the same class path, and with no files in its folders. */
+    /**
+     * Such classes are taken only by JVMs of the same class path, and with no files in its folders. So daemons log as Spark does by itself,
+     * which tells that they have started.
+     */
     private static final Path NO_SETTINGS = Jobs.ROOT.resolve("tests/target/no-settings");
 
     private static final Pattern MASTER = Pattern.compile("Starting Spark master at (spark://\\S+)");
@@ -112,20 +115,8 @@ final class Cluster implements AutoCloseable {
         all.add(home + "/bin/spark-class");
         all.addAll(List.of(command));
         ProcessBuilder builder = builder(all);
-        // Its start is told by what it logs, which our own settings would hide.
-        Path settings = Files.writeString(
-                logs.resolve("log4j2-daemon.properties"),
-                """
-                rootLogger.level = info
-                rootLogger.appenderRef.console.ref = console
-                appender.console.type = Console
-                appender.console.name = console
-                appender.console.layout.type = PatternLayout
-                appender.console.layout.pattern = %m%n
-                """);
         // Daemons have little to do: what the better compiler would take is more than it would save.
-        String options = "-XX:TieredStopAtLevel=1 -Dlog4j2.configurationFile=" + settings;
-        builder.environment().put("SPARK_DAEMON_JAVA_OPTS", options);
+        builder.environment().put("SPARK_DAEMON_JAVA_OPTS", "-XX:TieredStopAtLevel=1");
         builder.environment().put("SPARK_DAEMON_MEMORY", "256m");
         if (name.startsWith("worker")) {
             String local =
@@ -137,7 +128,7 @@ final class Cluster implements AutoCloseable {
         processes.add(builder.start());
     }
 
-    private static String options(String master) {
+    private static String javaOptions(String master) {
         String options = "-XX:+UseSerialGC -Dlog4j2.configurationFile=" + Jobs.ROOT.resolve("conf/log4j2.properties");
         if (Files.exists(CLASSES)) {
             options += " -XX:SharedArchiveFile=" + CLASSES;
@@ -180,6 +171,7 @@ final class Cluster implements AutoCloseable {
 
     /** Starts Spark's own submit of the packaged jar. */
     Process submit(String name, String master, List<String> sparkArgs, List<String> args) throws IOException {
+        String options = javaOptions(master);
         List<String> command = new ArrayList<>(List.of(
                 home + "/bin/spark-submit",
                 "--master",
@@ -196,9 +188,9 @@ final class Cluster implements AutoCloseable {
                 "--conf",
                 "spark.sql.codegen.factoryMode=NO_CODEGEN",
                 "--conf",
-                "spark.driver.defaultJavaOptions=" + options(master),
+                "spark.driver.defaultJavaOptions=" + options,
                 "--conf",
-                "spark.executor.defaultJavaOptions=" + options(master)));
+                "spark.executor.defaultJavaOptions=" + options));
         command.addAll(sparkArgs);
         command.add("--class");
         command.add("io.nightmill.jobs.Nightmill");

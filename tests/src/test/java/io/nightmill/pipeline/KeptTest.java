@@ -10,7 +10,7 @@ import org.junit.jupiter.api.Test;
 class KeptTest {
     private static List<String> read(Object... block) {
         List<String> elements = new ArrayList<>();
-        Kept.elements(List.of(block).iterator(), String.class).forEachRemaining(elements::add);
+        Kept.elements(List.of(block).iterator(), String.class, reason -> reason).forEachRemaining(elements::add);
         return elements;
     }
 

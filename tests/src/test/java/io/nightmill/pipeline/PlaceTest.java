@@ -1,12 +1,10 @@
 package io.nightmill.pipeline;
 
 import static org.assertj.core.api.Assertions.assertThat;
-import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import com.esotericsoftware.kryo.Kryo;
 import com.esotericsoftware.kryo.io.Input;
 import com.esotericsoftware.kryo.io.Output;
-import java.util.Arrays;
 import org.junit.jupiter.api.Test;
 
 class PlaceTest {
@@ -29,23 +27,12 @@ class PlaceTest {
 
     @Test
     void noChangedByteIsRead() {
-        for (int i = 0; i < written().length; i++) {
-            for (int bit = 0; bit < 8; bit++) {
-                byte[] bytes = written();
-                bytes[i] ^= (byte) (1 << bit);
-                assertThatThrownBy(() -> read(bytes))
-                        .as("bit %d of byte %d", bit, i)
-                        .isInstanceOf(CorruptRowsException.class);
-            }
-        }
+        Changes.refusedInEachBit(written(), PlaceTest::read);
     }
 
     /** Spark would take Kryo's own exception for the end of the rows. */
     @Test
     void whatEndsEarlyIsNoEnd() {
-        for (int length = 0; length < written().length; length++) {
-            byte[] bytes = Arrays.copyOf(written(), length);
-            assertThatThrownBy(() -> read(bytes)).as("%d bytes", length).isInstanceOf(CorruptRowsException.class);
-        }
+        Changes.refusedAtEachLength(written(), PlaceTest::read);
     }
 }
