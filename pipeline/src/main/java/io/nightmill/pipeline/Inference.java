@@ -211,7 +211,6 @@ public final class Inference {
                 .mapPartitionsWithIndex(new InferTask(plan, counters), true);
         Manifest manifest = new Manifest(config, rows, rows - missing, shards);
         int executors = executors(spark);
-        Prediction prediction = predict(total, model, config, executors);
         Console console = new Console();
         RunMonitor monitor = RunMonitor.start(missing, counters, console::draw);
         try (monitor) {
@@ -227,6 +226,8 @@ public final class Inference {
             throw new IllegalStateException("Cannot account for every row: %d went in, %d came out of %s"
                     .formatted(missing, written, config.output()));
         }
+        // Measured behind the run: in local mode this JVM has compiled its kernels by then.
+        Prediction prediction = predict(total, model, config, executors);
         RunReport report = new RunReport(config, rows, rows - missing, shards, counters, monitor)
                 .took(counters, (planned - start) / 1e9, (end - planned) / 1e9)
                 .planned(total, model, prediction)

@@ -13,6 +13,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.function.IntFunction;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -39,19 +40,38 @@ class GoldenJobsIT {
     @ParameterizedTest
     @MethodSource("folders")
     void jobsMatchReferenceImplementation(Path folder) throws IOException {
-        check(folder, "cpu");
+        JsonNode golden = golden(folder);
+        Path input = input(golden);
+        run("score", folder, input, "cpu");
+        Map<String, JsonNode> scored = Jobs.results(temp.resolve("score"));
+        for (JsonNode goldenCase : golden.path("cases")) {
+            JsonNode row = scored.get(goldenCase.path("name").asText());
+            assertThat(row.path("token_logprobs").size())
+                    .isEqualTo(goldenCase.path("input_ids").size());
+            assertLogprobs(goldenCase, i -> row.path("token_logprobs").get(i), tolerance(golden));
+        }
+        assertGenerates(golden, folder, input, "cpu");
     }
 
+    /** Of a job that generates: it scores its prompts as well. */
     @ParameterizedTest
     @MethodSource("folders")
     void jobsOnAnOpenClDeviceMatchReferenceImplementation(Path folder) throws IOException {
-        check(folder, "opencl");
+        JsonNode golden = golden(folder);
+        assertGenerates(golden, folder, input(golden), "opencl");
     }
 
-    private void check(Path folder, String device) throws IOException {
-        JsonNode golden = ConfigNode.read(folder.resolve("golden.json")).json();
+    private static JsonNode golden(Path folder) {
+        return ConfigNode.read(folder.resolve("golden.json")).json();
+    }
+
+    private static double tolerance(JsonNode golden) {
         double tolerance = golden.path("tolerance").path("suggested_abs_logits").doubleValue();
         assertThat(tolerance).isPositive();
+        return tolerance;
+    }
+
+    private Path input(JsonNode golden) throws IOException {
         List<ObjectNode> rows = new ArrayList<>();
         for (JsonNode goldenCase : golden.path("cases")) {
             ObjectNode row = Jobs.row().put("id", goldenCase.path("name").asText());
@@ -59,22 +79,31 @@ class GoldenJobsIT {
             rows.add(row);
         }
         assertThat(rows).isNotEmpty();
-        Path input = Jobs.jsonl(temp.resolve("cases.jsonl"), rows);
-        run("score", folder, input, "--device", device);
-        run("generate", folder, input, "--device", device, "--max-tokens", "16", "--ignore-eos", "--logprobs", "-1");
+        return Jobs.jsonl(temp.resolve("cases.jsonl"), rows);
+    }
 
-        Map<String, JsonNode> scored = Jobs.results(temp.resolve("score"));
+    private void assertGenerates(JsonNode golden, Path folder, Path input, String device) {
+        double tolerance = tolerance(golden);
+        run(
+                "generate",
+                folder,
+                input,
+                device,
+                "--max-tokens",
+                "16",
+                "--ignore-eos",
+                "--logprobs",
+                "-1",
+                "--prompt-logprobs",
+                "0");
         Map<String, JsonNode> generated = Jobs.results(temp.resolve("generate"));
         for (JsonNode goldenCase : golden.path("cases")) {
             String name = goldenCase.path("name").asText();
-            JsonNode logprobs = scored.get(name).path("token_logprobs");
-            assertThat(logprobs.size()).isEqualTo(goldenCase.path("input_ids").size());
-            for (int i = 0; i < goldenCase.path("token_logprobs").size(); i++) {
-                assertThat(logprobs.get(i + 1).doubleValue())
-                        .as("%s: token %d", name, i + 1)
-                        .isCloseTo(goldenCase.path("token_logprobs").get(i).doubleValue(), within(tolerance));
-            }
-            JsonNode output = generated.get(name).path("outputs").path(0);
+            JsonNode row = generated.get(name);
+            assertThat(row.path("prompt_logprobs").size())
+                    .isEqualTo(goldenCase.path("input_ids").size());
+            assertLogprobs(goldenCase, i -> row.path("prompt_logprobs").get(i).path("logprob"), tolerance);
+            JsonNode output = row.path("outputs").path(0);
             assertLastLogits(
                     name,
                     goldenCase.path("last_logits"),
@@ -90,23 +119,31 @@ class GoldenJobsIT {
         }
     }
 
-    private void run(String command, Path folder, Path input, String... more) {
-        List<String> args = new ArrayList<>(List.of(
+    /** @param logprob of the prompt's i-th token */
+    private static void assertLogprobs(JsonNode goldenCase, IntFunction<JsonNode> logprob, double tolerance) {
+        for (int i = 0; i < goldenCase.path("token_logprobs").size(); i++) {
+            assertThat(logprob.apply(i + 1).doubleValue())
+                    .as("%s: token %d", goldenCase.path("name").asText(), i + 1)
+                    .isCloseTo(goldenCase.path("token_logprobs").get(i).doubleValue(), within(tolerance));
+        }
+    }
+
+    private void run(String command, Path folder, Path input, String device, String... more) {
+        List<String> args = Jobs.args(
                 command,
-                "--model",
-                folder.toString(),
-                "--input",
-                input.toString(),
-                "--output",
-                temp.resolve(command).toString(),
+                folder,
+                input,
+                temp.resolve(command),
                 "--output-format",
                 "jsonl",
+                "--device",
+                device,
                 "--dtype",
                 "f32",
                 "--kv-memory",
                 "64m",
                 "--max-num-batched-tokens",
-                "48"));
+                "48");
         args.addAll(List.of(more));
         Jobs.run(args.toArray(new String[0]));
     }
