@@ -18,6 +18,7 @@ import java.util.stream.Stream;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** Every golden family through the score and generate jobs, with token ids as input, in float32. */
 class GoldenJobsIT {
@@ -42,14 +43,7 @@ class GoldenJobsIT {
     void jobsMatchReferenceImplementation(Path folder) throws IOException {
         JsonNode golden = golden(folder);
         Path input = input(golden);
-        run("score", folder, input, "cpu");
-        Map<String, JsonNode> scored = Jobs.results(temp.resolve("score"));
-        for (JsonNode goldenCase : golden.path("cases")) {
-            JsonNode row = scored.get(goldenCase.path("name").asText());
-            assertThat(row.path("token_logprobs").size())
-                    .isEqualTo(goldenCase.path("input_ids").size());
-            assertLogprobs(goldenCase, i -> row.path("token_logprobs").get(i), tolerance(golden));
-        }
+        assertScores(golden, folder, input, "cpu");
         assertGenerates(golden, folder, input, "cpu");
     }
 
@@ -59,6 +53,14 @@ class GoldenJobsIT {
     void jobsOnAnOpenClDeviceMatchReferenceImplementation(Path folder) throws IOException {
         JsonNode golden = golden(folder);
         assertGenerates(golden, folder, input(golden), "opencl");
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"llama_tied", "qwen3_moe", "deepseek_v3", "granitemoehybrid", "qwen3_next"})
+    void scoresOnAnOpenClDeviceMatchReferenceImplementation(String name) throws IOException {
+        Path folder = Jobs.SHARED.resolve("golden").resolve(name);
+        JsonNode golden = golden(folder);
+        assertScores(golden, folder, input(golden), "opencl");
     }
 
     private static JsonNode golden(Path folder) {
@@ -80,6 +82,16 @@ class GoldenJobsIT {
         }
         assertThat(rows).isNotEmpty();
         return Jobs.jsonl(temp.resolve("cases.jsonl"), rows);
+    }
+
+    private void assertScores(JsonNode golden, Path folder, Path input, String device) {
+        run("score", folder, input, device);
+        Map<String, JsonNode> scored = Jobs.results(temp.resolve("score"));
+        for (JsonNode goldenCase : golden.path("cases")) {
+            JsonNode logprobs = scored.get(goldenCase.path("name").asText()).path("token_logprobs");
+            assertThat(logprobs.size()).isEqualTo(goldenCase.path("input_ids").size());
+            assertLogprobs(goldenCase, logprobs::get, tolerance(golden));
+        }
     }
 
     private void assertGenerates(JsonNode golden, Path folder, Path input, String device) {
