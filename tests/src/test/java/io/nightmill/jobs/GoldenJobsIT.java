@@ -41,26 +41,21 @@ class GoldenJobsIT {
     @ParameterizedTest
     @MethodSource("folders")
     void jobsMatchReferenceImplementation(Path folder) throws IOException {
-        JsonNode golden = golden(folder);
-        Path input = input(golden);
-        assertScores(golden, folder, input, "cpu");
-        assertGenerates(golden, folder, input, "cpu");
+        assertScores(folder, "cpu");
+        assertGenerates(folder, "cpu");
     }
 
     /** Of a job that generates: it scores its prompts as well. */
     @ParameterizedTest
     @MethodSource("folders")
     void jobsOnAnOpenClDeviceMatchReferenceImplementation(Path folder) throws IOException {
-        JsonNode golden = golden(folder);
-        assertGenerates(golden, folder, input(golden), "opencl");
+        assertGenerates(folder, "opencl");
     }
 
     @ParameterizedTest
     @ValueSource(strings = {"llama_tied", "qwen3_moe", "deepseek_v3", "granitemoehybrid", "qwen3_next"})
     void scoresOnAnOpenClDeviceMatchReferenceImplementation(String name) throws IOException {
-        Path folder = Jobs.SHARED.resolve("golden").resolve(name);
-        JsonNode golden = golden(folder);
-        assertScores(golden, folder, input(golden), "opencl");
+        assertScores(Jobs.SHARED.resolve("golden").resolve(name), "opencl");
     }
 
     private static JsonNode golden(Path folder) {
@@ -84,22 +79,25 @@ class GoldenJobsIT {
         return Jobs.jsonl(temp.resolve("cases.jsonl"), rows);
     }
 
-    private void assertScores(JsonNode golden, Path folder, Path input, String device) {
-        run("score", folder, input, device);
+    private void assertScores(Path folder, String device) throws IOException {
+        JsonNode golden = golden(folder);
+        double tolerance = tolerance(golden);
+        run("score", folder, input(golden), device);
         Map<String, JsonNode> scored = Jobs.results(temp.resolve("score"));
         for (JsonNode goldenCase : golden.path("cases")) {
             JsonNode logprobs = scored.get(goldenCase.path("name").asText()).path("token_logprobs");
             assertThat(logprobs.size()).isEqualTo(goldenCase.path("input_ids").size());
-            assertLogprobs(goldenCase, logprobs::get, tolerance(golden));
+            assertLogprobs(goldenCase, logprobs::get, tolerance);
         }
     }
 
-    private void assertGenerates(JsonNode golden, Path folder, Path input, String device) {
+    private void assertGenerates(Path folder, String device) throws IOException {
+        JsonNode golden = golden(folder);
         double tolerance = tolerance(golden);
         run(
                 "generate",
                 folder,
-                input,
+                input(golden),
                 device,
                 "--max-tokens",
                 "16",
