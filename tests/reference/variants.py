@@ -3,6 +3,7 @@
 
     tests/reference/variants.py OUT [family ...]     # small ones, kept in executors/src/test/resources/variants
     tests/reference/variants.py OUT --sweep [...]    # about 150, to be held to once in a while:
+    tests/reference/variants.py OUT --keys [...]     # a key at a time, left out or changed, about 1,750, likewise
 
     ./mvnw -o -pl executors surefire:test -Dtest=GoldenTest -Dnightmill.shared=FOLDER        # with OUT = FOLDER/golden
 
@@ -21,10 +22,12 @@ import json
 import math
 import pathlib
 import shutil
+import zlib
 
 import torch
 import transformers
 from safetensors.torch import load_file, save_file
+from defaults import given
 from transformers import AutoConfig, AutoModelForCausalLM
 
 GOLDEN = pathlib.Path(__file__).resolve().parents[3] / "shared" / "golden"
@@ -35,6 +38,9 @@ YARN_MSCALE = {"rope_type": "yarn", "factor": 4, "original_max_position_embeddin
                "mscale_all_dim": 0.8}
 LINEAR = {"rope_type": "linear", "factor": 2.5}
 
+# A key that the configuration is to be without.
+OUT = "left out"
+
 # Layers of attention among linear ones.
 FIRST = {"layers": [0], "num_heads": 2, "qkv_bias": True, "rope_theta": 500.0}
 SECOND = {"layers": [1], "num_heads": 4, "num_kv_heads": 2, "window_size": 8}
@@ -42,6 +48,10 @@ SECOND = {"layers": [1], "num_heads": 4, "num_kv_heads": 2, "window_size": 8}
 # Models that have no golden folder: changes of one that has.
 BASES = {"mesa_net": "fla_gla", "log_linear_mamba2": "mamba2", "granite": "llama", "granitemoe": "mixtral", "granitemoeshared": "mixtral"}
 FLA = ("fla_", "mesa_net", "log_linear_mamba2")
+# Keys that change nothing that is computed.
+UNREAD = {"architectures", "model_type", "transformers_version", "torch_dtype", "bos_token_id", "eos_token_id", "pad_token_id", "vocab_size",
+          "use_cache", "initializer_range", "output_router_logits", "router_aux_loss_coef", "attention_dropout", "output_hidden_states",
+          "output_attentions", "return_dict", "chunk_size_feed_forward", "is_encoder_decoder", "problem_type"}
 MESA = {"model_type": "mesa_net", "architectures": ["MesaNetForCausalLM"], "head_dim": 16, "num_heads": 4, "use_short_conv": True}
 LOG_LINEAR = {"model_type": "log_linear_mamba2", "architectures": ["LogLinearMamba2ForCausalLM"], "chunk_size": 64, "norm_eps": 1e-5,
               "residual_in_fp32": False, "layer_norm_epsilon": None}
@@ -70,28 +80,46 @@ KEPT = {
     "recurrent_gemma": [{**HEADS, "hidden_size": 24, "head_dim": 12, "lru_width": 24, "intermediate_size": 48, "num_hidden_layers": 2,
                          "block_types": ["recurrent", "attention"], "partial_rotary_factor": 1.0, "attention_window_size": 5,
                          "embeddings_scale_by_sqrt_dim": False}],
-    # Groups that are not chosen from have no experts, below 0 neither.
+    # Groups that are not chosen from have no experts, below 0 neither. Norms between factors have their own epsilon, moe_layer_freq is
+    # not looked at.
     "deepseek_v3": [{**HEADS, "num_key_value_heads": 2, "rope_scaling": None, "num_hidden_layers": 1, "first_k_dense_replace": 0,
                      "moe_intermediate_size": 16, "kv_lora_rank": 16, "q_lora_rank": None, "qk_nope_head_dim": 8, "qk_rope_head_dim": 4,
-                     "v_head_dim": 8}],
+                     "v_head_dim": 8},
+                    {**HEADS, "num_key_value_heads": 2, "rope_scaling": None, "num_hidden_layers": 2, "first_k_dense_replace": 0,
+                     "moe_layer_freq": 2, "n_routed_experts": 4, "n_group": 2, "topk_group": 1, "num_experts_per_tok": 1,
+                     "moe_intermediate_size": 8, "kv_lora_rank": 16, "q_lora_rank": 8, "qk_nope_head_dim": 8, "qk_rope_head_dim": 4,
+                     "v_head_dim": 8, "rms_norm_eps": 0.05, "n_shared_experts": OUT, "routed_scaling_factor": OUT}],
+    # What is left out is what the reference's class has; null is none.
+    "gemma2": [{**HEADS, "head_dim": 16, "intermediate_size": 32, "attn_logit_softcapping": None, "final_logit_softcapping": OUT,
+                "query_pre_attn_scalar": OUT, "rms_norm_eps": OUT}],
+    "lfm2": [{**HEADS, "num_heads": 2, "block_dim": 32, "conv_dim": 32, "conv_dim_out": 32, "block_ff_dim": 48, "num_hidden_layers": 2,
+              "full_attn_idxs": OUT, "rope_theta": OUT, "tie_embedding": True, "tie_word_embeddings": False}],
+    # Norms behind linear attention and in Mamba-2 have their own epsilons.
+    "minimax": [{**HEADS, "head_dim": 16, "intermediate_size": 16, "num_hidden_layers": 2, "rms_norm_eps": 0.05, "layer_types": OUT,
+                 "rope_theta": OUT, "num_experts_per_tok": OUT}],
+    "zamba2": [{"vocab_size": 48, "hidden_size": 32, "num_attention_heads": 2, "num_key_value_heads": 2, "num_query_groups": 2,
+                "attention_head_dim": 32, "kv_channels": 16, "attention_hidden_size": 64, "n_mamba_heads": 4, "intermediate_size": 32,
+                "layers_block_type": ["mamba", "hybrid"], "hybrid_layer_ids": [1], "num_hidden_layers": 2, "adapter_rank": 4,
+                "rms_norm_eps": 0.05, "hidden_act": OUT}],
     # The shared experts' width is what the configuration says, whatever their number; latent experts.
     "nemotron_h_moe": [{**HEADS, "hybrid_override_pattern": "E*", "num_hidden_layers": 2, "n_shared_experts": 2, "n_routed_experts": 4,
                         "num_experts_per_tok": 2, "moe_latent_size": 8, "moe_intermediate_size": 16, "moe_shared_expert_intermediate_size": 16}],
-    # Tied, with a head of its own in the file, which is taken.
-    "nemotron_h": [{**HEADS, "hybrid_override_pattern": "M-", "num_hidden_layers": 2, "mamba_num_heads": 2, "ssm_state_size": 8,
+    # Tied, with a head of its own in the file, which is taken. Of two epsilons and of two numbers of layers, the ones that count.
+    "nemotron_h": [{**HEADS, "hybrid_override_pattern": "M-", "num_hidden_layers": 3, "layer_norm_epsilon": 0.05, "mamba_num_heads": 2, "ssm_state_size": 8,
                     "intermediate_size": 32, "n_groups": 1, "use_bias": True, "tie_word_embeddings": True}],
-    # A tied head with a bias.
-    "phimoe": [{**HEADS, "tie_word_embeddings": True, "num_hidden_layers": 1, "num_local_experts": 3, "intermediate_size": 16}],
+    # A tied head with a bias, and two experts.
+    "phimoe": [{**HEADS, "tie_word_embeddings": True, "num_hidden_layers": 1, "num_local_experts": 3, "intermediate_size": 16,
+                "num_experts_per_tok": 3}],
     # Biases of queries that lie among gates.
-    "qwen3_next": [{**HEADS, "head_dim": 16, "attention_bias": True, "layer_types": ["linear_attention", "full_attention"],
+    "qwen3_next": [{**HEADS, "head_dim": 16, "attention_bias": True, "partial_rotary_factor": OUT, "norm_topk_prob": OUT, "layer_types": ["linear_attention", "full_attention"],
                     "num_hidden_layers": 2, "linear_num_key_heads": 1, "linear_num_value_heads": 2, "num_experts": 4, "num_experts_per_tok": 2,
                     "moe_intermediate_size": 8, "shared_expert_intermediate_size": 8}],
     # A bounded gate, and more value heads than keys.
     "fla_kda": [{"vocab_size": 48, "hidden_size": 24, "intermediate_size": 32, "num_hidden_layers": 1, "num_heads": 2, "num_v_heads": 4,
                  "head_dim": 8, "safe_gate": True, "lower_bound": -2.0}],
-    # Shared keys, values and gates, and a bound on these.
+    # Shared keys, values and gates, a bound on these, and norms without weights.
     "fla_gla": [{"vocab_size": 48, "hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_kv_heads": 2, "clamp_min": -0.02,
-                 "use_short_conv": True}],
+                 "use_short_conv": True, "elementwise_affine": False}],
     "fla_gsa": [{"vocab_size": 48, "hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_kv_heads": 2, "num_slots": 8,
                  "use_short_conv": True}],
     # Norm and gate apart.
@@ -100,8 +128,8 @@ KEPT = {
     "mesa_net": [{**MESA, "vocab_size": 48, "hidden_size": 32, "intermediate_size": 32, "num_heads": 2, "use_output_gate": True}],
     "log_linear_mamba2": [{**LOG_LINEAR, "vocab_size": 48, "hidden_size": 16, "num_heads": 4, "head_dim": 8, "state_size": 4,
                            "num_hidden_layers": 1}],
-    # A norm whose epsilon is not the configuration's.
-    "fla_hgrn2": [{"vocab_size": 48, "hidden_size": 32, "intermediate_size": 32, "norm_eps": 0.1}],
+    # A norm whose epsilon is not the configuration's, and a number of heads that their width overrules.
+    "fla_hgrn2": [{"vocab_size": 48, "hidden_size": 32, "intermediate_size": 32, "norm_eps": 0.1, "num_heads": 8}],
     # Attention among time mixing, and another activation.
     "fla_rwkv6": [{"vocab_size": 48, "hidden_size": 32, "intermediate_size": 32, "num_heads": 2, "gate_low_rank_dim": 4, "proj_low_rank_dim": 4,
                    "hidden_act": "silu", "attn": FIRST}],
@@ -484,11 +512,18 @@ def case(model, ids, steps=16):
     }, float(all_logits.std())
 
 
+def configuration(family):
+    return json.loads((GOLDEN / BASES.get(family, family) / "config.json").read_text())
+
+
+def changed(family, change):
+    return {key: value for key, value in {**configuration(family), **change}.items() if value is not OUT}
+
+
 def make(folder, family, change, seed, lengths, written):
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    golden = GOLDEN / BASES.get(family, family) / "config.json"
-    config = {**json.loads(golden.read_text()), **change}
+    config = changed(family, change)
     (folder / "config.json").write_text(json.dumps(config))
     model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder), attn_implementation="eager").float().eval()
     with torch.no_grad():
@@ -515,20 +550,75 @@ def make(folder, family, change, seed, lengths, written):
     print(f"{folder.name}: logits deviate by {deviation:.2f}", flush=True)
 
 
+def values(key, value):
+    """What a key might be instead."""
+    if isinstance(value, bool):
+        return [not value]
+    if isinstance(value, float):
+        return [0.01] if "eps" in key else [value * 1.7, value * 0.6]
+    if isinstance(value, int):
+        return [value + 1, value * 2, value // 2]
+    if isinstance(value, str) and "act" in key:
+        return [name for name in ("gelu", "relu") if name != value]
+    if isinstance(value, list) and len(value) > 1 and all(isinstance(x, str) for x in value):
+        return [value[1:] + value[:1]]
+    return []
+
+
+def is_small(family, change, folder):
+    """Left out, a size may be that of a real model."""
+    folder.mkdir(parents=True, exist_ok=True)
+    config = changed(family, change)
+    (folder / "config.json").write_text(json.dumps(config))
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder), attn_implementation="eager")
+    return sum(p.numel() for p in model.parameters()) < 3_000_000
+
+
+def make_by_key(out, family):
+    """Each key left out, and changed to the first value with which the reference runs."""
+    base = KEPT[family][0] if family in BASES else {"partial_rotary_factor": 1.0} if family == "recurrent_gemma" else {}
+    config = type(AutoConfig.for_model(configuration(family)["model_type"]))
+    for key, value in {**dict(given(config)), **configuration(family), **base}.items():
+        if key in UNREAD or value is OUT:
+            continue
+        done = False
+        left_out = [OUT] if key in configuration(family) else []
+        for i, other in enumerate(left_out + values(key, value)):
+            if done:
+                break
+            folder = out / f"{family}_{key}_{i}"
+            try:
+                change = {**base, key: other}
+                if is_small(family, change, folder):
+                    make(folder, family, change, zlib.crc32(folder.name.encode()), [1, 33], False)
+                    done = other is not OUT
+                    continue
+                reason = "too large"
+            except Exception as e:  # The reference's refusals are of every type.
+                reason = f"{type(e).__name__} {e}"
+            print(f"{folder.name}: not made, {reason[:200]}", flush=True)
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=pathlib.Path)
     parser.add_argument("families", nargs="*")
     parser.add_argument("--sweep", action="store_true")
+    parser.add_argument("--keys", action="store_true")
     parser.add_argument("--written", action="store_true")
     options = parser.parse_intermixed_args()
     transformers.logging.set_verbosity_error()
-    table = SWEEP if options.sweep else KEPT
+    table = SWEEP if options.sweep or options.keys else KEPT
     # fla's own are made apart from transformers', which would take its kernels: name them.
     families = options.families or [family for family in table if not family.startswith(FLA)]
     if any(family.startswith(FLA) for family in families):
         import fla_naive  # noqa: F401
     for family in families:
+        if options.keys:
+            make_by_key(options.out, family)
+            continue
         for i, change in enumerate(table[family]):
             make(options.out / f"{family}_{i}", family, change, 100 + i, [1, 7, 24, 65, 140] if options.sweep else [1, 7, 20], options.written)
 

@@ -50,7 +50,11 @@ final class Blueprint {
         this.config = config;
         this.weights = weights;
         int listed = config.texts("layers_block_type").size();
-        this.layers = listed > 0 ? config.intOr("num_hidden_layers", listed) : config.requireInt("num_hidden_layers");
+        // Nemotron-H has as many layers as its pattern has letters, whatever num_hidden_layers says.
+        int letters = config.textOr("hybrid_override_pattern", "").length();
+        this.layers = letters > 0
+                ? letters
+                : listed > 0 ? config.intOr("num_hidden_layers", listed) : config.requireInt("num_hidden_layers");
         this.hidden = config.requireInt("hidden_size");
         this.heads = config.intOr("num_attention_heads", config.intOr("num_heads", 1));
         this.kvHeads = config.intOr("num_key_value_heads", heads);
@@ -60,10 +64,10 @@ final class Blueprint {
                             .formatted(config, layers, hidden, heads, kvHeads));
         }
         this.headDim = config.intOr("head_dim", hidden / heads);
+        // Nemotron-H has layer_norm_epsilon and rms_norm_eps, and goes by the first.
         this.eps = (float) config.doubleOr(
-                "rms_norm_eps",
-                config.doubleOr(
-                        "layer_norm_epsilon", config.doubleOr("norm_eps", config.doubleOr("block_norm_eps", 1e-6))));
+                "layer_norm_epsilon",
+                config.doubleOr("norm_eps", config.doubleOr("rms_norm_eps", config.doubleOr("block_norm_eps", 1e-6))));
         this.normOffset = (float) config.doubleOr("norm_weight_offset", normOffset);
     }
 
@@ -107,8 +111,13 @@ final class Blueprint {
 
     /** The model's rope over {@code partial_rotary_factor} of each head. */
     Rope rope() {
+        return rope(1);
+    }
+
+    /** @param otherwise what rotates where the configuration does not say */
+    Rope rope(double otherwise) {
         double part = config.doubleOr(
-                "partial_rotary_factor", config.at("rope_parameters").doubleOr("partial_rotary_factor", 1));
+                "partial_rotary_factor", config.at("rope_parameters").doubleOr("partial_rotary_factor", otherwise));
         return rope(Ropes.of(config, (int) (headDim * part)));
     }
 
@@ -155,7 +164,7 @@ final class Blueprint {
         Matrix embedding = weights.matrix(stem + "." + embeddingName + ".weight", vocabulary, hidden);
         // A head that is stored is the head, as in transformers 5.
         boolean tied = !weights.has("lm_head.weight")
-                && config.booleanOr("tie_word_embeddings", config.booleanOr("tie_embedding", true));
+                && config.booleanOr("tie_embedding", config.booleanOr("tie_word_embeddings", true));
         Linear head = tied
                 ? new Linear(embedding, Linear.bias(weights, "lm_head", vocabulary))
                 : Linear.from(weights, "lm_head", vocabulary, hidden);

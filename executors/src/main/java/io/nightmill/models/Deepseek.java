@@ -26,6 +26,9 @@ import org.jspecify.annotations.Nullable;
 
 /** DeepSeek V2 (arXiv 2405.04434) and V3 (arXiv 2412.19437): latent attention, routed and shared experts. */
 final class Deepseek implements ModelFamily {
+    /** Of the norms between the factors of projections, whatever rms_norm_eps says. */
+    private static final float RANK_EPS = 1e-6f;
+
     @Override
     public Set<String> modelTypes() {
         return Set.of("deepseek_v2", "deepseek_v3");
@@ -46,7 +49,8 @@ final class Deepseek implements ModelFamily {
             Weights layer = model.layer(i);
             model.add(Branch.of(
                     model.norm(layer, "input_layernorm"), attention(model, layer.in("self_attn"), rope, rotary)));
-            boolean sparse = i >= dense && i % config.intOr("moe_layer_freq", 1) == 0;
+            // transformers does not look at moe_layer_freq, which the published code does: the file knows.
+            boolean sparse = i >= dense && (i % config.intOr("moe_layer_freq", 1) == 0 || layer.has("mlp.gate.weight"));
             FeedForward feedForward = sparse ? experts(model, layer.in("mlp")) : model.mlp(layer.in("mlp"));
             model.add(Branch.of(model.norm(layer, "post_attention_layernorm"), feedForward));
         }
@@ -82,14 +86,14 @@ final class Deepseek implements ModelFamily {
         }
         return new LatentAttention(
                 direct ? null : Linear.from(weights, "q_a_proj", queryRank, model.hidden),
-                direct ? null : Norm.rms(weights, "q_a_layernorm", queryRank, model.eps, 0),
+                direct ? null : Norm.rms(weights, "q_a_layernorm", queryRank, RANK_EPS, 0),
                 Linear.from(
                         weights,
                         direct ? "q_proj" : "q_b_proj",
                         heads * (nope + rotary),
                         direct ? model.hidden : queryRank),
                 down.rows(0, rank),
-                Norm.rms(weights, "kv_a_layernorm", rank, model.eps, 0),
+                Norm.rms(weights, "kv_a_layernorm", rank, RANK_EPS, 0),
                 down.rows(rank, rotary),
                 absorbKey,
                 absorbValue,

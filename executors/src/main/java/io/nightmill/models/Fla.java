@@ -25,6 +25,7 @@ import io.nightmill.mixers.SoftmaxAttention;
 import io.nightmill.tensor.Tensor;
 import io.nightmill.weights.ConfigNode;
 import io.nightmill.weights.Weights;
+import java.util.Arrays;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
@@ -204,12 +205,21 @@ final class Fla implements ModelFamily {
 
     /** The norm of each head, a gate, and the output. */
     private static Readout readout(Blueprint model, Weights weights, String norm, int headDim, int width) {
-        return readout(model, weights, model.norm(weights, norm, headDim), width);
+        return readout(model, weights, norm(model, weights, norm, headDim, model.eps), width);
     }
 
     /** The norm of all heads together, which the reference leaves its own epsilon, whatever norm_eps says, and the output. */
     private static Readout readoutOfAll(Blueprint model, Weights weights, int width) {
-        return readout(model, weights, Norm.rms(weights, "g_norm", width, 1e-5f, 0), width);
+        return readout(model, weights, norm(model, weights, "g_norm", width, 1e-5f), width);
+    }
+
+    private static Norm norm(Blueprint model, Weights weights, String name, int width, float eps) {
+        if (model.config.booleanOr("elementwise_affine", true)) {
+            return Norm.rms(weights, name, width, eps, 0);
+        }
+        float[] ones = new float[width];
+        Arrays.fill(ones, 1);
+        return new Norm.Rms(weights.upload(1, width, ones), eps);
     }
 
     private static Readout readout(Blueprint model, Weights weights, Norm norm, int width) {
@@ -406,8 +416,9 @@ final class Fla implements ModelFamily {
 
     private static LinearAttention expanded(Blueprint model, Weights weights, int layer) {
         ConfigNode config = model.config;
-        int keyDim = config.intOr("expand_ratio", config.has("num_heads") ? model.hidden / model.heads : 128);
-        int heads = config.intOr("num_heads", model.hidden / keyDim);
+        // The number of heads counts only where their width is not said.
+        int keyDim = config.has("expand_ratio") ? config.requireInt("expand_ratio") : model.hidden / model.heads;
+        int heads = model.hidden / keyDim;
         int keys = heads * keyDim;
         return new LinearAttention(
                 input(model, weights, "q", new Heads(heads, keyDim, 1), false, Activation.SILU),

@@ -31,6 +31,10 @@ final class Gemma implements ModelFamily {
     public Decoder build(ConfigNode config, Weights weights) {
         Blueprint model = new Blueprint(config, weights, 1);
         String type = config.requireText("model_type");
+        if (config.booleanOr("use_bidirectional_attention", false)) {
+            throw new IllegalArgumentException(
+                    "Cannot build %s: use_bidirectional_attention is true, expected a decoder".formatted(config));
+        }
         boolean third = type.equals("gemma3_text");
         Rope global = model.rope(global(config, model.headDim));
         Rope local = third ? model.rope(local(config, model.headDim)) : global;

@@ -49,8 +49,10 @@ final class KimiLinear implements ModelFamily {
                     ? delta(model, scope, linear)
                     : Deepseek.attention(model, scope, null, config.requireInt("qk_rope_head_dim"));
             model.add(Branch.of(model.norm(layer, "input_layernorm"), mixer));
-            boolean sparse =
-                    config.intOr("num_experts", 0) > 0 && i >= dense && i % config.intOr("moe_layer_freq", 1) == 0;
+            // As in DeepSeek, the file knows whether moe_layer_freq was looked at.
+            boolean sparse = config.intOr("num_experts", 0) > 0
+                    && i >= dense
+                    && (i % config.intOr("moe_layer_freq", 1) == 0 || layer.has("block_sparse_moe.gate.weight"));
             FeedForward feedForward =
                     sparse ? experts(model, layer.in("block_sparse_moe")) : model.mlp(layer.in("mlp"));
             model.add(Branch.of(model.norm(layer, "post_attention_layernorm"), feedForward));
@@ -106,11 +108,19 @@ final class KimiLinear implements ModelFamily {
         int count = config.requireInt("num_experts");
         int inner = config.requireInt("moe_intermediate_size");
         int shared = config.intOr("num_shared_experts", 0);
-        String scoring = config.textOr("moe_router_activation_func", "sigmoid");
+        String named = config.textOr("moe_router_activation_func", "sigmoid");
+        Router.Scoring scoring =
+                switch (named) {
+                    case "sigmoid" -> Router.Scoring.SIGMOID;
+                    case "softmax" -> Router.Scoring.SOFTMAX;
+                    default -> throw new IllegalArgumentException(
+                            "Cannot build %s: moe_router_activation_func is '%s', expected sigmoid or softmax"
+                                    .formatted(config, named));
+                };
         Router router = new Router(
                 count,
                 config.requireInt("num_experts_per_token"),
-                scoring.equals("sigmoid") ? Router.Scoring.SIGMOID : Router.Scoring.SOFTMAX,
+                scoring,
                 config.booleanOr("moe_renormalize", true),
                 config.intOr("num_expert_group", 1),
                 config.intOr("topk_group", 1),

@@ -43,7 +43,9 @@ final class Lfm2 implements ModelFamily {
         int dense = sparse ? config.intOr("num_dense_layers", 0) : model.layers;
         for (int i = 0; i < model.layers; i++) {
             Weights layer = model.layer(i);
-            boolean attends = types.isEmpty() ? attending.contains(i) : Blueprint.attends(types.get(i));
+            boolean attends = types.isEmpty()
+                    ? !config.has("full_attn_idxs") || attending.contains(i)
+                    : Blueprint.attends(types.get(i));
             SequenceMixer mixer =
                     attends ? attention(model, layer.in("self_attn"), rope) : convolution(model, layer.in("conv"));
             model.add(Branch.of(model.norm(layer, "operator_norm"), mixer));

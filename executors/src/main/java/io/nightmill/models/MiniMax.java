@@ -21,6 +21,9 @@ import java.util.Set;
 
 /** MiniMax-Text-01 (arXiv 2501.08313): lightning attention seven times, softmax attention once, experts; summed after norms. */
 final class MiniMax implements ModelFamily {
+    /** Of the norm behind linear attention, whatever rms_norm_eps says. */
+    private static final float LINEAR_EPS = 1e-6f;
+
     @Override
     public Set<String> modelTypes() {
         return Set.of("minimax");
@@ -41,7 +44,7 @@ final class MiniMax implements ModelFamily {
             Weights layer = model.layer(i);
             Weights scope = layer.in("self_attn");
             boolean attends = types.isEmpty()
-                    ? (codes.isEmpty() ? i % 2 == 1 : codes.get(i) == 1)
+                    ? (codes.isEmpty() ? i % 2 == 0 : codes.get(i) == 1)
                     : Blueprint.attends(types.get(i));
             Layer mixer = attends
                     ? SoftmaxAttention.from(
@@ -86,7 +89,7 @@ final class MiniMax implements ModelFamily {
                 recurrence,
                 Linear.from(weights, "output_gate", width, model.hidden),
                 new Readout(
-                        Norm.rms(weights, "norm", width, model.eps, 0),
+                        Norm.rms(weights, "norm", width, LINEAR_EPS, 0),
                         false,
                         Activation.SIGMOID,
                         Linear.from(weights, "out_proj", model.hidden, width)));

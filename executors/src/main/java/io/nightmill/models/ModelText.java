@@ -82,7 +82,7 @@ public record ModelText(
 
     /** Of a Hugging Face folder. */
     static ModelText of(Path folder) {
-        ConfigNode config = ConfigNode.read(folder.resolve("config.json"));
+        ConfigNode config = Defaults.fill(ConfigNode.read(folder.resolve("config.json")));
         ConfigNode tokenizerConfig = optional(folder.resolve("tokenizer_config.json"));
         Set<Integer> ends = new TreeSet<>(config.ints("eos_token_id"));
         ends.addAll(optional(folder.resolve("generation_config.json")).ints("eos_token_id"));

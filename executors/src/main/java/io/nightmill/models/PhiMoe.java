@@ -33,7 +33,8 @@ final class PhiMoe implements ModelFamily {
         int count = config.requireInt("num_local_experts");
         Router router = new Router(
                 count,
-                config.intOr("num_experts_per_tok", 2),
+                // Whatever num_experts_per_tok says.
+                2,
                 Router.Scoring.SPARSE_MIXER,
                 false,
                 1,

@@ -36,7 +36,7 @@ final class Qwen3Next implements ModelFamily {
     @Override
     public Decoder build(ConfigNode config, Weights weights) {
         Blueprint model = new Blueprint(config, weights, 1);
-        Rope rope = model.rope();
+        Rope rope = model.rope(0.25);
         List<String> types = config.texts("layer_types");
         int interval = config.intOr("full_attention_interval", 4);
         for (int i = 0; i < model.layers; i++) {

@@ -21,6 +21,9 @@ import org.jspecify.annotations.Nullable;
 
 /** Zamba2 (arXiv 2411.15242): Mamba-2, and now and then a transformer block whose weights are shared, with adapters. */
 final class Zamba2 implements ModelFamily {
+    /** Of the norm in Mamba-2, whatever rms_norm_eps says. */
+    private static final float MAMBA_EPS = 1e-5f;
+
     @Override
     public Set<String> modelTypes() {
         return Set.of("zamba2");
@@ -77,7 +80,7 @@ final class Zamba2 implements ModelFamily {
                 groups,
                 config.intOr("mamba_d_state", 64),
                 config.intOr("mamba_d_conv", 4),
-                model.eps,
+                MAMBA_EPS,
                 groups,
                 true,
                 (float) config.doubleOr("time_step_min", 0.001),
@@ -118,7 +121,7 @@ final class Zamba2 implements ModelFamily {
     }
 
     private static FeedForward feedForward(Blueprint model, Weights weights, int use) {
-        int inner = model.config.requireInt("intermediate_size");
+        int inner = model.config.intOr("intermediate_size", 4 * model.hidden);
         Linear both = Linear.from(weights, "gate_up_proj", 2 * inner, model.hidden);
         Projection gate = both.rows(0, inner);
         Projection up = both.rows(inner, inner);

@@ -1,7 +1,11 @@
 package io.nightmill.models;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.nightmill.kernels.HostBackend;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -9,6 +13,9 @@ import java.util.Set;
 import java.util.TreeSet;
 import java.util.stream.Collectors;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 
 /** What users are told about families is so. */
 class FamiliesTest {
@@ -22,6 +29,27 @@ class FamiliesTest {
                 .map(Families.Listing::modelType)
                 .collect(Collectors.toCollection(TreeSet::new));
         assertThat(proven).isEqualTo(tested);
+    }
+
+    @ParameterizedTest
+    @CsvSource({
+        "gemma3_text, use_bidirectional_attention, true, 'use_bidirectional_attention is true, expected a decoder'",
+        "kimi_linear, moe_router_activation_func, '\"gelu\"', "
+                + "'moe_router_activation_func is ''gelu'', expected sigmoid or softmax'",
+    })
+    void whatNoFamilyComputesIsRefused(String family, String key, String value, String message, @TempDir Path temp)
+            throws IOException {
+        ObjectMapper mapper = new ObjectMapper();
+        Path config = Golden.root().resolve(family).resolve("config.json");
+        ObjectNode changed = (ObjectNode) mapper.readTree(config.toFile());
+        changed.set(key, mapper.readTree(value));
+        mapper.writeValue(temp.resolve("config.json").toFile(), changed);
+        Files.createSymbolicLink(
+                temp.resolve("model.safetensors"),
+                config.resolveSibling("model.safetensors").toAbsolutePath());
+
+        assertThatThrownBy(() -> ModelLoader.load(temp, new HostBackend(1)))
+                .hasMessage("Cannot build %s: %s".formatted(temp.resolve("config.json"), message));
     }
 
     @Test

@@ -420,7 +420,12 @@ public interface Backend extends AutoCloseable {
         }
 
         public Router {
-            if (topK < 1 || topK > experts || groups < 1 || experts % groups != 0 || topGroups > groups) {
+            if (topK < 1
+                    || groups < 1
+                    || experts % groups != 0
+                    || topGroups < 1
+                    || topGroups > groups
+                    || topK > experts / groups * topGroups) {
                 throw new IllegalArgumentException("Cannot route to %d of %d experts in %d of %d groups"
                         .formatted(topK, experts, topGroups, groups));
             }
