@@ -14,6 +14,12 @@ import org.jspecify.annotations.Nullable;
  * @param weight {@code [width, kernel]}
  */
 public record ShortConv(Tensor weight, @Nullable Tensor bias, @Nullable Activation activation) {
+    public ShortConv {
+        if (weight.width() < 2) {
+            throw new IllegalArgumentException(
+                    "Cannot build a convolution with a kernel of %d, expected 2 or more".formatted(weight.width()));
+        }
+    }
 
     /** Reads {@code name.weight}, stored {@code [width, 1, kernel]}, and {@code name.bias} where it is. */
     public static ShortConv from(Weights weights, String name, int width, int kernel, @Nullable Activation activation) {

@@ -118,13 +118,17 @@ final class Deepseek implements ModelFamily {
         int shared = config.intOr("n_shared_experts", 0);
         boolean third = config.requireText("model_type").equals("deepseek_v3");
         boolean grouped = third || config.textOr("topk_method", "greedy").equals("group_limited_greedy");
+        int groups = grouped ? config.intOr("n_group", 1) : 1;
+        int topGroups = grouped ? config.intOr("topk_group", 1) : 1;
+        int topK = config.requireInt("num_experts_per_tok");
         Router router = new Router(
                 count,
-                config.requireInt("num_experts_per_tok"),
+                // Beyond the chosen groups' experts, V2 chooses some with a weight of 0.
+                third ? topK : Math.min(topK, count / groups * topGroups),
                 third ? Scoring.SIGMOID : Scoring.SOFTMAX,
                 third && config.booleanOr("norm_topk_prob", true),
-                grouped ? config.intOr("n_group", 1) : 1,
-                grouped ? config.intOr("topk_group", 1) : 1,
+                groups,
+                topGroups,
                 third ? GroupScore.SUM_OF_TOP_2 : GroupScore.MAX,
                 third ? Float.NEGATIVE_INFINITY : 0,
                 (float) config.doubleOr("routed_scaling_factor", 1),
