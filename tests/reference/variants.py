@@ -62,6 +62,13 @@ GRANITE = {"vocab_size": 48, "hidden_size": 32, "num_attention_heads": 4, "num_k
 HEADS = {"vocab_size": 48, "hidden_size": 32, "num_attention_heads": 2, "num_key_value_heads": 1}
 # What a reference does that its configuration does not say, or that a golden folder's configuration leaves open.
 KEPT = {
+    # Dynamic ropes stretch what max_position_embeddings says; what stands beside a rope counts before what stands in it.
+    "llama": [{**HEADS, "intermediate_size": 32, "num_hidden_layers": 1, "max_position_embeddings": 21,
+               "rope_scaling": {"rope_type": "dynamic", "factor": 2.0, "original_max_position_embeddings": 8}},
+              {**HEADS, "intermediate_size": 32, "num_hidden_layers": 1, "max_position_embeddings": 48, "original_max_position_embeddings": 12,
+               "rope_scaling": {"rope_type": "longrope", "factor": 2.0, "original_max_position_embeddings": 24, "long_mscale": 1.3,
+                                "short_mscale": 1.1, "long_factor": [1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5],
+                                "short_factor": [1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.7]}}],
     "granite": [{**GRANITE, "model_type": "granite", "architectures": ["GraniteForCausalLM"], "attention_bias": True, "mlp_bias": True}],
     "granitemoe": [{**GRANITE, "model_type": "granitemoe", "architectures": ["GraniteMoeForCausalLM"], "tie_word_embeddings": True}],
     "granitemoeshared": [{**GRANITE, "model_type": "granitemoeshared", "architectures": ["GraniteMoeSharedForCausalLM"], "shared_intermediate_size": 16}],

@@ -28,13 +28,24 @@ final class Ropes {
         int positions = config.intOr("max_position_embeddings", 2048);
         List<Double> factors = config.doubles("rope_frequency_factors");
         float[] plain = divided(plain(theta, rotary), factors);
+        // The context before it was stretched: Phi-3 says it beside its rope, which counts before what the rope says.
+        String key = "original_max_position_embeddings";
+        double original = config.doubleOr(key, scaling.doubleOr(key, positions));
+        double factor = scaling.doubleOr("factor", positions / original);
         return switch (type) {
             case "default" -> Rope.fixed(rotary, interleaved, plain, 1);
             case "linear" -> Rope.fixed(rotary, interleaved, scaled(plain, 1 / scaling.requireDouble("factor")), 1);
-            case "llama3" -> Rope.fixed(rotary, interleaved, llama3(plain, scaling), 1);
-            case "yarn" -> yarn(rotary, interleaved, theta, plain, positions, scaling);
+            case "llama3" -> Rope.fixed(rotary, interleaved, llama3(plain, original, scaling), 1);
+            case "yarn" -> yarn(rotary, interleaved, theta, plain, original, factor, scaling);
             case "dynamic" -> dynamic(rotary, interleaved, theta, plain, positions, scaling);
-            case "longrope", "su" -> longRope(config, rotary, interleaved, plain, positions, scaling);
+            case "longrope", "su" -> longRope(
+                    rotary,
+                    interleaved,
+                    plain,
+                    original,
+                    factor,
+                    scaling,
+                    config.textOr("model_type", "").equals("phimoe"));
             default -> throw new IllegalArgumentException(
                     "Cannot use rope type '%s' of %s, known are default, linear, dynamic, yarn, llama3, longrope"
                             .formatted(type, config));
@@ -92,11 +103,10 @@ final class Ropes {
         return result;
     }
 
-    private static float[] llama3(float[] plain, ConfigNode scaling) {
+    private static float[] llama3(float[] plain, double original, ConfigNode scaling) {
         double factor = scaling.requireDouble("factor");
         double low = scaling.requireDouble("low_freq_factor");
         double high = scaling.requireDouble("high_freq_factor");
-        double original = scaling.requireDouble("original_max_position_embeddings");
         float[] result = new float[plain.length];
         for (int i = 0; i < plain.length; i++) {
             double wavelength = 2 * Math.PI / plain[i];
@@ -118,9 +128,13 @@ final class Ropes {
     }
 
     private static Rope yarn(
-            int rotary, boolean interleaved, double theta, float[] plain, int positions, ConfigNode scaling) {
-        double original = scaling.doubleOr("original_max_position_embeddings", positions);
-        double factor = scaling.doubleOr("factor", positions / original);
+            int rotary,
+            boolean interleaved,
+            double theta,
+            float[] plain,
+            double original,
+            double factor,
+            ConfigNode scaling) {
         double low = correction(scaling.doubleOr("beta_fast", 32), rotary, theta, original);
         double high = correction(scaling.doubleOr("beta_slow", 1), rotary, theta, original);
         if (scaling.booleanOr("truncate", true)) {
@@ -157,36 +171,35 @@ final class Ropes {
     private static Rope dynamic(
             int rotary, boolean interleaved, double theta, float[] plain, int positions, ConfigNode scaling) {
         double factor = scaling.requireDouble("factor");
-        double original = scaling.doubleOr("original_max_position_embeddings", positions);
         IntFunction<float[]> frequencies = length -> {
-            if (length <= original) {
+            if (length <= positions) {
                 return plain;
             }
-            double stretch = factor * length / original - (factor - 1);
+            double stretch = factor * length / positions - (factor - 1);
             return plain(theta * Math.pow(stretch, rotary / (rotary - 2.0)), rotary);
         };
-        return new Rope(rotary, interleaved, frequencies, length -> length <= original ? 0 : length, regime -> 1, 0);
+        return new Rope(rotary, interleaved, frequencies, length -> length <= positions ? 0 : length, regime -> 1, 0);
     }
 
     private static Rope longRope(
-            ConfigNode config, int rotary, boolean interleaved, float[] plain, int positions, ConfigNode scaling) {
-        int original = (int) scaling.doubleOr(
-                "original_max_position_embeddings", config.doubleOr("original_max_position_embeddings", positions));
+            int rotary,
+            boolean interleaved,
+            float[] plain,
+            double original,
+            double factor,
+            ConfigNode scaling,
+            boolean phiMoe) {
         float[] near = divided(plain, scaling.doubles("short_factor"));
         float[] far = divided(plain, scaling.doubles("long_factor"));
-        double factor = config.has("original_max_position_embeddings")
-                ? (double) positions / original
-                : scaling.doubleOr("factor", (double) positions / original);
         double attention = factor <= 1 ? 1 : Math.sqrt(1 + Math.log(factor) / Math.log(original));
         double scale = scaling.doubleOr("attention_factor", attention);
         // Phi-3.5-MoE gives the scales itself, and its reference keeps the short factors at every length.
-        boolean alwaysNear = scaling.has("short_mscale");
-        double nearScale = scaling.doubleOr("short_mscale", scale);
-        double farScale = scaling.doubleOr("long_mscale", scale);
+        double nearScale = phiMoe ? scaling.requireDouble("short_mscale") : scale;
+        double farScale = phiMoe ? scaling.requireDouble("long_mscale") : scale;
         return new Rope(
                 rotary,
                 interleaved,
-                regime -> regime == 0 || alwaysNear ? near : far,
+                regime -> regime == 0 || phiMoe ? near : far,
                 length -> length > original ? 1 : 0,
                 regime -> regime == 0 ? nearScale : farScale,
                 0);
