@@ -3,7 +3,7 @@
 
     tests/reference/variants.py OUT [family ...]     # small ones, kept in executors/src/test/resources/variants
     tests/reference/variants.py OUT --sweep [...]    # about 150, to be held to once in a while:
-    tests/reference/variants.py OUT --keys [...]     # a key at a time, left out or changed, about 1,750, likewise
+    tests/reference/variants.py OUT --keys [...]     # a key at a time, left out or changed, about 1,850, likewise
 
     ./mvnw -o -pl executors surefire:test -Dtest=GoldenTest -Dnightmill.shared=FOLDER        # with OUT = FOLDER/golden
 
@@ -27,8 +27,9 @@ import zlib
 import torch
 import transformers
 from safetensors.torch import load_file, save_file
-from defaults import given
 from transformers import AutoConfig, AutoModelForCausalLM
+
+from defaults import given
 
 GOLDEN = pathlib.Path(__file__).resolve().parents[3] / "shared" / "golden"
 LLAMA3 = {"rope_type": "llama3", "factor": 4.0, "high_freq_factor": 4.0, "low_freq_factor": 1.0, "original_max_position_embeddings": 32}
@@ -60,6 +61,9 @@ GRANITE = {"vocab_size": 48, "hidden_size": 32, "num_attention_heads": 4, "num_k
            "sliding_window": None, "rope_scaling": None, "embedding_multiplier": 3.0, "attention_multiplier": 0.2, "residual_multiplier": 0.5,
            "logits_scaling": 2.0}
 HEADS = {"vocab_size": 48, "hidden_size": 32, "num_attention_heads": 2, "num_key_value_heads": 1}
+QWEN3_NEXT = {**HEADS, "head_dim": 16, "layer_types": ["linear_attention", "full_attention"], "num_hidden_layers": 2, "linear_num_key_heads": 1,
+              "linear_num_value_heads": 2, "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 8,
+              "shared_expert_intermediate_size": 8}
 # What a reference does that its configuration does not say, or that a golden folder's configuration leaves open.
 KEPT = {
     # Dynamic ropes stretch what max_position_embeddings says; what stands beside a rope counts before what stands in it.
@@ -117,10 +121,8 @@ KEPT = {
     # A tied head with a bias, and two experts.
     "phimoe": [{**HEADS, "tie_word_embeddings": True, "num_hidden_layers": 1, "num_local_experts": 3, "intermediate_size": 16,
                 "num_experts_per_tok": 3}],
-    # Biases of queries that lie among gates.
-    "qwen3_next": [{**HEADS, "head_dim": 16, "attention_bias": True, "partial_rotary_factor": OUT, "norm_topk_prob": OUT, "layer_types": ["linear_attention", "full_attention"],
-                    "num_hidden_layers": 2, "linear_num_key_heads": 1, "linear_num_value_heads": 2, "num_experts": 4, "num_experts_per_tok": 2,
-                    "moe_intermediate_size": 8, "shared_expert_intermediate_size": 8}],
+    # Biases of queries that lie among gates. Left out, a quarter of each head rotates, and weights are normed.
+    "qwen3_next": [{**QWEN3_NEXT, "attention_bias": True}, {**QWEN3_NEXT, "partial_rotary_factor": OUT, "norm_topk_prob": OUT}],
     # A bounded gate, and more value heads than keys.
     "fla_kda": [{"vocab_size": 48, "hidden_size": 24, "intermediate_size": 32, "num_hidden_layers": 1, "num_heads": 2, "num_v_heads": 4,
                  "head_dim": 8, "safe_gate": True, "lower_bound": -2.0}],
@@ -135,8 +137,11 @@ KEPT = {
     "mesa_net": [{**MESA, "vocab_size": 48, "hidden_size": 32, "intermediate_size": 32, "num_heads": 2, "use_output_gate": True}],
     "log_linear_mamba2": [{**LOG_LINEAR, "vocab_size": 48, "hidden_size": 16, "num_heads": 4, "head_dim": 8, "state_size": 4,
                            "num_hidden_layers": 1}],
-    # A norm whose epsilon is not the configuration's, and a number of heads that their width overrules.
-    "fla_hgrn2": [{"vocab_size": 48, "hidden_size": 32, "intermediate_size": 32, "norm_eps": 0.1, "num_heads": 8}],
+    # A norm whose epsilon is not the configuration's, a number of heads that their width overrules, convolutions before gates.
+    "fla_hgrn2": [{"vocab_size": 48, "hidden_size": 32, "intermediate_size": 32, "norm_eps": 0.1, "num_heads": 8, "use_short_conv": True}],
+    "fla_hgrn": [{"vocab_size": 48, "hidden_size": 32, "intermediate_size": 32, "use_short_conv": True, "conv_bias": True}],
+    "fla_delta_net": [{"vocab_size": 48, "hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_heads": 2,
+                       "qk_activation": "relu"}],
     # Attention among time mixing, and another activation.
     "fla_rwkv6": [{"vocab_size": 48, "hidden_size": 32, "intermediate_size": 32, "num_heads": 2, "gate_low_rank_dim": 4, "proj_low_rank_dim": 4,
                    "hidden_act": "silu", "attn": FIRST}],

@@ -4,18 +4,30 @@ import io.nightmill.kernels.Activation;
 import io.nightmill.kernels.Backend;
 import io.nightmill.layers.Projection;
 import io.nightmill.layers.Step;
+import io.nightmill.mixers.LinearAttention.Input;
+import io.nightmill.tensor.State;
 import io.nightmill.tensor.Tensor;
+import java.util.List;
 
 /** What a linear mixer keeps of its state from one token to the next: factors from 0 to 1. */
 public sealed interface Decay {
 
-    /** {@code [tokens, width]}, or one row for all tokens. */
-    Tensor factors(Tensor x, Step step);
+    /**
+     * {@code [tokens, width]}, or one row for all tokens.
+     *
+     * @param tails as {@link #tails} lists them
+     */
+    Tensor factors(Tensor x, List<State> tails, Step step);
+
+    /** What a convolution in front remembers. */
+    default List<State.Spec> tails() {
+        return List.of();
+    }
 
     /** The same at every token (RetNet, Lightning). */
     record Constant(Tensor factors) implements Decay {
         @Override
-        public Tensor factors(Tensor x, Step step) {
+        public Tensor factors(Tensor x, List<State> tails, Step step) {
             return factors;
         }
     }
@@ -27,7 +39,7 @@ public sealed interface Decay {
      */
     record Softplus(Projection f, Tensor bias, Tensor rate) implements Decay {
         @Override
-        public Tensor factors(Tensor x, Step step) {
+        public Tensor factors(Tensor x, List<State> tails, Step step) {
             Backend backend = step.backend();
             Tensor y = f.of(x, step);
             backend.add(y, y, bias, 1);
@@ -46,7 +58,7 @@ public sealed interface Decay {
      */
     record Sigmoid(Projection f, Tensor bias, Tensor slope, float low) implements Decay {
         @Override
-        public Tensor factors(Tensor x, Step step) {
+        public Tensor factors(Tensor x, List<State> tails, Step step) {
             Backend backend = step.backend();
             Tensor y = f.of(x, step);
             backend.add(y, y, bias, 1);
@@ -65,7 +77,7 @@ public sealed interface Decay {
      */
     record SigmoidPower(Projection f, float power, float low) implements Decay {
         @Override
-        public Tensor factors(Tensor x, Step step) {
+        public Tensor factors(Tensor x, List<State> tails, Step step) {
             Backend backend = step.backend();
             Tensor y = f.of(x, step);
             backend.activate(y, y, Activation.LOG_SIGMOID);
@@ -84,11 +96,16 @@ public sealed interface Decay {
      * @param bound {@code [1, width]}
      * @param rest {@code 1 - bound}
      */
-    record Bounded(Projection f, Tensor bound, Tensor rest) implements Decay {
+    record Bounded(Input f, Tensor bound, Tensor rest) implements Decay {
         @Override
-        public Tensor factors(Tensor x, Step step) {
+        public List<State.Spec> tails() {
+            return Input.tails(List.of(f));
+        }
+
+        @Override
+        public Tensor factors(Tensor x, List<State> tails, Step step) {
             Backend backend = step.backend();
-            Tensor y = f.of(x, step);
+            Tensor y = Input.all(List.of(f), x, tails, step).get(0);
             backend.activate(y, y, Activation.SIGMOID);
             backend.multiply(y, y, rest);
             backend.add(y, y, bound, 1);

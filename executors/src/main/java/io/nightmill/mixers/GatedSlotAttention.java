@@ -35,7 +35,7 @@ public record GatedSlotAttention(
     @Override
     public void apply(Tensor out, Tensor x, List<State> states, Step step) {
         Backend backend = step.backend();
-        Tensor forget = decay.factors(x, step);
+        Tensor forget = decay.factors(x, List.of(), step);
         Tensor write = LinearAttention.complement(forget, step);
         List<Tensor> inputs = Input.all(List.of(query, key, value), x, states, step);
         Tensor q = inputs.get(0);

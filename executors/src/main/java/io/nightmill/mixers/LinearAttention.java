@@ -93,6 +93,9 @@ public record LinearAttention(
     public List<State.Spec> states() {
         List<State.Spec> specs = new ArrayList<>(List.of(new State.Spec.Fixed(recurrence.stateWidth())));
         specs.addAll(Input.tails(inputs()));
+        if (decay != null) {
+            specs.addAll(decay.tails());
+        }
         return specs;
     }
 
@@ -106,7 +109,9 @@ public record LinearAttention(
         List<Tensor> made = Input.all(inputs(), x, states.subList(1, states.size()), step);
         Tensor q = made.get(0);
         Tensor v = made.get(made.size() - 1);
-        Tensor factors = decay == null ? null : decay.factors(x, step);
+        Tensor factors = decay == null
+                ? null
+                : decay.factors(x, last(states, decay.tails().size()), step);
         Tensor k = key == null ? complement(factors, step) : made.get(1);
         if (rope != null) {
             backend.rope(q, step.table(rope), recurrence.keyDim(), 0, rope.interleaved());
@@ -116,6 +121,10 @@ public record LinearAttention(
         Tensor y = step.rows(recurrence.heads() * recurrence.valueDim());
         backend.recur(y, update, recurrence, states.get(0), step.batch());
         readout.apply(out, y, gate == null ? null : gate.of(x, step), step);
+    }
+
+    static <T> List<T> last(List<T> list, int count) {
+        return list.subList(list.size() - count, list.size());
     }
 
     static Tensor complement(Tensor factors, Step step) {

@@ -62,11 +62,6 @@ final class Fla implements ModelFamily {
 
     @Override
     public Decoder build(ConfigNode config, Weights weights) {
-        if (config.requireText("model_type").startsWith("hgrn") && config.booleanOr("use_short_conv", false)) {
-            throw new IllegalArgumentException(
-                    "Cannot build %s: convolutions before forget gates are not supported, expected use_short_conv false"
-                            .formatted(config));
-        }
         return decoder(config, weights, Fla::mixer);
     }
 
@@ -146,15 +141,33 @@ final class Fla implements ModelFamily {
             Heads heads,
             boolean convolves,
             @Nullable Activation activation) {
-        ShortConv conv = null;
-        if (convolves) {
-            int kernel = model.config.intOr("conv_size", 4);
-            String conv1d = name + "_conv1d";
-            conv = heads.group == 1
-                    ? ShortConv.from(weights, conv1d, heads.stored(), kernel, Activation.SILU)
-                    : ShortConv.columnsOf(weights, conv1d, heads.stored(), kernel, Activation.SILU, heads.rows());
-        }
+        ShortConv conv = convolves ? conv(model, weights, name, heads, Activation.SILU) : null;
         return new Input(linear(weights, name + "_proj", model.hidden, heads), conv, activation, null);
+    }
+
+    /** The same with a convolution that has no activation, and no heads that share. */
+    private static Input plainInput(
+            Blueprint model,
+            Weights weights,
+            String name,
+            int width,
+            boolean convolves,
+            @Nullable Activation activation) {
+        ShortConv conv = convolves ? conv(model, weights, name, new Heads(1, width, 1), null) : null;
+        return new Input(linear(model, weights, name + "_proj", width), conv, activation, null);
+    }
+
+    private static boolean convolves(Blueprint model, boolean otherwise) {
+        return model.config.booleanOr("use_short_conv", otherwise);
+    }
+
+    private static ShortConv conv(
+            Blueprint model, Weights weights, String name, Heads heads, @Nullable Activation activation) {
+        int kernel = model.config.intOr("conv_size", 4);
+        String conv1d = name + "_conv1d";
+        return heads.group == 1
+                ? ShortConv.from(weights, conv1d, heads.stored(), kernel, activation)
+                : ShortConv.columnsOf(weights, conv1d, heads.stored(), kernel, activation, heads.rows());
     }
 
     private static Linear linear(Weights weights, String name, int in, Heads heads) {
@@ -267,7 +280,7 @@ final class Fla implements ModelFamily {
         int keys = expanded(model, "expand_k", 0.5);
         int values = expanded(model, "expand_v", 1);
         boolean gates = config.booleanOr("use_output_gate", true);
-        boolean convolves = config.booleanOr("use_short_conv", false);
+        boolean convolves = convolves(model, false);
         return new LinearAttention(
                 input(model, weights, "q", own(model, keys), convolves, featureMap(model)),
                 input(model, weights, "k", shared(model, keys), convolves, featureMap(model)),
@@ -293,18 +306,16 @@ final class Fla implements ModelFamily {
         int values = expanded(model, "expand_v", 1);
         String map = config.textOr("qk_activation", "silu");
         Activation activation = map.equals("identity") ? null : Activation.of(map);
-        boolean convolves = config.booleanOr("use_short_conv", true);
-        if (convolves && activation != Activation.SILU
-                || !config.textOr("qk_norm", "l2").equals("l2")) {
+        boolean convolves = convolves(model, true);
+        if (!config.textOr("qk_norm", "l2").equals("l2")) {
             throw new IllegalArgumentException(
-                    "Cannot build %s: expected qk_activation 'silu' and qk_norm 'l2'".formatted(config));
+                    "Cannot build %s: qk_norm is '%s', expected 'l2'".formatted(config, config.requireText("qk_norm")));
         }
-        Activation after = convolves ? null : activation;
         Norm unit = Blueprint.unit(weights, keys / model.heads, 1e-6);
         boolean gates = config.booleanOr("use_gate", false);
         return new LinearAttention(
-                normed(input(model, weights, "q", own(model, keys), convolves, after), unit),
-                normed(input(model, weights, "k", own(model, keys), convolves, after), unit),
+                normed(plainInput(model, weights, "q", keys, convolves, activation), unit),
+                normed(plainInput(model, weights, "k", keys, convolves, activation), unit),
                 input(model, weights, "v", own(model, values), convolves, convolves ? null : Activation.SILU),
                 null,
                 null,
@@ -341,7 +352,7 @@ final class Fla implements ModelFamily {
                 ? lowRank(model, weights, "g_proj", valueDim, new Heads(heads, valueDim, 1))
                 : config.booleanOr("use_gate", true) ? linear(model, weights, "g_proj", width) : null;
         Norm unit = Blueprint.unit(weights, keyDim, 1e-6);
-        boolean convolves = config.booleanOr("use_short_conv", true);
+        boolean convolves = convolves(model, true);
         Activation after = convolves ? null : Activation.SILU;
         return new LinearAttention(
                 normed(input(model, weights, "q", ofKeys, convolves, after), unit),
@@ -391,7 +402,7 @@ final class Fla implements ModelFamily {
         int values = expanded(model, "expand_v", 1);
         int slots = config.intOr("num_slots", keys / heads);
         Activation map = Activation.of(config.textOr("feature_map", "swish"));
-        boolean convolves = config.booleanOr("use_short_conv", false);
+        boolean convolves = convolves(model, false);
         return new GatedSlotAttention(
                 input(model, weights, "q", own(model, keys), convolves, map),
                 input(model, weights, "k", shared(model, keys), convolves, map),
@@ -408,7 +419,7 @@ final class Fla implements ModelFamily {
     private static GatedScan scan(Blueprint model, Weights weights, int layer) {
         int width = model.hidden * model.config.intOr("expand_ratio", 1);
         return new GatedScan(
-                linear(model, weights, "i_proj", width),
+                plainInput(model, weights, "i", width, convolves(model, false), null),
                 forget(model, weights, width, layer),
                 linear(model, weights, "g_proj", width),
                 readout(model, weights, "g_norm", width, width));
@@ -420,10 +431,11 @@ final class Fla implements ModelFamily {
         int keyDim = config.has("expand_ratio") ? config.requireInt("expand_ratio") : model.hidden / model.heads;
         int heads = model.hidden / keyDim;
         int keys = heads * keyDim;
+        boolean convolves = convolves(model, false);
         return new LinearAttention(
-                input(model, weights, "q", new Heads(heads, keyDim, 1), false, Activation.SILU),
+                plainInput(model, weights, "q", keys, convolves, Activation.SILU),
                 null,
-                Input.of(linear(model, weights, "i_proj", model.hidden)),
+                plainInput(model, weights, "i", model.hidden, convolves, null),
                 null,
                 forget(model, weights, keys, layer),
                 null,
@@ -454,6 +466,9 @@ final class Fla implements ModelFamily {
             rest[d] = 1 - bound[d];
         }
         Tensor low = weights.upload(1, width, bound);
-        return new Decay.Bounded(linear(model, weights, "f_proj", width), low, weights.upload(1, width, rest));
+        return new Decay.Bounded(
+                plainInput(model, weights, "f", width, convolves(model, false), null),
+                low,
+                weights.upload(1, width, rest));
     }
 }
