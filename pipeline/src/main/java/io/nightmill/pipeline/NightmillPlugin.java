@@ -173,7 +173,10 @@ public final class NightmillPlugin implements SparkPlugin {
                     clock.schedule(() -> startWhenChecked(context, spec), POLL_MILLIS, TimeUnit.MILLISECONDS);
                 }
             } catch (Exception e) {
-                LOG.error("Cannot start the runtime: {}", e.getMessage(), e);
+                // An executor that ends while it asks has nothing to start.
+                if (!clock.isShutdown()) {
+                    LOG.error("Cannot start the runtime: {}", e.getMessage(), e);
+                }
             }
         }
 

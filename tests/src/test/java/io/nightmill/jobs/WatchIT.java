@@ -5,8 +5,8 @@ import static org.assertj.core.api.Assertions.within;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.nightmill.Logs;
 import java.io.IOException;
-import java.io.UncheckedIOException;
 import java.net.URI;
 import java.net.http.HttpClient;
 import java.net.http.HttpRequest;
@@ -19,13 +19,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.CompletableFuture;
-import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.stream.Stream;
-import org.apache.logging.log4j.LogManager;
-import org.apache.logging.log4j.core.LogEvent;
-import org.apache.logging.log4j.core.LoggerContext;
-import org.apache.logging.log4j.core.appender.AbstractAppender;
-import org.apache.logging.log4j.core.config.Property;
 import org.apache.spark.sql.SparkSession;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -177,29 +171,11 @@ class WatchIT {
     }
 
     @Test
-    void logsNameRowsAndNotWhatTheySay() throws IOException {
-        List<String> lines = new CopyOnWriteArrayList<>();
-        AbstractAppender appender = new AbstractAppender("lines", null, null, true, Property.EMPTY_ARRAY) {
-            @Override
-            public void append(LogEvent event) {
-                lines.add(event.getMessage().getFormattedMessage());
-            }
-        };
-        appender.start();
-        LoggerContext context = (LoggerContext) LogManager.getContext(false);
-        context.getConfiguration().getRootLogger().addAppender(appender, null, null);
-        context.updateLoggers();
-        try {
-            run("silent", input(2), "--max-tokens", "2");
-            assertThat(lines)
-                    .anyMatch(line -> line.contains("3 of 3 rows"))
-                    .noneMatch(line -> line.contains("quiet night"));
-            run("told", input(2), "--max-tokens", "2", "--log-prompts");
-            assertThat(lines).anyMatch(line -> line.contains("Row row-1:") && line.contains("quiet night is number 1"));
-        } catch (UncheckedIOException e) {
-            throw new AssertionError(e);
-        } finally {
-            context.getConfiguration().getRootLogger().removeAppender("lines");
-        }
+    void logsNameRowsAndNotWhatTheySay() throws Exception {
+        assertThat(Logs.during(() -> run("silent", input(2), "--max-tokens", "2")))
+                .anyMatch(line -> line.contains("3 of 3 rows"))
+                .noneMatch(line -> line.contains("quiet night"));
+        assertThat(Logs.during(() -> run("told", input(2), "--max-tokens", "2", "--log-prompts")))
+                .anyMatch(line -> line.contains("Row row-1:") && line.contains("quiet night is number 1"));
     }
 }
