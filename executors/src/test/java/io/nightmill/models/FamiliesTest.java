@@ -6,6 +6,8 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.nightmill.kernels.HostBackend;
+import io.nightmill.mixers.ShortConv;
+import io.nightmill.tensor.Tensor;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -51,6 +53,15 @@ class FamiliesTest {
 
         assertThatThrownBy(() -> ModelLoader.load(temp, new HostBackend(1)))
                 .hasMessage(message.formatted(temp.resolve("config.json")));
+    }
+
+    @Test
+    void aConvolutionOfOneTokenIsRefused() {
+        try (HostBackend backend = new HostBackend(1)) {
+            Tensor weight = new Tensor(backend.allocate(2), 0, 2, 1);
+            assertThatThrownBy(() -> new ShortConv(weight, null, null))
+                    .hasMessage("Cannot build a convolution with a kernel of 1, expected 2 or more");
+        }
     }
 
     @Test
