@@ -217,8 +217,13 @@ final class Blueprint {
 
     /** A norm of rows to length 1. */
     static Norm unit(Weights weights, int width, double eps) {
+        return even(weights, width, 1 / Math.sqrt(width), eps / width);
+    }
+
+    /** A root mean square norm of rows of a width, with one factor for all columns. */
+    static Norm even(Weights weights, int width, double factor, double eps) {
         float[] factors = new float[width];
-        Arrays.fill(factors, (float) (1 / Math.sqrt(width)));
-        return new Norm.Rms(weights.upload(1, width, factors), (float) (eps / width));
+        Arrays.fill(factors, (float) factor);
+        return new Norm.Rms(weights.upload(1, width, factors), (float) eps);
     }
 }

@@ -44,14 +44,13 @@ final class Deepseek implements ModelFamily {
         Blueprint model = new Blueprint(config, weights);
         int rotary = config.requireInt("qk_rope_head_dim");
         Rope rope = model.rope(Ropes.of(config, rotary).withInterleaved(config.booleanOr("rope_interleave", true)));
-        int dense = config.intOr("first_k_dense_replace", 0);
         for (int i = 0; i < model.layers; i++) {
             Weights layer = model.layer(i);
             model.add(Branch.of(
                     model.norm(layer, "input_layernorm"), attention(model, layer.in("self_attn"), rope, rotary)));
-            // transformers does not look at moe_layer_freq, which the published code does: the file knows.
-            boolean sparse = i >= dense && (i % config.intOr("moe_layer_freq", 1) == 0 || layer.has("mlp.gate.weight"));
-            FeedForward feedForward = sparse ? experts(model, layer.in("mlp")) : model.mlp(layer.in("mlp"));
+            FeedForward feedForward = isSparse(config, i, layer.has("mlp.gate.weight"))
+                    ? experts(model, layer.in("mlp"))
+                    : model.mlp(layer.in("mlp"));
             model.add(Branch.of(model.norm(layer, "post_attention_layernorm"), feedForward));
         }
         // Layers past the last are for multi-token prediction, which batch decoding does not use.
@@ -59,6 +58,12 @@ final class Deepseek implements ModelFamily {
             weights.ignore("model.layers." + (model.layers + i) + ".*");
         }
         return model.decoder();
+    }
+
+    /** transformers does not look at moe_layer_freq, which the published code does: a router in the file knows better. */
+    static boolean isSparse(ConfigNode config, int layer, boolean hasRouter) {
+        return layer >= config.intOr("first_k_dense_replace", 0)
+                && (hasRouter || layer % config.intOr("moe_layer_freq", 1) == 0);
     }
 
     /** @param rope null is no positions */

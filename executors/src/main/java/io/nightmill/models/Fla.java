@@ -25,7 +25,6 @@ import io.nightmill.mixers.SoftmaxAttention;
 import io.nightmill.tensor.Tensor;
 import io.nightmill.weights.ConfigNode;
 import io.nightmill.weights.Weights;
-import java.util.Arrays;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
@@ -227,12 +226,9 @@ final class Fla implements ModelFamily {
     }
 
     private static Norm norm(Blueprint model, Weights weights, String name, int width, float eps) {
-        if (model.config.booleanOr("elementwise_affine", true)) {
-            return Norm.rms(weights, name, width, eps, 0);
-        }
-        float[] ones = new float[width];
-        Arrays.fill(ones, 1);
-        return new Norm.Rms(weights.upload(1, width, ones), eps);
+        return model.config.booleanOr("elementwise_affine", true)
+                ? Norm.rms(weights, name, width, eps, 0)
+                : Blueprint.even(weights, width, 1, eps);
     }
 
     private static Readout readout(Blueprint model, Weights weights, Norm norm, int width) {

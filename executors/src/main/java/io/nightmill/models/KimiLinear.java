@@ -40,7 +40,6 @@ final class KimiLinear implements ModelFamily {
     public Decoder build(ConfigNode config, Weights weights) {
         Blueprint model = new Blueprint(config, weights);
         ConfigNode linear = config.at("linear_attn_config");
-        int dense = config.intOr("first_k_dense_replace", 0);
         for (int i = 0; i < model.layers; i++) {
             Weights layer = model.layer(i);
             Weights scope = layer.in("self_attn");
@@ -49,10 +48,8 @@ final class KimiLinear implements ModelFamily {
                     ? delta(model, scope, linear)
                     : Deepseek.attention(model, scope, null, config.requireInt("qk_rope_head_dim"));
             model.add(Branch.of(model.norm(layer, "input_layernorm"), mixer));
-            // As in DeepSeek, the file knows whether moe_layer_freq was looked at.
             boolean sparse = config.intOr("num_experts", 0) > 0
-                    && i >= dense
-                    && (i % config.intOr("moe_layer_freq", 1) == 0 || layer.has("block_sparse_moe.gate.weight"));
+                    && Deepseek.isSparse(config, i, layer.has("block_sparse_moe.gate.weight"));
             FeedForward feedForward =
                     sparse ? experts(model, layer.in("block_sparse_moe")) : model.mlp(layer.in("mlp"));
             model.add(Branch.of(model.norm(layer, "post_attention_layernorm"), feedForward));

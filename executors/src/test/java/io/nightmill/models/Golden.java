@@ -43,6 +43,12 @@ final class Golden {
         return Path.of(System.getProperty("nightmill.shared", "../../shared")).resolve("golden");
     }
 
+    /** For another configuration of the same weights. */
+    static void linkWeights(Path folder, Path other) throws IOException {
+        String name = "model.safetensors";
+        Files.createSymbolicLink(other.resolve(name), folder.resolve(name).toAbsolutePath());
+    }
+
     static String modelType(Path config) {
         return ConfigNode.read(config).textOr("model_type", "");
     }
