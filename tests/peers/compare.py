@@ -36,8 +36,9 @@ BATCHES, LARGE = [1, 8, 32], [64, 128]
 LARGE_PROMPT = 128
 SLOTS, PORT = 32, 8089
 JLAMA = "0.8.4"
-# CPUs without AVX-512 have tables of their own.
-TABLES = "" if " avx512f " in pathlib.Path("/proc/cpuinfo").read_text() else "-avx2"
+# CPUs without AVX-512, and Zen 4 (family 25), whose units take an AVX-512 instruction in halves, have tables of their own.
+CPU = pathlib.Path("/proc/cpuinfo").read_text()
+TABLES = "-avx2" if " avx512f " not in CPU else "-zen4" if re.search(r"AuthenticAMD.*\ncpu family\s*: 25\n", CPU) else ""
 
 
 def run(command, **options):

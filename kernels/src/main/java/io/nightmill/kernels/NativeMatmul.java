@@ -48,13 +48,15 @@ final class NativeMatmul {
     private static final int LEAST_COLUMNS = 64;
     /** Rows that a task takes with the same weights. */
     private static final int TASK_ROWS = 4 * NativeShape.ROWS;
+    /** Rows whose product may wait for weights instead of the core's arithmetic. */
+    private static final int FEW_ROWS = 2;
     /** Rows of a weight that are copied at once. */
     private static final int STORED_ROWS = 64;
 
     private static final Map<Long, NativeShape> SHAPES = new ConcurrentHashMap<>();
     private static final ThreadLocal<Context> CONTEXTS = ThreadLocal.withInitial(Context::new);
 
-    /** Bytes that a thread's part of a weight takes at most where it is made of codes: what a core's cache holds. */
+    /** Bytes that a chunk takes at most, if it can: what a core's cache holds. */
     private static final int TILE_BYTES = 1 << 20;
 
     private final Products arithmetic;
@@ -65,6 +67,8 @@ final class NativeMatmul {
     private final NativeMemory packed = new NativeMemory();
     private final Map<Matrix, Weight> prepared = new IdentityHashMap<>();
     private final Source source = new Source();
+    /** Whether weights that are not made of codes are read before a product of few rows. */
+    private final Trial readsAhead = new Trial();
     /** Where a thread copies stored weights, and rounds them before they are brought into the library's layout. */
     private final ThreadLocal<ByteBuffer> stored = ThreadLocal.withInitial(() -> direct(0));
 
@@ -116,7 +120,7 @@ final class NativeMatmul {
     }
 
     /** Values that stay in the library's layout. */
-    private record Stored(memory values, dnnl_memory handle) implements Values {
+    private record Stored(memory values, dnnl_memory handle, ByteBuffer bytes) implements Values {
         @Override
         public dnnl_memory in(Context context) {
             return handle;
@@ -323,9 +327,9 @@ final class NativeMatmul {
             int oo,
             int os) {
         NativeShape shape = chunk.shape;
-        Context context = context();
-        dnnl_memory values = chunk.values.in(context);
-        Context.Call result = context.run(shape, shape.of(count), rows.pointer, 2L * from * shape.in, values);
+        Context.Call result = chunk.values instanceof Stored weights && count <= FEW_ROWS
+                ? few(rows, from, count, chunk, weights)
+                : run(rows, from, count, chunk);
         for (int i = 0; i < count; i++) {
             int to = oo + i * os + chunk.first;
             if (bytes) {
@@ -339,6 +343,23 @@ final class NativeMatmul {
             }
         }
         HostBackend.addBias(biases, group, chunk.first, chunk.end(), count, out, oo, os);
+    }
+
+    private static Context.Call run(Source rows, int from, int count, Chunk chunk) {
+        NativeShape shape = chunk.shape;
+        Context context = context();
+        return context.run(shape, shape.of(count), rows.pointer, 2L * from * shape.in, chunk.values.in(context));
+    }
+
+    private Context.Call few(Source rows, int from, int count, Chunk chunk, Stored weights) {
+        boolean ahead = readsAhead.next();
+        long start = System.nanoTime();
+        if (ahead) {
+            Ahead.read(weights.bytes, 0, weights.bytes.capacity());
+        }
+        Context.Call result = run(rows, from, count, chunk);
+        readsAhead.took(ahead, (double) (System.nanoTime() - start) / weights.bytes.capacity());
+        return result;
     }
 
     /** All outputs of a weight that has been used before, for up to 64 rows. */
@@ -365,9 +386,8 @@ final class NativeMatmul {
 
     private Weight prepare(Matrix w, Workers workers) {
         boolean rounds = arithmetic == Products.INT4 && w.in() % NativeCodes.GROUP == 0;
-        int most = rounds
-                ? Math.min(COLUMNS, Math.max(LEAST_COLUMNS, Integer.highestOneBit(TILE_BYTES / w.in())))
-                : COLUMNS;
+        int fitting = Integer.highestOneBit(TILE_BYTES / (w.in() * (bytes ? 1 : 2)));
+        int most = Math.min(COLUMNS, Math.max(LEAST_COLUMNS, fitting));
         int count = (w.out() + most - 1) / most;
         Chunk[] chunks = new Chunk[count];
         float[] scales = new float[bytes ? w.out() : 0];
@@ -426,8 +446,9 @@ final class NativeMatmul {
     }
 
     private Values stored(Matrix w, int first, NativeShape shape, float[] scales) {
-        memory values = new memory(shape.weights(), NativeShape.CPU, new BytePointer(packed.allocate(shape.bytes())));
+        ByteBuffer place = packed.allocate(shape.bytes());
+        memory values = new memory(shape.weights(), NativeShape.CPU, new BytePointer(place));
         shape.reorder(rounded(w, first, shape.columns, scales), values);
-        return new Stored(values, values.get());
+        return new Stored(values, values.get(), place);
     }
 }
