@@ -38,7 +38,7 @@ record ModelBench(
     private static final int READ = 2048;
 
     /** Decoding short rows until the compiler has seen the kernels of so many. */
-    private static final long WARM_NANOS = 3_000_000_000L;
+    private static final long WARM_NANOS = 8_000_000_000L;
 
     private static final int WARM_PROMPT = 16;
 

@@ -358,7 +358,7 @@ final class NativeMatmul {
             Ahead.read(weights.bytes, 0, weights.bytes.capacity());
         }
         Context.Call result = run(rows, from, count, chunk);
-        readsAhead.took(ahead, (double) (System.nanoTime() - start) / weights.bytes.capacity());
+        readsAhead.took(ahead, System.nanoTime() - start, weights.bytes.capacity());
         return result;
     }
 

@@ -1,50 +1,59 @@
 package io.nightmill.kernels;
 
-import java.util.Arrays;
-import java.util.concurrent.atomic.AtomicInteger;
-
 /**
- * Whether something pays on this CPU that changes no result: done and left out on the first calls that come, as they come, and
- * then known. By any thread.
+ * Whether something that changes no result pays on this CPU: left out and done in turns of many calls, as they come, and then
+ * known by the best turn of either kind. For any thread.
  */
 final class Trial {
-    /** Calls of either kind; the JVM compiles during the first of them. */
-    private static final int CALLS = 600;
+    /** Of a turn: more than a token's, so that all turns have the same mixture of work. */
+    static final int CALLS = 1024;
+    /** In the first of either kind the JVM compiles. */
+    private static final int TURNS = 8;
 
-    private static final int COUNTED = 200;
+    /** Nanoseconds for a unit of work, without and with it. */
+    private final double[] best = {Double.MAX_VALUE, Double.MAX_VALUE};
 
-    private final AtomicInteger begun = new AtomicInteger();
-    private final double[][] costs = new double[2][CALLS];
-    private final int[] taken = new int[2];
-    private volatile boolean decided;
+    private volatile int turn;
     private volatile boolean pays;
+    private int calls;
+    private long nanos;
+    private long units;
 
-    /** Whether this call does it; if so, or if not, {@link #took} wants to know what the call cost. */
+    /** Whether this call is to do it; {@link #took} wants to know what it cost. */
     boolean next() {
-        // The sequence of Thue and Morse: work that repeats after some calls is not always done in the same way.
-        return decided ? pays : Integer.bitCount(begun.getAndIncrement()) % 2 == 1;
+        return turn == TURNS ? pays : isWith(turn);
     }
 
-    /** @param cost of a unit of work, so that calls of several sizes can be compared */
-    void took(boolean with, double cost) {
-        if (!decided) {
-            note(with ? 1 : 0, cost);
+    private static boolean isWith(int turn) {
+        return turn % 2 == 1;
+    }
+
+    /** @param work of the call, in units of the caller's */
+    void took(boolean with, long time, long work) {
+        if (turn < TURNS) {
+            note(with, time, work);
         }
     }
 
-    private synchronized void note(int kind, double cost) {
-        if (taken[kind] < CALLS) {
-            costs[kind][taken[kind]++] = cost;
+    /** Leaves out calls that began in a turn that is over. */
+    private synchronized void note(boolean with, long time, long work) {
+        int current = turn;
+        if (current == TURNS || with != isWith(current)) {
+            return;
         }
-        if (!decided && taken[0] == CALLS && taken[1] == CALLS) {
-            pays = median(costs[1]) < median(costs[0]);
-            decided = true;
+        nanos += time;
+        units += work;
+        calls++;
+        if (calls < CALLS) {
+            return;
         }
-    }
-
-    private static double median(double[] costs) {
-        double[] counted = Arrays.copyOfRange(costs, CALLS - COUNTED, CALLS);
-        Arrays.sort(counted);
-        return counted[COUNTED / 2];
+        if (current > 1) {
+            best[current % 2] = Math.min(best[current % 2], (double) nanos / units);
+        }
+        calls = 0;
+        nanos = 0;
+        units = 0;
+        pays = best[1] < best[0];
+        turn = current + 1;
     }
 }
