@@ -164,9 +164,14 @@ final class NativeShape {
         return found != null ? found : prepare(rows);
     }
 
+    /** At least so many rows: numbers for which there are primitives. Rows that are padded cost as much as others. */
+    private static int rounded(int rows) {
+        return rows <= 8 ? rows : rows <= 16 ? (rows + 3) / 4 * 4 : (rows + 15) / 16 * 16;
+    }
+
     private synchronized Primitive prepare(int rows) {
         Primitive found = byRows.get(rows);
-        int next = rows <= 4 ? rows : rows <= 16 ? (rows + 3) / 4 * 4 : (rows + 15) / 16 * 16;
+        int next = rounded(rows);
         while (found == null) {
             if (next == ROWS) {
                 found = full;
@@ -176,7 +181,7 @@ final class NativeShape {
                 Primitive tried = primitive(next, describe(rowsOfSource(next), weights));
                 found = bytes || addsLikeFull(tried) ? tried : null;
             }
-            next = next < 4 ? next + 1 : next < 16 ? next + 4 : next + 16;
+            next = rounded(next + 1);
         }
         byRows.set(rows, found);
         return found;
