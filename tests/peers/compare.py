@@ -7,7 +7,7 @@
 A row that is measured again takes the place of the one before; the others stay. All of it takes about an hour and a half. peers: prompts of 512
 and decoding at batch 1, 8 and 32; large: decoding at batch 64 and 128 behind prompts of 128; profiles: where nightmill's time goes in int8;
 workloads: whole tables through `generate` and through llama-server. What ran, and what the machine did meanwhile, is written behind a table.
-CPUs without AVX-512 have tables of their own.
+CPUs without AVX-512 and Zen 4 have tables of their own.
 
 Needs python3-numpy, root (llama.cpp comes from Debian sid into a chroot made by debootstrap, unless llama-batched-bench is on
 the PATH), and a JDK of 21 or later for Jlama ($JLAMA_JAVA_HOME). Weights come from ../shared/peers/make_models.py.

@@ -45,7 +45,10 @@ final class NativeMatmul {
     /** Outputs of one call. */
     private static final int COLUMNS = 512;
 
-    private static final int LEAST_COLUMNS = 64;
+    /** Half as many cost 7% of large products (3072 inputs, Zen 4), but what is made of codes has to fit. */
+    private static final int LEAST_COLUMNS = 128;
+
+    private static final int LEAST_CODE_COLUMNS = 64;
     /** Rows that a task takes with the same weights. */
     private static final int TASK_ROWS = 4 * NativeShape.ROWS;
     /** Rows whose product may wait for weights instead of the core's arithmetic. */
@@ -119,8 +122,12 @@ final class NativeMatmul {
         dnnl_memory in(Context context);
     }
 
-    /** Values that stay in the library's layout. */
-    private record Stored(memory values, dnnl_memory handle, ByteBuffer bytes) implements Values {
+    /**
+     * Values that stay in the library's layout.
+     *
+     * @param bytes what may be read ahead: all of them, where a core's cache holds so many
+     */
+    private record Stored(memory values, dnnl_memory handle, @Nullable ByteBuffer bytes) implements Values {
         @Override
         public dnnl_memory in(Context context) {
             return handle;
@@ -327,8 +334,8 @@ final class NativeMatmul {
             int oo,
             int os) {
         NativeShape shape = chunk.shape;
-        Context.Call result = chunk.values instanceof Stored weights && count <= FEW_ROWS
-                ? few(rows, from, count, chunk, weights)
+        Context.Call result = count <= FEW_ROWS && chunk.values instanceof Stored weights && weights.bytes != null
+                ? few(rows, from, count, chunk, weights.bytes)
                 : run(rows, from, count, chunk);
         for (int i = 0; i < count; i++) {
             int to = oo + i * os + chunk.first;
@@ -351,14 +358,14 @@ final class NativeMatmul {
         return context.run(shape, shape.of(count), rows.pointer, 2L * from * shape.in, chunk.values.in(context));
     }
 
-    private Context.Call few(Source rows, int from, int count, Chunk chunk, Stored weights) {
+    private Context.Call few(Source rows, int from, int count, Chunk chunk, ByteBuffer weights) {
         boolean ahead = readsAhead.next();
         long start = System.nanoTime();
         if (ahead) {
-            Ahead.read(weights.bytes, 0, weights.bytes.capacity());
+            Ahead.read(weights, 0, weights.capacity());
         }
         Context.Call result = run(rows, from, count, chunk);
-        readsAhead.took(ahead, System.nanoTime() - start, weights.bytes.capacity());
+        readsAhead.took(ahead, System.nanoTime() - start, weights.capacity());
         return result;
     }
 
@@ -386,8 +393,8 @@ final class NativeMatmul {
 
     private Weight prepare(Matrix w, Workers workers) {
         boolean rounds = arithmetic == Products.INT4 && w.in() % NativeCodes.GROUP == 0;
-        int fitting = Integer.highestOneBit(TILE_BYTES / (w.in() * (bytes ? 1 : 2)));
-        int most = Math.min(COLUMNS, Math.max(LEAST_COLUMNS, fitting));
+        int fitting = Integer.highestOneBit(TILE_BYTES / valueBytes(w.in()));
+        int most = Math.min(COLUMNS, Math.max(rounds ? LEAST_CODE_COLUMNS : LEAST_COLUMNS, fitting));
         int count = (w.out() + most - 1) / most;
         Chunk[] chunks = new Chunk[count];
         float[] scales = new float[bytes ? w.out() : 0];
@@ -400,10 +407,14 @@ final class NativeMatmul {
         return new Weight(List.of(chunks), scales);
     }
 
+    private int valueBytes(int count) {
+        return count * (bytes ? 1 : 2);
+    }
+
     /** Rows of a weight as bytes, whose factors go to {@code scales}, or as bfloat16; until this thread's next. */
     private ByteBuffer rounded(Matrix w, int first, int count, float[] scales) {
         int in = w.in();
-        ByteBuffer rounded = reserve(rounding, count * in * (bytes ? 1 : 2));
+        ByteBuffer rounded = reserve(rounding, valueBytes(count * in));
         if (!bytes && w.format() == Format.BF16 && w.scales() == null) {
             w.copy(first, count, rounded);
             return rounded;
@@ -449,6 +460,7 @@ final class NativeMatmul {
         ByteBuffer place = packed.allocate(shape.bytes());
         memory values = new memory(shape.weights(), NativeShape.CPU, new BytePointer(place));
         shape.reorder(rounded(w, first, shape.columns, scales), values);
-        return new Stored(values, values.get(), place);
+        boolean fits = valueBytes(shape.in * shape.columns) <= TILE_BYTES;
+        return new Stored(values, values.get(), fits ? place : null);
     }
 }
