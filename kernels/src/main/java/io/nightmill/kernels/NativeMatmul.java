@@ -120,14 +120,19 @@ final class NativeMatmul {
     interface Values {
         /** Until this thread's next call for other values of the same shape. */
         dnnl_memory in(Context context);
+
+        /** What may be read before a product of few rows, or null. */
+        default @Nullable ByteBuffer ahead() {
+            return null;
+        }
     }
 
     /**
      * Values that stay in the library's layout.
      *
-     * @param bytes what may be read ahead: all of them, where a core's cache holds so many
+     * @param ahead all of them, where a core's cache holds so many
      */
-    private record Stored(memory values, dnnl_memory handle, @Nullable ByteBuffer bytes) implements Values {
+    private record Stored(memory values, dnnl_memory handle, @Nullable ByteBuffer ahead) implements Values {
         @Override
         public dnnl_memory in(Context context) {
             return handle;
@@ -334,9 +339,8 @@ final class NativeMatmul {
             int oo,
             int os) {
         NativeShape shape = chunk.shape;
-        Context.Call result = count <= FEW_ROWS && chunk.values instanceof Stored weights && weights.bytes != null
-                ? few(rows, from, count, chunk, weights.bytes)
-                : run(rows, from, count, chunk);
+        ByteBuffer ahead = count <= FEW_ROWS ? chunk.values.ahead() : null;
+        Context.Call result = ahead == null ? run(rows, from, count, chunk) : few(rows, from, count, chunk, ahead);
         for (int i = 0; i < count; i++) {
             int to = oo + i * os + chunk.first;
             if (bytes) {
@@ -359,13 +363,13 @@ final class NativeMatmul {
     }
 
     private Context.Call few(Source rows, int from, int count, Chunk chunk, ByteBuffer weights) {
-        boolean ahead = readsAhead.next();
+        boolean reads = readsAhead.next();
         long start = System.nanoTime();
-        if (ahead) {
+        if (reads) {
             Ahead.read(weights, 0, weights.capacity());
         }
         Context.Call result = run(rows, from, count, chunk);
-        readsAhead.took(ahead, System.nanoTime() - start, weights.capacity());
+        readsAhead.took(reads, System.nanoTime() - start, weights.capacity());
         return result;
     }
 

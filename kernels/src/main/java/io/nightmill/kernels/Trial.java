@@ -13,15 +13,16 @@ final class Trial {
     /** Nanoseconds for a unit of work, without and with it. */
     private final double[] best = {Double.MAX_VALUE, Double.MAX_VALUE};
 
+    /** Written after {@link #best}. */
     private volatile int turn;
-    private volatile boolean pays;
+
     private int calls;
     private long nanos;
     private long units;
 
     /** Whether this call is to do it; {@link #took} wants to know what it cost. */
     boolean next() {
-        return turn == TURNS ? pays : isWith(turn);
+        return turn == TURNS ? best[1] < best[0] : isWith(turn);
     }
 
     private static boolean isWith(int turn) {
@@ -53,7 +54,6 @@ final class Trial {
         calls = 0;
         nanos = 0;
         units = 0;
-        pays = best[1] < best[0];
         turn = current + 1;
     }
 }
